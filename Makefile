@@ -1,0 +1,47 @@
+# Every target sets up what it needs; where that is done already, set-up is skipped.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.PHONY: demo quick test lint bench lock clean
+
+demo: .venv/.installed
+	$(BIN)/clipfake demo
+
+quick: .venv/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The locks name no host: pinned versions and hashes only, for every platform. The first holds the second's versions.
+lock: .venv/.uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --upgrade -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf .venv clipfake-demo
+
+# uv itself comes by pip, with the version and the hashes that the lock states.
+.venv/.uv: requirements-dev.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clipfake needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r .venv/uv.lock
+	touch $@
+
+.venv/.installed: requirements.lock pyproject.toml .venv/.uv
+	$(UV) --require-hashes -r requirements.lock
+	$(UV) --no-deps --editable .
+	touch $@
+
+.venv/.installed-dev: requirements-dev.lock .venv/.installed
+	$(UV) --require-hashes -r requirements-dev.lock
+	touch $@

@@ -1,0 +1,400 @@
+"""The command line: each command is a few lines over clipfake.engine, and the only place that prints."""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clipfake.errors import ClipfakeError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Find AI-generated images in collections too large for one machine.",
+)
+
+Out = Annotated[str, typer.Option(help="Folder or URI (s3://..., gs://...) to write to.", show_default=False)]
+LayoutName = Annotated[
+    str, typer.Option(help="How the corpus is listed and labelled; `clipfake index --help` names them.")
+]
+GroupBy = Annotated[
+    str | None, typer.Option(help="Regular expression on the path; its groups give group_id (scene, video).")
+]
+Columns = Annotated[list[str] | None, typer.Option(help="NAME=COLUMN of a table, e.g. label=target; may be repeated.")]
+Real = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold real images (layout folders).")]
+Fake = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold fake images (layout folders).")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+EncoderName = Annotated[
+    str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
+]
+Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a forward pass.")]
+UnitRows = Annotated[int | None, typer.Option(help="Items that commit together; by default about two minutes of work.")]
+MaxErrors = Annotated[float, typer.Option(help="Exit with 3 when a larger share of the rows has an error.")]
+MaxBytes = Annotated[int, typer.Option(help="Larger files are too_large.")]
+MaxPixels = Annotated[int, typer.Option(help="Larger images are too_large.")]
+DecodeTimeout = Annotated[float, typer.Option(help="Seconds one image may take to decode.")]
+DecodeMemory = Annotated[int, typer.Option(help="Bytes of memory one image may take to decode.")]
+RetryErrors = Annotated[bool, typer.Option(help="Try all errors again, also those that do not pass by themselves.")]
+NumCpus = Annotated[int | None, typer.Option(help="CPUs to use where no cluster is named by RAY_ADDRESS.")]
+
+
+@app.callback()
+def _root(verbose: Annotated[bool, typer.Option(help="Log more.")] = False) -> None:
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    logging.getLogger("clipfake").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@app.command()
+def index(
+    corpus: Annotated[str, typer.Argument(help="Folder, URI, tar or table to list.")],
+    out: Out,
+    layout: LayoutName = "images",
+    group_by: GroupBy = None,
+    columns: Columns = None,
+    real: Real = None,
+    fake: Fake = None,
+    as_json: Json = False,
+) -> None:
+    """List a corpus into a manifest: one row an item, labelled where the layout has labels."""
+    from dataclasses import asdict
+
+    from clipfake.corpus import uri as uris
+    from clipfake.corpus.manifest import write_manifest
+    from clipfake.corpus.store import Store
+
+    summary = write_manifest(
+        uris.place(corpus), layout, _listing(group_by, columns, real, fake), Store(uris.place(out))
+    )
+    if as_json:
+        _print_json(asdict(summary))
+        return
+    table = [(name or "(none)", c["real"], c["fake"], c["unlabelled"]) for name, c in summary.generators.items()]
+    _print_table(
+        ("generator", "real", "fake", "unlabelled"), [*table, ("all", summary.real, summary.fake, summary.unlabelled)]
+    )
+    print(f"{summary.items} items, {summary.bytes / 1e6:.1f} MB -> {out}")
+    for kind, count in {**summary.skipped, **summary.warnings}.items():
+        print(f"{count} skipped or warned of: {kind}")
+
+
+@app.command()
+def embed(
+    manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus to list on the way.")],
+    encoder: EncoderName,
+    out: Out,
+    layout: LayoutName = "images",
+    group_by: GroupBy = None,
+    columns: Columns = None,
+    real: Real = None,
+    fake: Fake = None,
+    precision: Precision = None,
+    batch_size: BatchSize = None,
+    unit_rows: UnitRows = None,
+    max_error_rate: MaxErrors = 0.05,
+    max_bytes: MaxBytes = 64 << 20,
+    max_pixels: MaxPixels = 100_000_000,
+    decode_timeout: DecodeTimeout = 20.0,
+    decode_memory: DecodeMemory = 2 << 30,
+    retry_errors: RetryErrors = False,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """Compute CLIP embeddings into Parquet; run again, it computes only what is new."""
+    from clipfake.engine import scan
+    from clipfake.engine.job import JobOptions
+
+    options = scan.ScanOptions(
+        layout,
+        _listing(group_by, columns, real, fake),
+        precision,
+        *_limits(max_bytes, max_pixels, decode_timeout, decode_memory),
+        JobOptions(max_error_rate, unit_rows, batch_size, retry_errors, dry_run, num_cpus),
+    )
+    with _progress() as progress:
+        outcome = scan.embed(manifest, encoder, out, options, progress)
+    _finish(outcome, out, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def train(
+    embeddings: Annotated[str, typer.Argument(help="Folder that `clipfake embed` wrote, from labelled items.")],
+    out: Out,
+    seed: Annotated[int, typer.Option(help="Of the split, the head and the batches.")] = 0,
+    workers: Annotated[int, typer.Option(help="Workers of Ray Train.")] = 1,
+    miner: Annotated[str, typer.Option(help="Triplets: random, semi-hard, batch-hard or all-nonzero.")] = "semi-hard",
+    margin: Annotated[float, typer.Option(help="Of the triplet loss.")] = 0.2,
+    epochs: Annotated[int, typer.Option(help="At most.")] = 40,
+    patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before it stops.")] = 5,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    c: Annotated[float, typer.Option("--c", help="C of the SVM.")] = 1.0,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
+    from clipfake.engine.head_training import HeadOptions
+    from clipfake.engine.train import TrainOptions
+    from clipfake.engine.train import train as run
+
+    head = HeadOptions(
+        miner=miner, margin=margin, epochs=epochs, patience=patience, learning_rate=learning_rate, seed=seed
+    )
+    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus))
+    if as_json:
+        _print_json(
+            {
+                "fingerprint": trained.detector.fingerprint,
+                "metrics": trained.detector.metrics,
+                "baseline": trained.detector.baseline,
+            }
+        )
+        return
+    print_training(trained, out)
+
+
+@app.command()
+def score(
+    source: Annotated[str, typer.Argument(help="Corpus, manifest, or folder of embeddings.")],
+    detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.", show_default=False)],
+    out: Out,
+    layout: LayoutName = "images",
+    columns: Columns = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Where the detector's encoder is, if its weights file moved.")
+    ] = None,
+    save_embeddings: Annotated[
+        str | None, typer.Option(help="Folder that keeps the embeddings of the same pass.")
+    ] = None,
+    precision: Precision = None,
+    batch_size: BatchSize = None,
+    unit_rows: UnitRows = None,
+    max_error_rate: MaxErrors = 0.05,
+    max_bytes: MaxBytes = 64 << 20,
+    max_pixels: MaxPixels = 100_000_000,
+    decode_timeout: DecodeTimeout = 20.0,
+    decode_memory: DecodeMemory = 2 << 30,
+    retry_errors: RetryErrors = False,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """Score every item into a report: one row each. Run again, it scores only what is new or changed."""
+    from clipfake.engine import scan
+    from clipfake.engine.job import JobOptions
+
+    options = scan.ScanOptions(
+        layout,
+        _listing(None, columns, None, None),
+        precision,
+        *_limits(max_bytes, max_pixels, decode_timeout, decode_memory),
+        JobOptions(max_error_rate, unit_rows, batch_size, retry_errors, dry_run, num_cpus),
+    )
+    with _progress() as progress:
+        outcome = scan.score(source, detector, out, options, progress, save_embeddings, encoder)
+    _finish(outcome, out, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def compact(
+    place: Annotated[str, typer.Argument(help="Folder of reports or embeddings.", metavar="REPORTS")],
+    target_mb: Annotated[int, typer.Option(help="Megabytes a merged file has at most.")] = 256,
+) -> None:
+    """Merge small files into large ones; safe to kill, and no row is ever lost or counted twice by clipfake."""
+    from clipfake.engine.compact import compact as run
+
+    done = run(place, target_mb << 20)
+    print(f"{done.files_before} files -> {done.files_after}; {done.rows} rows rewritten")
+
+
+@app.command()
+def demo(
+    out: Annotated[str, typer.Option(help="Folder for what it makes.")] = "clipfake-demo",
+    num_cpus: NumCpus = None,
+) -> None:
+    """The whole way on a small corpus made on the spot: index, embed, train, score. Needs no network."""
+    from clipfake.engine.demo import run_demo
+
+    with _progress() as progress:
+        result = run_demo(Path(out), num_cpus, progress, _say)
+    print_training(result.trained, f"{out}/detector")
+    m = result.held_out
+    rows = [(m["reals"], m["fakes"], *(_number(m[key]) for key in ("real_accuracy", "fake_accuracy", "auc")))]
+    print("The generator that training never saw:")
+    _print_table(("real", "fake", "real acc", "fake acc", "AUC"), rows)
+    print("The crawl, with three broken files in it:")
+    _finish(result.scored, f"{out}/reports", as_json=False, dry_run=False)
+    print("The same with real CLIP weights (they are fetched from a model hub):")
+    print("  clipfake embed MANIFEST --encoder ViT-B-32-quickgelu/openai --out EMBEDDINGS")
+
+
+def print_training(trained: Any, out: str) -> None:
+    """The metrics table of a training, the raw baseline beside the detector, on stdout."""
+    rows = []
+    for part, table in trained.tables.items():
+        for name in ("detector", "baseline"):
+            m = table[name]
+            cells = [
+                _number(m[key])
+                for key in ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "auc", "ap")
+            ]
+            rows.append(
+                (
+                    part,
+                    "head + RBF SVM" if name == "detector" else "raw linear SVM",
+                    m["n"],
+                    *cells,
+                    _number(m["tpr_at_fpr"]["0.05"]),
+                )
+            )
+    _print_table(("part", "model", "n", "acc", "95% low", "high", "bal acc", "AUC", "AP", "TPR@5%FPR"), rows)
+    per_generator = [
+        (name, m["reals"], m["fakes"], _number(m["real_accuracy"]), _number(m["fake_accuracy"]), _number(m["auc"]))
+        for name, m in trained.by_generator.items()
+    ]
+    _print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), per_generator)
+    detector = trained.detector
+    if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
+        print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
+    if detector.thresholds:
+        for t in detector.thresholds:
+            print(f"threshold at FPR {t.fpr:.1%}: decision >= {t.decision:.4f} (from {t.reals} validation reals)")
+    else:
+        print("No threshold: too few validation reals (FPR 5 % needs 200). Verdicts go by the sign of the decision.")
+    if detector.encoder["weights"] == "untrained":
+        print(
+            "The encoder is UNTRAINED (random weights): these figures say that the way runs, not how well CLIP detects."
+        )
+    print(f"detector {detector.fingerprint[:16]} -> {out}")
+
+
+def _listing(group_by: str | None, columns: list[str] | None, real: list[str] | None, fake: list[str] | None) -> Any:
+    from clipfake.corpus.layouts import LayoutOptions
+
+    pairs = [pair.partition("=") for pair in columns or []]
+    if any(not sign or not value for _, sign, value in pairs):
+        raise UsageError("--columns takes NAME=COLUMN, for example --columns label=target")
+    return LayoutOptions({name: value for name, _, value in pairs}, tuple(real or ()), tuple(fake or ()), group_by)
+
+
+def _limits(max_bytes: int, max_pixels: int, timeout: float, memory: int) -> tuple[Any, Any]:
+    from clipfake.corpus.fetch import FetchOptions
+    from clipfake.images.decode import Limits
+
+    return Limits(max_bytes, max_pixels, timeout, memory), FetchOptions(max_bytes=max_bytes)
+
+
+def _finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
+    """Prints what a run did and exits with its code."""
+    record = outcome.record
+    if as_json:
+        _print_json(record)
+    elif dry_run:
+        speed = record["images_per_second"]
+        rows = [(key.replace("_", " "), _shown(value)) for key, value in record.items()]
+        _print_table(("dry run", out), rows)
+        if speed is None:
+            print("No expected time: no earlier run into this folder has been measured.")
+    else:
+        _print_table(
+            ("status", "rows"), sorted(record["status"].items(), key=lambda kv: -kv[1]) or [("(nothing to do)", 0)]
+        )
+        if record["verdict"]:
+            _print_table(("verdict", "rows"), sorted(record["verdict"].items()))
+        found = record["found"]
+        print(
+            f"{found['listed']} listed, {found['done']} already done, {found['new']} new ({found['changed']} changed), "
+            f"{found['retried']} tried again, {record['finished_for_earlier_runs']} left over from earlier runs; "
+            f"{record['rows']} rows committed in {record['seconds']['total']:.1f} s -> {out}"
+        )
+    if outcome.exit_code:
+        share = outcome.totals.errors / outcome.totals.rows
+        _say(
+            f"{outcome.totals.errors} of {outcome.totals.rows} rows have an error ({share:.1%}), more than "
+            "--max-error-rate allows; the rows are committed"
+        )
+        raise typer.Exit(outcome.exit_code)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """A bar on a terminal; elsewhere nothing (the engine logs by the minute)."""
+    if not sys.stderr.isatty():
+        yield lambda total: lambda n: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # The terminal itself: while Ray runs, what goes to stderr is filtered line by line.
+    with (
+        os.fdopen(os.dup(2), "w") as terminal,
+        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
+    ):
+
+        def begin(total: int) -> Callable[[int], None]:
+            task = bar.add_task("images", total=total)
+            return lambda n: bar.advance(task, n)
+
+        yield begin
+
+
+def _print_table(columns: tuple[str, ...], rows: list[Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, highlight=False).print(table)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main(*command: str) -> None:
+    """The entry point, or that of one `command`: errors of ours become one line and an exit code."""
+    try:
+        app([*command, *sys.argv[1:]])
+    except UsageError as error:
+        _say(f"clipfake: {error}")
+        sys.exit(2)
+    except ClipfakeError as error:
+        _say(f"clipfake: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("clipfake: stopped; what was committed stays, run the same command again to go on")
+        sys.stderr.flush()
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

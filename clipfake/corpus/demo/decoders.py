@@ -1,0 +1,129 @@
+"""The demo's generators: small autoencoders whose decoders leave the traces that generators' decoders leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# How each family makes a picture larger, and what that leaves in it.
+CONVOLUTIONAL = (
+    "transposed",  # transposed convolutions, kernel 3 at stride 2: a checkerboard (DCGAN, CycleGAN)
+    "nearest",  # nearest neighbour, then convolution (ProGAN, latent diffusion)
+    "subpixel",  # convolution, then pixel shuffle: periodic sub-pixel phases (super-resolution networks)
+)
+PATCH = "patch"  # one linear map from a token to its 8 x 8 pixels: seams at the patches (MAE, diffusion transformers)
+
+WIDTH = 24  # channels at half resolution; twice as many at a quarter
+BATCH = 16
+LEARNING_RATE = 0.01  # the peak of a one-cycle schedule
+SHARPNESS = 0.05  # weight of the sharpness term against the mean absolute error
+
+
+class Resynthesiser(nn.Module):
+    """Takes a picture apart into a four times smaller one and latents, and decodes it again.
+
+    float32 (N, 3, H, W) in [0, 1] -> the same shape, not clamped; H and W multiples of 8. As in generators with skip
+    connections the decoder adds detail to an enlarged small picture. The detail has mean 0 in each channel, so that
+    colours do not tell the classes apart.
+    """
+
+    def __init__(self, family: str) -> None:
+        super().__init__()
+        if family == PATCH:
+            self.encode = nn.Sequential(nn.Conv2d(3, 64, 8, stride=8), nn.GELU(), nn.Conv2d(64, 64, 1), nn.GELU())
+            self.decode: nn.Module = nn.ConvTranspose2d(64, 3, 8, stride=8)
+        else:
+            self.encode = nn.Sequential(
+                _convolution(3, WIDTH, stride=2),
+                nn.GELU(),
+                _convolution(WIDTH, 2 * WIDTH, stride=2),
+                nn.GELU(),
+                _convolution(2 * WIDTH, 16),
+            )
+            self.decode = nn.Sequential(
+                _convolution(16, 2 * WIDTH),
+                nn.GELU(),
+                _twice_as_large(family, 2 * WIDTH, WIDTH),
+                nn.GELU(),
+                _twice_as_large(family, WIDTH, 3),
+            )
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        small = F.avg_pool2d(pictures, 4)
+        detail = self.decode(self.encode(pictures))
+        return F.interpolate(small, scale_factor=4, mode="bilinear") + detail - detail.mean((2, 3), keepdim=True)
+
+
+def _convolution(channels: int, out: int, stride: int = 1) -> nn.Module:
+    return nn.Conv2d(channels, out, 3, stride, 1, padding_mode="reflect")  # zeros would frame every picture
+
+
+def _twice_as_large(family: str, channels: int, out: int) -> nn.Module:
+    if family == "transposed":
+        return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)
+    if family == "nearest":
+        return nn.Sequential(nn.Upsample(scale_factor=2), _convolution(channels, out))
+    if family == "subpixel":
+        return nn.Sequential(_convolution(channels, 4 * out), nn.PixelShuffle(2))
+    raise ValueError(f"no decoder family {family!r}")
+
+
+def train_resynthesiser(family: str, crops: np.ndarray, steps: int, seed: int) -> Resynthesiser:
+    """A decoder of the family, trained to give back uint8 crops (N, H, W, 3); the same for the same seed.
+
+    Mean absolute error plus a sharpness term. Without that term it would learn to blur, and the size of the JPEG alone
+    would tell the classes apart; with it, it has to invent detail, as a generator does.
+    """
+    pictures = _to_tensor(crops)
+    draws = torch.Generator().manual_seed(seed)
+    with _reproducible(seed):
+        model = Resynthesiser(family)
+        optimiser = torch.optim.Adam(model.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
+        for _ in range(steps):
+            batch = pictures[torch.randint(len(pictures), (BATCH,), generator=draws)]
+            made = model(batch)
+            loss = F.l1_loss(made, batch) + SHARPNESS * F.l1_loss(_sharpness(made), _sharpness(batch))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return model.eval()
+
+
+def resynthesise(model: Resynthesiser, crops: np.ndarray) -> np.ndarray:
+    """The crops as the decoder gives them back: uint8 (N, H, W, 3) -> uint8 (N, H, W, 3)."""
+    with _reproducible(0), torch.inference_mode():
+        made = model(_to_tensor(crops))
+        return (made.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _sharpness(pictures: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the mean absolute gradient of each picture at full and half resolution: (2, N)."""
+    levels = []
+    for level in (pictures, F.avg_pool2d(pictures, 2)):
+        gradient = level.diff(dim=2).abs().mean((1, 2, 3)) + level.diff(dim=3).abs().mean((1, 2, 3))
+        levels.append((gradient + 0.002).log())  # 0.002: half a grey level, so that a clear sky counts little
+    return torch.stack(levels)
+
+
+def _to_tensor(crops: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Seeds the global generator, and sums in one order whatever the number of cores; both are put back afterwards."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,18 @@
+"""The layouts by name: the rules by which a corpus is listed and labelled."""
+
+from clipfake.corpus.layouts import artifact, by_folder, images, parquet, table, webdataset
+from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        images.LAYOUT,
+        artifact.LAYOUT,
+        table.LAYOUT,
+        webdataset.LAYOUT,
+        parquet.LAYOUT,
+        *by_folder.LAYOUTS,
+    )
+}
+
+__all__ = ["LAYOUTS", "Item", "Layout", "LayoutOptions"]

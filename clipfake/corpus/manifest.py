@@ -1,0 +1,251 @@
+"""A manifest: a folder of Parquet that lists a corpus, one row an item. Written in a stream, read as a dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from clipfake import __version__
+from clipfake.corpus.layouts import LAYOUTS
+from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
+from clipfake.corpus.store import KIND_KEY, Store, kind_of
+from clipfake.corpus.tally import Tally
+from clipfake.corpus.uri import item_id, shown
+from clipfake.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("member", pa.string()),
+        pa.field("offset", pa.int64()),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("size", pa.int64()),
+        pa.field("label", pa.int8()),
+        pa.field("target", pa.string()),
+        pa.field("generator", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("caption", pa.string()),
+        pa.field("group_id", pa.string()),
+        pa.field("split", pa.string()),
+    ]
+)
+ROW_GROUP_ROWS = 100_000
+PART_ROWS = 5_000_000
+
+_ID_KEY, _PART_KEY, _PARTS_KEY = b"clipfake.manifest", b"clipfake.part", b"clipfake.parts"
+_HOW = "make one with `clipfake index CORPUS --out MANIFEST`"
+
+
+@dataclass(slots=True)
+class ManifestSummary:
+    """What was listed. generators: name ("" where null) -> counts of real, fake, unlabelled. bytes: of known sizes."""
+
+    items: int = 0
+    real: int = 0
+    fake: int = 0
+    unlabelled: int = 0
+    absent: int = 0
+    without_group: int = 0
+    bytes: int = 0
+    parts: int = 0
+    generators: dict[str, dict[str, int]] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+
+
+def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) -> ManifestSummary:
+    """List the corpus at the canonical URI `place` into the folder `out`, replacing a manifest that is there.
+
+    Memory is bounded by one row group and what the layout holds. Raises UsageError for an unknown layout or option, a
+    place without items, and an `out` that holds something else; ClipfakeError where a listing breaks off. Then nothing
+    was written, or (beyond PART_ROWS items) a manifest that `read_manifest` refuses as incomplete.
+    """
+    _rule(layout, options)
+    _check_out(place, layout, out)
+    group = _grouping(options.group_by)
+    tally = Tally()
+    items, first = _begin(place, layout, options, tally)
+    summary, census = ManifestSummary(), Counter[tuple[str, str]]()
+    footer = {
+        KIND_KEY: b"manifest",
+        _ID_KEY: uuid.uuid4().hex.encode(),
+        b"clipfake.layout": layout.encode(),
+        b"clipfake.corpus": place.encode(),
+        b"clipfake.options": json.dumps(asdict(options), sort_keys=True).encode(),
+        b"clipfake.version": __version__.encode(),
+    }
+    batch = first
+    while batch:
+        with out.writing(f"part-{summary.parts:05}.parquet") as sink:
+            schema = MANIFEST_SCHEMA.with_metadata({**footer, _PART_KEY: str(summary.parts).encode()})
+            with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+                rows = 0
+                while batch and rows < PART_ROWS:
+                    writer.write_batch(_record_batch(batch, group, summary, census))
+                    rows += len(batch)
+                    batch = list(islice(items, ROW_GROUP_ROWS))
+                summary.parts += 1
+                if not batch:
+                    writer.add_key_value_metadata({_PARTS_KEY: str(summary.parts).encode()})
+            if summary.parts == 1:  # only now that there is something to put in its place does an old manifest go
+                for old in out.list():
+                    out.delete(old.name)
+    for (generator, name), count in sorted(census.items()):
+        summary.generators.setdefault(generator, {"real": 0, "fake": 0, "unlabelled": 0})[name] = count
+    summary.skipped, summary.warnings = dict(tally.skipped), dict(tally.warnings)
+    if options.group_by and summary.without_group:
+        log.warning(
+            "%d of %d items do not match --group-by: they have no group_id", summary.without_group, summary.items
+        )
+    return summary
+
+
+def list_corpus(place: str, layout: str, options: LayoutOptions) -> pa.RecordBatchReader:
+    """The rows that `write_manifest` would write, as a stream. Raises the same for the same reasons, what concerns the place
+    as a whole before it returns.
+    """
+    group, tally = _grouping(options.group_by), Tally()
+    items, first = _begin(place, layout, options, tally)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        batch, summary, census = first, ManifestSummary(), Counter[tuple[str, str]]()
+        while batch:
+            yield _record_batch(batch, group, summary, census)
+            batch = list(islice(items, ROW_GROUP_ROWS))
+
+    return pa.RecordBatchReader.from_batches(MANIFEST_SCHEMA, batches())
+
+
+def read_manifest(uri: str) -> ds.Dataset:
+    """The manifest at a canonical URI, as a dataset of its files.
+
+    Raises UsageError where it is no manifest, lacks columns, or was cut off while it was written.
+    """
+    if kind_of(uri) != "manifest":
+        raise UsageError(f"{shown(uri)} is not a manifest: {_HOW}")
+    store = Store(uri)
+    names = [file.name for file in store.list() if file.name.endswith(".parquet") and file.name[0] not in "._"]
+    paths = [store.path(name) for name in names] or [store.path()]
+    metadata = []
+    for path in paths:
+        schema = pq.read_schema(path, filesystem=store.filesystem)
+        lacking = [f.name for f in MANIFEST_SCHEMA if f.name not in schema.names]
+        if lacking:
+            raise UsageError(f"the manifest {shown(uri)} lacks the columns {', '.join(lacking)}: {_HOW}")
+        other = [f.name for f in MANIFEST_SCHEMA if schema.field(f.name).type != f.type]
+        if other:
+            wanted = ", ".join(f"{name} ({MANIFEST_SCHEMA.field(name).type})" for name in other)
+            raise UsageError(f"the manifest {shown(uri)} has other types than {wanted}: {_HOW}")
+        metadata.append(pq.read_metadata(path, filesystem=store.filesystem).metadata)
+    if not _is_complete(metadata):
+        raise UsageError(f"the manifest {shown(uri)} is incomplete, its writing was cut off: {_HOW} again")
+    return ds.dataset(paths, filesystem=store.filesystem, format="parquet", schema=MANIFEST_SCHEMA)
+
+
+def _rule(layout: str, options: LayoutOptions) -> Layout:
+    """The layout of that name. Raises UsageError where there is none or it takes no such options."""
+    rule = LAYOUTS.get(layout)
+    if rule is None:
+        raise UsageError(f"unknown layout {layout!r}: use one of {', '.join(LAYOUTS)}")
+    given = {name for name in ("columns", "real", "fake") if getattr(options, name)}
+    if given - rule.options:
+        raise UsageError(f"the layout {layout} takes no option {', '.join(sorted(given - rule.options))}")
+    return rule
+
+
+def _begin(
+    place: str, layout: str, options: LayoutOptions, tally: Tally
+) -> tuple[Iterator[Item], list[Item]]:
+    """The items of a place and the first of them. Raises UsageError where there is none."""
+    items = _rule(layout, options).items(place, options, tally)
+    first = list(islice(items, ROW_GROUP_ROWS))
+    if not first:
+        seen = "".join(f"; {count} skipped: {kind}" for kind, count in tally.skipped.items())
+        raise UsageError(f"nothing at {shown(place)} is an item of the layout {layout}{seen}")
+    return items, first
+
+
+def _is_complete(footers: list[dict[bytes, bytes]]) -> bool:
+    """Whether the parts are all of one manifest, and all there are: the last one says how many."""
+    if all(_ID_KEY not in footer for footer in footers):
+        return True  # made by hand: the kind is all it says
+    ids = {footer.get(_ID_KEY) for footer in footers}
+    parts = sorted(int(footer.get(_PART_KEY, b"-1")) for footer in footers)
+    totals = [int(footer[_PARTS_KEY]) for footer in footers if _PARTS_KEY in footer]
+    return len(ids) == 1 and totals == [len(footers)] and parts == list(range(len(footers)))
+
+
+def _check_out(place: str, layout: str, out: Store) -> None:
+    if not out.exists():
+        pass
+    elif not out.filesystem.get_file_info(out.path()).is_file:
+        files, folders = [file.name for file in out.list()], out.folders()
+        ours = all(re.fullmatch(r"part-\d{5}\.parquet", name) for name in files)
+        if folders or not ours or (files and kind_of(out.uri) != "manifest"):
+            raise UsageError(f"{shown(out.uri)} holds something else than a manifest: give --out a new folder")
+    else:
+        raise UsageError(f"{shown(out.uri)} is a file: give --out a new folder")
+    if layout == "images" and f"{out.uri}/".startswith(f"{place}/"):
+        raise UsageError(f"{shown(out.uri)} lies in the corpus and would become part of it: give --out another folder")
+
+
+def _grouping(pattern: str | None) -> Callable[[str], str | None] | None:
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--group-by is no regular expression: {error}") from None
+
+    def group(item: str) -> str | None:
+        match = compiled.search(shown(item))
+        if match is None:
+            return None
+        return "/".join(part or "" for part in match.groups()) if compiled.groups else match[0]
+
+    return group
+
+
+def _record_batch(
+    items: list[Item],
+    group: Callable[[str], str | None] | None,
+    summary: ManifestSummary,
+    census: Counter[tuple[str, str]],
+) -> pa.RecordBatch:
+    """The items as rows, counted into the summary."""
+    ids = [item_id(item.uri, item.member) for item in items]
+    groups = [group(found) for found in ids] if group else [item.group_id for item in items]
+    made = {"item_id": ids, "group_id": groups, "member": [_readable(item.member) for item in items]}
+    columns = [made.get(f.name) or [getattr(item, f.name) for item in items] for f in MANIFEST_SCHEMA]
+    names = {REAL: "real", FAKE: "fake", None: "unlabelled"}
+    labels = Counter(item.label for item in items)
+    summary.items += len(items)
+    summary.real += labels[REAL]
+    summary.fake += labels[FAKE]
+    summary.unlabelled += labels[None]
+    summary.absent += sum(item.size is None and item.member is None for item in items)
+    summary.without_group += groups.count(None)
+    summary.bytes += sum(item.size or 0 for item in items)
+    census.update((item.generator or "", names[item.label]) for item in items)
+    arrays = [pa.array(column, f.type) for column, f in zip(columns, MANIFEST_SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=MANIFEST_SCHEMA)
+
+
+def _readable(member: str | None) -> str | None:
+    """A member's name as valid UTF-8: other bytes are shown as \\xNN (item_id holds them exactly)."""
+    if member is None or member.isascii():
+        return member
+    return member.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,69 @@
+"""Image bytes in Parquet: which column holds them, and reading rows of it without the rest of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+# The first of these that holds bytes (or Hugging Face's struct of bytes and path), unless --columns names one.
+BYTES_COLUMNS = ("image", "image_bytes", "bytes", "img", "jpg", "png", "webp", "data", "content")
+
+_BATCH_ROWS = 32
+
+
+def find_bytes_column(schema: pa.Schema, wanted: str | None = None) -> str | None:
+    """The name of the column with the images' bytes (`image`, or `image.bytes` inside a struct); None where none is."""
+    for name in (wanted,) if wanted else BYTES_COLUMNS:
+        if name in schema.names:
+            kind = schema.field(name).type
+            if _is_binary(kind):
+                return name
+            if pa.types.is_struct(kind) and any(f.name == "bytes" and _is_binary(f.type) for f in kind):
+                return f"{name}.bytes"
+    return None
+
+
+def read_rows(file: IO[bytes], rows: list[int], wanted: str | None = None) -> Iterator[tuple[int, bytes | None]]:
+    """(row number, its bytes or None where null) for each of the sorted `rows` that the file has.
+
+    Each row group in need is read once, a few rows at a time. Raises ArrowInvalid or OSError for a damaged file.
+    """
+    table = pq.ParquetFile(file)
+    column = find_bytes_column(table.schema_arrow, wanted)
+    if column is None:
+        raise pa.ArrowInvalid("no column with image bytes")
+    first = 0
+    for group in range(table.num_row_groups):
+        end = first + table.metadata.row_group(group).num_rows
+        needed = [row for row in rows if first <= row < end]
+        if needed:
+            yield from _read_group(table, group, column, first, needed)
+        first = end
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error of pyarrow means a damaged file, and not that its bytes could not be had."""
+    return not isinstance(error, OSError) or (error.errno is None and "AWS Error" not in str(error))
+
+
+def _read_group(
+    table: pq.ParquetFile, group: int, column: str, first: int, needed: list[int]
+) -> Iterator[tuple[int, bytes | None]]:
+    last = needed[-1]
+    wanted = set(needed)
+    row = first
+    for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
+        for value in batch.column(0):
+            if row in wanted:
+                found = value.as_py()
+                yield row, found["bytes"] if isinstance(found, dict) else found
+            row += 1
+        if row > last:
+            return
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)

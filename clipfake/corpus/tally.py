@@ -1,0 +1,31 @@
+"""What a listing met that is no item (skipped) or looks wrong (warnings): counted by kind, the first of each logged."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+from clipfake.corpus.uri import shown
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts by kind. A kind is a short phrase in the singular, such as "FIFO" or "truncated_container"."""
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    def skip(self, kind: str, uri: str) -> None:
+        """Count something that is not an item."""
+        if not self.skipped[kind]:
+            log.warning("skipped (%s): %r; more of this kind are only counted", kind, shown(uri))
+        self.skipped[kind] += 1
+
+    def warn(self, kind: str, uri: str, meaning: str) -> None:
+        """Count something that is listed, but that the user should know of."""
+        if not self.warnings[kind]:
+            log.warning("%s: %r: %s; more of this kind are only counted", kind, shown(uri), meaning)
+        self.warnings[kind] += 1

@@ -1,0 +1,114 @@
+"""Weights files on this node: open_clip's tags from its hub cache, files from local paths and object stores."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from clipfake.encoder.spec import EncoderSpec
+from clipfake.errors import UsageError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+logger = logging.getLogger(__name__)
+
+
+def weights_file(spec: EncoderSpec) -> Path | None:
+    """The local path of the weights, fetched at most once a node however many processes ask; None for untrained.
+
+    Raises UsageError where they cannot be had.
+    """
+    if spec.kind == "untrained":
+        return None
+    if spec.kind == "tag":
+        return _from_hub(spec)
+    from clipfake.corpus import uri
+
+    if not uri.is_local(spec.weights):
+        return _from_store(spec.weights)
+    path = Path(os.fsdecode(uri.to_path(spec.weights)))
+    if not path.is_file():
+        raise UsageError(
+            f"there is no weights file {path} on this machine; give its path, or the URI of one that all nodes reach"
+        )
+    return path
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 (hex) of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: $CLIPFAKE_CACHE, else ~/.cache/clipfake."""
+    return Path(os.environ.get("CLIPFAKE_CACHE") or Path.home() / ".cache" / "clipfake")
+
+
+def one_line(error: BaseException) -> str:
+    """What a library's many-line error says, for the end of a one-line message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _from_hub(spec: EncoderSpec) -> Path:
+    import open_clip
+    from huggingface_hub.utils import logging as hub_logging
+    from open_clip.pretrained import download_pretrained
+
+    # The hub's client takes cached files offline too, and locks what it fetches; it prints every retry on its own.
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    logger.info("looking for the weights of %s", spec)
+    try:
+        return Path(download_pretrained(open_clip.get_pretrained_cfg(spec.arch, spec.weights)))
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"the weights of {spec} are not in the local cache and cannot be fetched; copy the cache (HF_HOME) of a "
+            f"machine that has them and set HF_HUB_OFFLINE=1, or give a weights file ({spec.arch}/URI), or use random "
+            f"weights ({spec.arch}/untrained) ({one_line(error)})"
+        ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
+
+
+def _from_store(place: str) -> Path:
+    from pyarrow.fs import FileType
+
+    from clipfake.corpus import uri
+
+    filesystem, path = uri.filesystem(place)
+    try:
+        info = filesystem.get_file_info(path)
+        if info.type != FileType.File:
+            raise UsageError(f"there is no weights file {place}; check the URI and AWS_ENDPOINT_URL")
+        # What the store replaces under the same name gets another name here.
+        version = hashlib.sha256(f"{place} {info.size} {info.mtime_ns}".encode()).hexdigest()[:32]
+        target = cache_folder() / "weights" / (version + PurePosixPath(path).suffix.lower())
+        if not target.exists():
+            _fetch_once(filesystem, info, target)
+    except OSError as error:
+        raise UsageError(
+            f"cannot fetch the weights {place} to {cache_folder()}; check the keys in the environment, and that "
+            f"CLIPFAKE_CACHE names a folder that can be written and has room ({one_line(error)})"
+        ) from error
+    return target
+
+
+def _fetch_once(filesystem: "FileSystem", info: "FileInfo", target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system when its process dies
+        if target.exists():
+            return
+        logger.info("fetching weights: %s, %d bytes", info.path, info.size)
+        part = target.with_suffix(".part")
+        with filesystem.open_input_stream(info.path) as source, part.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+        if part.stat().st_size != info.size:
+            raise OSError(f"{part.stat().st_size} of {info.size} bytes arrived")
+        part.replace(target)

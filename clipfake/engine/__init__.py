@@ -1,0 +1,1 @@
+"""The flows on Ray: listing, embedding, training and scoring. The only package that imports ray."""

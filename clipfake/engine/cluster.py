@@ -1,0 +1,84 @@
+"""Connecting to Ray without a wall of its log: the cluster RAY_ADDRESS names, else one of our own on this machine."""
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
+
+
+@contextlib.contextmanager
+def connected(num_cpus: int | None = None) -> Iterator[None]:
+    """A Ray session for the duration of the block.
+
+    Inside a job (`ray job submit`) or with RAY_ADDRESS set it joins that cluster and leaves it running; else it
+    starts Ray on this machine, with `num_cpus` CPUs where given, and stops it at the end. A session that is
+    already open in this process is used as it is.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray 2.60 warns at each start where it is unset
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    with _without_native_log():
+        if address := os.environ.get("RAY_ADDRESS"):
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
+        try:
+            _quiet_ray_data()
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_native_log() -> Iterator[None]:
+    """Takes the lines that Ray's C++ side writes into this process' stderr out of it; `--verbose` shows them.
+
+    It writes notes about its own inner life there (severity E among them), past all of Python's logging.
+    """
+    real, (reading, writing) = os.dup(2), os.pipe()
+
+    def copy() -> None:
+        with open(reading, "rb") as lines:
+            for line in lines:
+                if NATIVE_LINE.match(line):
+                    log.debug("ray: %s", line.decode(errors="replace").rstrip())
+                else:
+                    os.write(real, line)
+
+    sys.stderr.flush()
+    os.dup2(writing, 2)
+    os.close(writing)
+    copier = threading.Thread(target=copy, name="clipfake-stderr", daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        copier.join(timeout=1)  # a child that outlives us may hold the pipe open
+
+
+def _quiet_ray_data() -> None:
+    """No progress bars and no INFO lines of Ray Data on the console; its log files in Ray's session keep all."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train", "ray.tune", "ray"):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.ERROR)

@@ -1,0 +1,225 @@
+"""The training of the head under Ray Train: N workers take exactly the steps that one would take."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipfake.corpus.store import Store
+from clipfake.errors import ClipfakeError, UsageError
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "head.pt"
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How the head is trained.
+
+    margin : of the triplet loss, in units of distance between unit vectors
+    batch : rows a step, over all workers together
+    patience : epochs without a better validation loss before it stops
+    """
+
+    out_dim: int = 128
+    miner: str = "semi-hard"
+    margin: float = 0.2
+    batch: int = 128
+    epochs: int = 40
+    patience: int = 5
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        from clipfake.detector.triplet import MINERS
+
+        if self.miner not in MINERS:
+            raise UsageError(f"there is no miner {self.miner!r}: choose one of {', '.join(MINERS)}")
+        if self.epochs < 1 or self.patience < 1 or self.out_dim < 2 or self.margin <= 0 or self.learning_rate <= 0:
+            raise UsageError(
+                "epochs and patience must be at least 1, the dimension at least 2, margin and learning rate above 0"
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None."""
+
+    x: np.ndarray
+    y: np.ndarray
+    generator: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """The head of the best epoch. state : the arrays of Head.state_dict(); history : one entry an epoch."""
+
+    state: dict[str, np.ndarray]
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+def train_head(train: Part, val: Part, options: HeadOptions, workers: int, storage: Store) -> TrainedHead:
+    """Trains on `workers` workers of the connected cluster and returns the head with the lowest validation loss.
+
+    Checkpoints lie in `storage` under a name made of options and data: the same call after a crash goes on where
+    it stopped, and a changed input starts anew. Raises ClipfakeError where training fails or the head collapses.
+    """
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    cpus = ray.cluster_resources().get("CPU", 1.0)
+    trainer = TorchTrainer(
+        _loop,  # type: ignore[arg-type]
+        train_loop_config={"train": ray.put(train), "val": ray.put(val), "options": options},
+        scaling_config=ScalingConfig(
+            num_workers=workers, resources_per_worker={"CPU": min(1.0, cpus / workers)}, use_gpu=False
+        ),
+        run_config=RunConfig(
+            name=_run_name(train, val, options),
+            storage_path=storage.path(),
+            storage_filesystem=storage.filesystem,
+            failure_config=FailureConfig(max_failures=3),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except Exception as error:
+        raise ClipfakeError(f"training the head failed: {_innermost(error)}") from error
+    if result.error is not None:
+        raise ClipfakeError(f"training the head failed: {_innermost(result.error)}") from result.error
+    return result.return_value  # type: ignore[attr-defined]
+
+
+def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
+    for part in (train, val):
+        digest.update(np.ascontiguousarray(part.x).data)
+        digest.update(np.ascontiguousarray(part.y).data)
+        digest.update("\n".join(str(name) for name in part.generator).encode())
+    return f"head-{digest.hexdigest()[:16]}"
+
+
+def _innermost(error: BaseException) -> str:
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        error = next(iter(failures.values()))
+    while getattr(error, "cause", None) is not None:
+        error = error.cause  # type: ignore[attr-defined]
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+
+
+def _loop(config: dict[str, Any]) -> TrainedHead:
+    """What each worker runs."""
+    import ray
+    import ray.train
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    from clipfake.detector.head import init_head
+    from clipfake.detector.parallel import TripletStats, collapsed
+    from clipfake.detector.triplet import TripletSums
+
+    torch.set_num_threads(1)  # the order of a sum depends on the number of threads
+    torch.use_deterministic_algorithms(True)
+    options: HeadOptions = config["options"]
+    train, val = ray.get([config["train"], config["val"]])
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+
+    head = init_head(train.x.shape[1], options.out_dim, options.seed, sample=train.x)
+    model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
+    history: list[dict[str, float]] = []
+    epochs: list[TripletStats] = []
+    best: dict[str, Any] = {
+        "epoch": -1,
+        "loss": float("inf"),
+        "state": {k: v.clone() for k, v in head.state_dict().items()},
+    }
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+        head.load_state_dict(saved["head"])
+        optimizer.load_state_dict(saved["optimizer"])
+        history, best = saved["history"], saved["best"]
+        epochs = [TripletStats(TripletSums(*sums)) for sums in saved["sums"]]
+
+    while len(history) < options.epochs and len(history) - 1 - best["epoch"] < options.patience:
+        epoch = len(history)
+        stats = _pass(model, train, options, rank, world, epoch, optimizer)
+        with torch.no_grad():
+            validation = _pass(model, val, options, rank, world, 0, None)
+        epochs.append(stats)
+        history.append(
+            {
+                "epoch": epoch,
+                "train_loss": stats.loss,
+                "val_loss": validation.loss,
+                "active_share": stats.active_share,
+                "positive_distance": validation.positive_distance,
+                "negative_distance": validation.negative_distance,
+            }
+        )
+        if collapsed(epochs, options.margin):
+            raise ClipfakeError(
+                "the head collapsed, it maps every image to one point: use --miner semi-hard or a lower learning rate"
+            )
+        if validation.loss < best["loss"]:
+            best = {
+                "epoch": epoch,
+                "loss": validation.loss,
+                "state": {k: v.clone() for k, v in head.state_dict().items()},
+            }
+        state = {
+            "head": head.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "best": best,
+            "sums": [list(one.sums) for one in epochs],
+        }  # fmt: skip
+        _report(history[-1], state, rank)
+    arrays = {name: value.numpy() for name, value in best["state"].items()}
+    return TrainedHead(arrays, history, best["epoch"])
+
+
+def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, epoch: int, optimizer: Any) -> Any:
+    """One pass over a part in balanced batches, with steps if there is an optimizer; the statistics of all workers."""
+    import torch
+
+    from clipfake.detector.parallel import TripletStats, shared_triplet_loss
+    from clipfake.detector.sampling import epoch_batches, shard
+    from clipfake.detector.triplet import PADDING, TripletSums, triplet_draws
+
+    total = TripletStats(TripletSums(*[0.0] * len(TripletSums._fields)))
+    batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
+    for step, rows in enumerate(batches):
+        mine = shard(rows, rank, world)
+        x = torch.from_numpy(part.x[np.maximum(mine, 0)])
+        y = torch.from_numpy(np.where(mine < 0, PADDING, part.y[np.maximum(mine, 0)]))
+        draws = triplet_draws(len(mine) * world, options.seed, epoch, step)
+        loss, stats = shared_triplet_loss(model(x), y, margin=options.margin, miner=options.miner, draws=draws)
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        total = total + stats
+    return total
+
+
+def _report(metrics: dict[str, float], state: dict[str, Any], rank: int) -> None:
+    import ray.train
+    import torch
+
+    if rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(state, Path(folder) / CHECKPOINT)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -1,0 +1,223 @@
+"""One run of `embed` or `score`: claim, plan, work off, reconcile, record."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from clipfake.corpus.store import Store
+from clipfake.engine import resources
+from clipfake.engine.claim import Claim, claimed
+from clipfake.engine.cluster import connected
+from clipfake.engine.compact import finish_compactions
+from clipfake.engine.ledger import Ledger
+from clipfake.engine.plan import Counts, Plan, Planner, close_plan, open_plans
+from clipfake.engine.record import new_run_id, read_records, versions, write_record
+from clipfake.engine.work import Pipeline, Progress, Sink, Totals, work_off
+from clipfake.errors import ClipfakeError, UsageError
+
+log = logging.getLogger(__name__)
+
+UNIT_SECONDS = 120  # of work in a unit, by the speed of the last runs
+FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measured yet
+UNIT_ROWS_LIMITS = (256, 1_000_000)
+EXIT_TOO_MANY_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What the user may set for any job over items.
+
+    max_error_rate : exit code 3 above this share of rows with an error
+    unit_rows : items a unit; by default about two minutes of work
+    retry_errors : also try the errors again that are permanent
+    dry_run : only say what would be done
+    num_cpus : CPUs of the Ray that is started where no cluster is named
+    """
+
+    max_error_rate: float = 0.05
+    unit_rows: int | None = None
+    batch_size: int | None = None
+    retry_errors: bool = False
+    dry_run: bool = False
+    num_cpus: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_error_rate <= 1:
+            raise UsageError(f"--max-error-rate must lie between 0 and 1, not {self.max_error_rate}")
+        for name in ("unit_rows", "batch_size", "num_cpus"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+
+
+@dataclass
+class Job:
+    """What differs between the jobs.
+
+    ledger : where the rows go
+    source : what the listing lists: "images" or "embeddings"
+    listing : makes the stream of items; called once, after the claim
+    pipeline : (source, layout, saving) -> what Ray Data runs
+    sinks : (run id, saving) -> where rows go; the ledger's own comes last, since it says that a unit is done
+    options : everything the user set, for the record
+    """
+
+    name: str
+    ledger: Ledger
+    source: str
+    listing: Callable[[], pa.RecordBatchReader]
+    pipeline: Callable[[str, resources.Layout, bool], Pipeline]
+    sinks: Callable[[str, Ledger | None], list[Sink]]
+    saves: Ledger | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What a run did. `record` is what `_runs/<run id>.json` holds."""
+
+    run_id: str
+    counts: Counts
+    totals: Totals
+    record: dict[str, Any]
+    exit_code: int = 0
+
+
+def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) -> Outcome:
+    """Runs the job; `progress(n)` is told of n items to come and returns what to call as they do.
+
+    Raises UsageError before anything is written, ClipfakeError where the work failed (what was committed stays).
+    """
+    run_id = new_run_id()
+    store = job.ledger.store
+    fresh = not store.list("")
+    job.ledger.check()
+    if job.saves is not None:
+        job.saves.check()
+    began, started_at = time.monotonic(), datetime.now(UTC)
+    totals, planner = Totals(), None
+    try:
+        with contextlib.ExitStack() as stack:
+            written = [one.store for one in (job.ledger, job.saves) if one is not None and not options.dry_run]
+            claims = [stack.enter_context(claimed(folder, run_id)) for folder in written]
+            for folder in written:
+                finish_compactions(folder)
+            left_open = open_plans(job.ledger, clear=not options.dry_run)
+            planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
+            with contextlib.ExitStack() as cluster:
+                cluster.enter_context(connected(options.num_cpus))
+                nodes = resources.cluster_nodes()
+                sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size)
+                unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
+                chunk_rows = min(sizes.chunk_rows, unit_rows)
+                plan = planner.write(run_id, job.listing(), job.source, unit_rows, chunk_rows, dry=options.dry_run)
+                planned = time.monotonic()
+                if options.dry_run:
+                    gpus = sum(node.gpus for node in nodes)
+                    return _dry_outcome(job, run_id, planner.counts, left_open, gpus)
+                plans = [*left_open, plan]
+                advance = progress(sum(p.items for p in plans))
+                for one in plans:
+                    if one.units:
+                        _work(job, one, run_id, nodes, options, claims, totals, advance)
+        worked = time.monotonic()
+    except UsageError:
+        if fresh and not totals.rows:
+            for name in ("_plan", "_runs", "_lock"):
+                store.delete_tree(name)
+        raise
+    if totals.rows != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
+        raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")
+    seconds = {"plan": planned - began, "work": worked - planned, "total": worked - began}
+    record = {
+        "command": job.name, "source": job.source, "run_id": run_id, "started_at": started_at, "finished_at": datetime.now(UTC),
+        "key": job.ledger.key, "options": job.options, "versions": versions(), "nodes": [asdict(n) for n in nodes],
+        "found": asdict(planner.counts), "finished_for_earlier_runs": sum(p.items for p in left_open),
+        "rows": totals.rows, "status": dict(totals.status), "verdict": dict(totals.verdict), "bytes": totals.bytes,
+        "seconds": seconds, "seconds_by_stage": dict(totals.seconds),
+        "images_per_second": totals.rows / seconds["work"] if totals.rows else None, "device": sizes.device,
+    }  # fmt: skip
+    write_record(store, run_id, record)
+    too_many = totals.rows > 0 and totals.errors / totals.rows > options.max_error_rate
+    return Outcome(run_id, planner.counts, totals, record, EXIT_TOO_MANY_ERRORS if too_many else 0)
+
+
+def _work(
+    job: Job, plan: Plan, run_id: str, nodes: list[resources.Node], options: JobOptions, claims: list[Claim],
+    totals: Totals, advance: Progress,
+) -> None:  # fmt: skip
+    store = job.ledger.store
+    layout = resources.plan_layout(nodes, plan.items, options.batch_size)
+    saves = job.saves if plan.saves else None
+    if plan.saves and (job.saves is None or job.saves.store.uri != plan.saves):
+        raise UsageError(
+            f"run {plan.run_id} left units open that save embeddings; finish them with --save-embeddings {plan.saves}"
+        )
+    pipeline = job.pipeline(plan.source, layout, saves is not None)
+    try:
+        work_off(store, plan, pipeline, job.sinks(run_id, saves), claims, totals, advance)
+    except Exception as error:
+        cause = _cause(error)
+        if isinstance(cause, UsageError) and not totals.rows:
+            close_plan(store, plan)
+        if cause is not None:
+            raise cause from None
+        raise
+    close_plan(store, plan)
+
+
+def _cause(error: BaseException) -> ClipfakeError | None:
+    """The error of ours inside what Ray raised, if there is one."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one, ClipfakeError):
+            kind = UsageError if isinstance(one, UsageError) else ClipfakeError
+            return kind(str(getattr(one, "cause", one)))
+        one = getattr(one, "cause", None) or one.__cause__ or one.__context__
+    return None
+
+
+def _unit_rows(store: Store, job: Job, device: str) -> int:
+    """Rows for UNIT_SECONDS at the speed of this folder's last run of the same kind on the same device."""
+    speed = measured_speed(store, job.name, job.source, device)
+    if speed is None:
+        return FIRST_UNIT_ROWS[device]
+    low, high = UNIT_ROWS_LIMITS
+    return min(high, max(low, math.ceil(speed * UNIT_SECONDS)))
+
+
+def measured_speed(store: Store, command: str, source: str, device: str | None = None) -> float | None:
+    """Images per second of the last comparable run that had work for at least 10 s."""
+    for record in reversed(read_records(store)):
+        same = (record["command"], record["source"]) == (command, source) and device in (None, record["device"])
+        if same and record["images_per_second"] and record["seconds"]["work"] >= 10:
+            return float(record["images_per_second"])
+    return None
+
+
+def _dry_outcome(job: Job, run_id: str, counts: Counts, left_open: list[Plan], gpus: float) -> Outcome:
+    speed = measured_speed(job.ledger.store, job.name, job.source)
+    still_open = sum(plan.items for plan in left_open)
+    to_do = counts.new + counts.retried + still_open
+    record = {
+        "listed": counts.listed,
+        "already_done": counts.done - still_open,
+        "open": still_open,
+        "new": counts.new - counts.changed,
+        "changed": counts.changed,
+        "to_retry": counts.retried,
+        "bytes_to_read": counts.bytes_to_read,
+        "images_per_second": speed,
+        "expected_seconds": to_do / speed if speed else None,
+        "expected_gpu_hours": to_do / speed * gpus / 3600 if speed else None,
+    }
+    return Outcome(run_id, counts, Totals(), record)

@@ -1,0 +1,79 @@
+"""The one place that decides how many actors of which size a job gets, from what the cluster has."""
+
+import math
+from dataclasses import dataclass
+
+CORES_PER_ENCODER = 4  # beyond this a CPU encoder gains more from a second model than from more threads
+CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
+ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
+BATCH_SIZE = {"cpu": 32, "gpu": 256}
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one alive node of the cluster offers."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one pass over images is laid out on a cluster.
+
+    preparers x preparer_cpus and encoders x (encoder_cpus, encoder_gpus) are logical resources and always fit beside
+    one another, so that a job never waits for a CPU that its own actors hold (Ray 2.60 would wait for ever, silently).
+    """
+
+    device: str  # "cpu" or "cuda"
+    encoders: int
+    encoder_cpus: float
+    encoder_gpus: float
+    encoder_threads: int
+    preparers: int
+    preparer_cpus: float
+    decoders: int  # decoding child processes under each preparer
+    batch_size: int
+    chunk_rows: int
+
+
+def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None) -> Layout:
+    """The layout for `items` images on `nodes`.
+
+    With GPUs: one encoder a GPU, all other cores decode. Without: encoders of up to 4 cores each; one preparer
+    beside each encoder with an eighth of its share, since a CPU encodes 10 to 100 times slower than it decodes.
+    Never more actors than there are chunks of work.
+
+    Raises ValueError where no node has a CPU.
+    """
+    nodes = [node for node in nodes if node.cpus > 0]
+    if not nodes:
+        raise ValueError("the cluster has no node with a CPU")
+    gpus = int(sum(node.gpus for node in nodes))
+    kind = "gpu" if gpus else "cpu"
+    batch = batch_size or BATCH_SIZE[kind]
+    chunk = batch * max(1, ROWS_PER_CHUNK[kind] // batch)
+    chunks = max(1, math.ceil(items / chunk))
+    if gpus:
+        encoders = min(gpus, chunks)
+        free = sum(node.cpus for node in nodes) - gpus
+        size = min(CORES_PER_PREPARER, max(1, free))
+        preparers = max(1, int(free // size)) if free > 0 else 1
+        if free <= 0:  # fewer cores than GPUs: share each core between encoder and decoding
+            return Layout("cuda", encoders, 0.5, 1.0, 1, encoders, 0.4, 1, batch, chunk)
+        return Layout("cuda", encoders, 1.0, 1.0, 1, min(preparers, chunks), size, math.ceil(size), batch, chunk)
+    cores = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
+    encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
+    share = min(float(cores), min(node.cpus for node in nodes))
+    return Layout("cpu", encoders, 0.8 * share, 0.0, cores, encoders, 0.1 * share, max(1, cores // 4), batch, chunk)
+
+
+def cluster_nodes() -> list[Node]:
+    """The alive nodes of the connected cluster."""
+    import ray
+
+    return [
+        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]

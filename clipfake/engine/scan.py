@@ -1,0 +1,252 @@
+"""The two jobs over items: `embed` fills a folder with embeddings, `score` fills one with report rows."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipfake.corpus import uri as uris
+from clipfake.corpus.fetch import FetchOptions
+from clipfake.corpus.layouts import LayoutOptions
+from clipfake.corpus.manifest import list_corpus, read_manifest
+from clipfake.corpus.store import Store, kind_of
+from clipfake.detector.bundle import Detector
+from clipfake.encoder.description import EncoderDescription
+from clipfake.engine.job import Job, JobOptions, Outcome, run_job
+from clipfake.engine.ledger import Ledger
+from clipfake.engine.plan import SCAN
+from clipfake.engine.resources import Layout
+from clipfake.engine.stages import Detect, Encode, Prepare, PrepareOptions
+from clipfake.engine.work import Pipeline, Progress, Sink
+from clipfake.errors import UsageError
+from clipfake.images.decode import Limits
+from clipfake.report.schema import REPORT_SCHEMA, embedding_schema, footer, read_footer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How items are listed, read, decoded and encoded."""
+
+    layout: str = "images"
+    listing: LayoutOptions = field(default_factory=LayoutOptions)
+    precision: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+    job: JobOptions = field(default_factory=JobOptions)
+
+    def described(self) -> dict[str, Any]:
+        """For the run record."""
+        return asdict(self)
+
+
+def embed(source: str, encoder: str, out: str, options: ScanOptions, progress: Callable[[int], Progress]) -> Outcome:
+    """Computes the embeddings of a manifest's or a corpus' items into the folder `out`."""
+    from clipfake.encoder.encoder import describe
+
+    place, store = uris.place(source), Store(uris.place(out))
+    if kind_of(place) in ("embeddings", "report"):
+        raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
+    listing = _image_listing(place, options)
+    description = describe(encoder)
+    precision = options.precision or "fp32"
+    ledger = _embedding_ledger(store, description, precision)
+    job = Job(
+        "embed",
+        ledger,
+        "images",
+        listing,
+        partial(_pipeline, store.uri, description, precision, None, options),
+        lambda run_id, saves: [Sink(ledger, partial(_embedding_rows, schema=ledger.schema), "rewrites")],
+        options={"source": place, "encoder": encoder, **options.described()},
+    )
+    return run_job(job, options.job, progress)
+
+
+def score(
+    source: str, detector: str, out: str, options: ScanOptions, progress: Callable[[int], Progress],
+    save_embeddings: str | None = None, encoder: str | None = None,
+) -> Outcome:  # fmt: skip
+    """Scores a corpus, a manifest or stored embeddings into the report folder `out`.
+
+    encoder : where the detector's encoder is found, if not where it was when the detector was trained
+    """
+    place, store, bundle = uris.place(source), Store(uris.place(out)), Store(uris.place(detector))
+    kind, saves = kind_of(place), None
+    if kind == "report":
+        raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
+    trained = Detector.load(bundle)
+    description = EncoderDescription.from_dict(trained.encoder)
+    if encoder is not None:
+        from clipfake.encoder.encoder import describe
+
+        description = describe(encoder)
+        trained.check_encoder(description.fingerprint)
+    thresholds = [asdict(threshold) for threshold in trained.thresholds]
+    facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
+    if kind == "embeddings":
+        if save_embeddings:
+            raise UsageError("--save-embeddings is for scoring images; the input is embeddings already")
+        stored = stored_embeddings(place)
+        found = read_footer(stored.footer)
+        trained.check_encoder(found["encoder"])
+        precision = found["precision"]
+        listing: Callable[[], pa.RecordBatchReader] = partial(_stored_listing, stored)
+    else:
+        listing = _image_listing(place, options)
+        precision = options.precision or trained.provenance.get("precision", "fp32")
+        if save_embeddings:
+            target = Store(uris.place(save_embeddings))
+            if target.uri == store.uri:
+                raise UsageError("--save-embeddings needs a folder of its own, not the report's")
+            saves = _embedding_ledger(target, description, precision)
+    ledger = Ledger(
+        store, "report", REPORT_SCHEMA, trained.fingerprint, footer("report", facts | {"precision": precision})
+    )
+
+    def sinks(run_id: str, saving: Ledger | None) -> list[Sink]:
+        shape = partial(_report_rows, detector=trained.fingerprint, run_id=run_id)
+        report = Sink(ledger, shape, "rewrites")
+        return (
+            [Sink(saving, partial(_embedding_rows, schema=saving.schema), "saved"), report]
+            if saving is not None
+            else [report]
+        )
+
+    job = Job(
+        "score",
+        ledger,
+        "embeddings" if kind == "embeddings" else "images",
+        listing,
+        partial(_pipeline, store.uri, description, precision, bundle.uri, options),
+        sinks,
+        saves,
+        options={"source": place, "detector": bundle.uri, **options.described()},
+    )
+    return run_job(job, options.job, progress)
+
+
+def _pipeline(
+    place: str, encoder: EncoderDescription, precision: str, detector: str | None, options: ScanOptions,
+    source: str, layout: Layout, saving: bool,
+) -> Pipeline:  # fmt: skip
+    """What Ray Data runs over the chunks of a plan below `place`."""
+
+    def images(dataset: Any) -> Any:
+        from ray.data import ActorPoolStrategy, DataContext
+
+        DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
+        prepare = PrepareOptions(options.fetch, options.limits, encoder.preprocess, layout.decoders)
+        return dataset.map_batches(
+            Prepare,
+            fn_constructor_args=(place, prepare),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=layout.preparers),
+            num_cpus=layout.preparer_cpus,
+        ).map_batches(
+            Encode,
+            fn_constructor_args=(
+                encoder,
+                precision,
+                layout.device,
+                layout.encoder_threads,
+                layout.batch_size,
+                detector,
+            ),
+            fn_constructor_kwargs={"keep": detector is None or saving},
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=layout.encoders),
+            num_cpus=layout.encoder_cpus,
+            num_gpus=layout.encoder_gpus or None,
+        )
+
+    def embeddings(dataset: Any) -> Any:
+        from ray.data import ActorPoolStrategy
+
+        return dataset.map_batches(
+            Detect,
+            fn_constructor_args=(place, detector, layout.device, layout.encoder_threads),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=layout.encoders),
+            num_cpus=layout.encoder_cpus,
+            num_gpus=layout.encoder_gpus or None,
+        )
+
+    return images if source == "images" else embeddings
+
+
+def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBatchReader]:
+    """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
+    if kind_of(place) == "manifest":
+        return read_manifest(place).scanner(**SCAN).to_reader
+    listing = list_corpus(place, options.layout, options.listing)
+    return lambda: listing
+
+
+def _stored_listing(stored: Ledger) -> pa.RecordBatchReader:
+    """item_id, version and size of stored embeddings (the images themselves, no views), and where each row lies."""
+    columns = ["item_id", "version", "size", "view"]
+    schema = pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("version", pa.string()),
+            ("size", pa.int64()),
+            ("source", pa.string()),
+            ("row", pa.int64()),
+        ]
+    )
+
+    def batches() -> Any:
+        for name in stored.files():
+            row = 0
+            with pq.ParquetFile(stored.store.path(name), filesystem=stored.store.filesystem) as file:
+                for batch in file.iter_batches(columns=columns, batch_size=SCAN["batch_size"]):
+                    rows = pa.array(np.arange(row, row + batch.num_rows))
+                    source = pa.array([stored.store.uri_of(name)] * batch.num_rows)
+                    both = pa.record_batch(
+                        [batch["item_id"], batch["version"], batch["size"], source, rows], schema=schema
+                    )
+                    yield both.filter(pa.array(batch["view"].to_numpy() == 0))
+                    row += batch.num_rows
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def stored_embeddings(place: str) -> Ledger:
+    """The embeddings in the folder `place`, with the schema and the footer of its files."""
+    store = Store(place)
+    name = next(file.name for file in store.list("") if file.name.endswith(".parquet"))
+    schema = pq.read_schema(store.path(name), filesystem=store.filesystem)
+    metadata = schema.metadata or {}
+    return Ledger(store, "embeddings", schema.remove_metadata(), read_footer(metadata)["encoder"], metadata)
+
+
+def _embedding_ledger(store: Store, description: EncoderDescription, precision: str) -> Ledger:
+    facts = {
+        "encoder": description.fingerprint,
+        "encoder_description": description.to_dict(),
+        "precision": precision,
+    }
+    schema = embedding_schema(description.dim, precision)
+    return Ledger(store, "embeddings", schema, description.fingerprint, footer("embeddings", facts))
+
+
+def _embedding_rows(rows: pa.Table, *, schema: pa.Schema) -> pa.Table:
+    return rows.append_column("view", pa.array(np.zeros(rows.num_rows, np.int16))).select(schema.names).cast(schema)
+
+
+def _report_rows(rows: pa.Table, *, detector: str, run_id: str) -> pa.Table:
+    now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+    for name, value in (("detector", pa.scalar(detector)), ("run_id", pa.scalar(run_id)), ("scored_at", now)):
+        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    return rows.select(REPORT_SCHEMA.names).cast(REPORT_SCHEMA)

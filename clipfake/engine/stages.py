@@ -1,0 +1,243 @@
+"""What the actors of the pipeline do with a chunk: read and decode, encode, apply the detector."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
+from clipfake.corpus.store import Store
+from clipfake.encoder.description import EncoderDescription
+from clipfake.images.decode import Limits
+from clipfake.images.isolation import DecoderPool, Prepared
+from clipfake.images.preprocess import Preprocess
+from clipfake.report.schema import FACTS
+from clipfake.status import Status
+
+if TYPE_CHECKING:
+    from clipfake.detector.bundle import Detector
+    from clipfake.encoder.encoder import Precision
+
+log = logging.getLogger(__name__)
+
+# Columns that only travel inside the pipeline.
+UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
+SECONDS = ("_fetch_s", "_decode_s", "_encode_s", "_detect_s")  # each row's share of its chunk's seconds in a stage
+
+
+def chunk_schema() -> pa.Schema:
+    """One row a chunk: which row group of which unit's item list, and where its rows stand in the unit."""
+    return pa.schema([("path", pa.string()), ("unit", pa.int32()), ("group", pa.int32()), ("first", pa.int32())])
+
+
+def _read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
+    """The chunk's items with their place in the unit."""
+    (at,) = chunk.to_pylist()
+    with pq.ParquetFile(store.path(at["path"]), filesystem=store.filesystem) as items:
+        table = items.read_row_group(at["group"])
+    rows = pa.array(np.arange(at["first"], at["first"] + table.num_rows, dtype=np.int32))
+    unit = pa.array(np.full(table.num_rows, at["unit"], np.int32))
+    return table.append_column(UNIT, unit).append_column(ROW, rows)
+
+
+def _seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
+    share = np.full(table.num_rows, seconds / max(table.num_rows, 1), np.float32)
+    return table.append_column(stage, pa.array(share))
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What reading and decoding may cost, and what the encoder wants."""
+
+    fetch: FetchOptions
+    limits: Limits
+    preprocess: Preprocess
+    decoders: int
+
+
+class Prepare:
+    """Chunk -> its items with facts and pixels: uint8 (H x W x 3 bytes a row), null where the status is not ok."""
+
+    def __init__(self, place: str, options: PrepareOptions) -> None:
+        self._store = Store(place)
+        self._options = options
+        self._pool = DecoderPool(options.decoders, options.limits, options.preprocess)
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        table = _read_chunk(self._store, chunk)
+        start = time.perf_counter()
+        refs = [ItemRef(**row) for row in table.select(["uri", "member", "offset", "size", "version"]).to_pylist()]
+        fetched = fetch(refs, self._options.fetch)
+        read = time.perf_counter()
+        prepared = self._pool.prepare([item.data for item in fetched])
+        table = self._with_facts(table, fetched, prepared)
+        return _seconds(_seconds(table, "_fetch_s", read - start), "_decode_s", time.perf_counter() - read)
+
+    def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
+        height, width = self._options.preprocess.size
+        pixels = np.zeros((len(fetched), height * width * 3), np.uint8)
+        rows: list[tuple[str | int | None, ...]] = []
+        for i, (got, image) in enumerate(zip(fetched, prepared, strict=True)):
+            if got.data is None:
+                rows.append((got.status, got.error, None, None, None, None))
+                continue
+            digest = hashlib.sha256(got.data).hexdigest()
+            rows.append((image.status, image.error, digest, image.width, image.height, image.format))
+            if image.pixels is not None:
+                pixels[i] = image.pixels.reshape(-1)
+        facts = zip(*rows, strict=True)
+        for field, values in zip(FACTS, facts, strict=True):
+            table = table.append_column(field, pa.array(values, field.type))
+        buffer = pa.py_buffer(pixels)
+        return table.append_column(
+            PIXELS, pa.Array.from_buffers(pa.binary(pixels.shape[1]), len(pixels), [None, buffer])
+        )
+
+
+class Encode:
+    """Prepared chunk -> the same rows with `embedding` (null unless ok), and the detector's columns where there is one.
+
+    detector : the folder of the bundle, or None
+    keep : whether the embeddings leave the actor
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderDescription,
+        precision: "Precision",
+        device: str,
+        threads: int,
+        batch_size: int,
+        detector: str | None,
+        *,
+        keep: bool,
+    ) -> None:
+        import torch
+
+        from clipfake.encoder.encoder import Encoder
+
+        torch.set_num_threads(threads)
+        self._encoder = Encoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
+        self._apply = Detect.of(detector, device) if detector else None
+        self._keep = keep
+        if self._apply is not None:
+            self._apply.detector.check_encoder(self._encoder.description.fingerprint)
+            self._apply.detector.check_test_card(self._encoder.test_card_embedding(), precision)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        start = time.perf_counter()
+        ok = np.flatnonzero(np.asarray(table["status"].to_pylist()) == Status.OK)
+        preprocess = self._encoder.description.preprocess
+        height, width = preprocess.size
+        column = table[PIXELS].combine_chunks()
+        pixels = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, height, width, 3)
+        pixels = pixels[column.offset : column.offset + len(column)]
+        vectors = self._encoder.encode(pixels if len(ok) == len(pixels) else pixels[ok])
+        table = table.drop_columns([PIXELS])
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            table = _mark(table, ok[~finite], Status.ENCODER_ERROR, "the encoder gave a vector that is not finite")
+            ok, vectors = ok[finite], vectors[finite]
+        table = _seconds(table, "_encode_s", time.perf_counter() - start)
+        if self._apply is not None:
+            table = self._apply.to_rows(table, ok, vectors)
+        return table.append_column("embedding", _vectors(table.num_rows, ok, vectors)) if self._keep else table
+
+
+class Detect:
+    """Rows with embeddings -> the same rows with decision, probability and verdict (null without an embedding)."""
+
+    def __init__(self, place: str, detector: str, device: str, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._store = Store(place)
+        self._apply = Detect.of(detector, device)
+
+    @staticmethod
+    def of(detector: str, device: str) -> "_Apply":
+        """The detector in the folder `detector`, ready to score on `device`."""
+        from clipfake.detector.bundle import Detector
+
+        return _Apply(Detector.load(Store(detector)).to(device))
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        table = _read_chunk(self._store, chunk)
+        start = time.perf_counter()
+        table = _read_embeddings(table)
+        vectors = table["embedding"].combine_chunks()
+        ok = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
+        dim = vectors.type.list_size
+        matrix = vectors.values.to_numpy().reshape(-1, dim)[vectors.offset : vectors.offset + len(vectors)][ok]
+        table = _seconds(table.drop_columns(["embedding"]), "_fetch_s", time.perf_counter() - start)
+        return self._apply.to_rows(table, ok, matrix)
+
+
+@dataclass(frozen=True)
+class _Apply:
+    detector: "Detector"
+
+    def to_rows(self, table: pa.Table, ok: np.ndarray, vectors: np.ndarray) -> pa.Table:
+        start = time.perf_counter()
+        scores = self.detector.score(vectors)
+        for name, values, kind in (
+            ("decision", scores.decision, pa.float64()),
+            ("probability", scores.probability, pa.float64()),
+            ("verdict", scores.verdict, pa.string()),
+        ):
+            full = np.full(table.num_rows, None, object)
+            full[ok] = values
+            table = table.append_column(name, pa.array(full, kind))
+        return _seconds(table, "_detect_s", time.perf_counter() - start)
+
+
+def _mark(table: pa.Table, rows: np.ndarray, status: Status, error: str) -> pa.Table:
+    for name, value in (("status", status.value), ("error", error)):
+        values = np.asarray(table[name].to_pylist(), object)
+        values[rows] = value
+        table = table.set_column(
+            table.schema.get_field_index(name), table.schema.field(name), pa.array(values, pa.string())
+        )
+    return table
+
+
+def _vectors(rows: int, ok: np.ndarray, vectors: np.ndarray) -> pa.Array:
+    """A fixed-size list column of `rows` rows, null but at `ok`."""
+    full = np.zeros((rows, vectors.shape[1]), vectors.dtype)
+    full[ok] = vectors
+    missing = np.ones(rows, bool)
+    missing[ok] = False
+    return pa.FixedSizeListArray.from_arrays(pa.array(full.reshape(-1)), vectors.shape[1], mask=pa.array(missing))
+
+
+def _read_embeddings(items: pa.Table) -> pa.Table:
+    """Joins stored rows to a chunk that names them by `source` (an embedding file) and `row` in it."""
+    parts = []
+    sources = np.asarray(items["source"].to_pylist(), object)
+    for source in dict.fromkeys(sources):
+        mine = np.flatnonzero(sources == source)
+        wanted = items["row"].to_numpy()[mine]
+        folder, _, name = source.rpartition("/")
+        store = Store(folder)
+        with pq.ParquetFile(store.path(name), filesystem=store.filesystem) as file:
+            ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
+            groups = sorted(set(np.searchsorted(ends, wanted, side="right").tolist()))
+            starts = ends - np.diff(ends, prepend=0)
+            stored = file.read_row_groups(groups)
+        # Row numbers in the file -> row numbers among the row groups that were read.
+        base = np.concatenate([np.arange(starts[g], ends[g]) for g in groups])
+        taken = stored.take(np.searchsorted(base, wanted))
+        mine_items = items.take(mine)
+        ours = [
+            name for name in mine_items.column_names if name not in ("source", "row") and name not in taken.column_names
+        ]
+        for name in ours:
+            taken = taken.append_column(name, mine_items[name])
+        parts.append(taken.replace_schema_metadata(None))
+    return pa.concat_tables(parts)

@@ -1,0 +1,262 @@
+"""The job `train`: stored embeddings -> split -> head -> SVM, calibration, thresholds -> a detector and its metrics."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+
+from clipfake.corpus import uri as uris
+from clipfake.corpus.store import Store, kind_of
+from clipfake.detector.bundle import Detector
+from clipfake.detector.fit import MAX_KERNEL_ROWS, fit_calibrator, fit_linear_baseline, fit_svm
+from clipfake.detector.head import Head
+from clipfake.detector.sampling import balanced_subset
+from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
+from clipfake.encoder.description import EncoderDescription
+from clipfake.encoder.encoder import Encoder
+
+TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 5e-3}  # TEMPORARY
+from clipfake.engine.cluster import connected
+from clipfake.engine.head_training import HeadOptions, Part, TrainedHead, train_head
+from clipfake.engine.record import versions
+from clipfake.engine.scan import stored_embeddings
+from clipfake.errors import UsageError
+from clipfake.evaluation.metrics import by_generator, macro_mean, metrics
+from clipfake.evaluation.split import PARTS, split_units, unit_of
+from clipfake.report.schema import read_footer
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["item_id", "label", "generator", "group_id", "content_sha256", "status", "view", "embedding"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a detector is trained.
+
+    C : of the SVM; gamma is scikit-learn's "scale" on the head's output
+    workers : of Ray Train; the result is the same up to rounding for any number
+    """
+
+    head: HeadOptions = field(default_factory=HeadOptions)
+    C: float = 1.0
+    workers: int = 1
+    num_cpus: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.C <= 0:
+            raise UsageError("--workers must be at least 1 and --c above 0")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled embeddings, sorted by item_id (the order in which Ray wrote them is not stable)."""
+
+    item_id: np.ndarray
+    x: np.ndarray  # (N, D), float32 or float16 as stored
+    y: np.ndarray  # (N,) int64
+    generator: np.ndarray
+    unit: np.ndarray
+    encoder: EncoderDescription
+    precision: str
+    left_out: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what is trained on: identities, contents, labels, vectors."""
+        digest = hashlib.sha256()
+        for column in (self.item_id, self.unit, self.generator):
+            digest.update("\n".join(map(str, column)).encode())
+        for array in (self.x, self.y):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` gives back. tables : part -> detector and baseline -> metrics; by_generator : of the test part."""
+
+    detector: Detector
+    head: TrainedHead
+    tables: dict[str, dict[str, Any]]
+    by_generator: dict[str, dict[str, Any]]
+    sizes: dict[str, dict[str, int]]
+
+
+def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
+    """Trains a detector from the embeddings in one folder and writes its bundle into another.
+
+    `out` must be new or hold a detector; `say` is told of each step. Raises UsageError where the embeddings cannot be
+    trained on or `out` holds something else.
+    """
+    store = Store(uris.place(out))
+    _check_out(store)
+    data = read_labelled(embeddings)
+    part = split_units(data.y.tolist(), data.generator.tolist(), data.unit.tolist(), options.head.seed)
+    rows = {name: np.flatnonzero(part == name) for name in PARTS}
+    sizes = {
+        name: {"n": len(r), "reals": int((data.y[r] == 0).sum()), "fakes": int((data.y[r] == 1).sum())}
+        for name, r in rows.items()
+    }
+    for name, size in sizes.items():
+        if not size["reals"] or not size["fakes"]:
+            raise UsageError(
+                f"the {name} part of the split has {size['reals']} real and {size['fakes']} fake items: training needs "
+                "labelled items of both classes (or smaller groups)"
+            )
+    say(
+        "split: "
+        + ", ".join(f"{name} {size['n']} ({size['reals']} real, {size['fakes']} fake)" for name, size in sizes.items())
+    )
+
+    encoder = Encoder.load(
+        data.encoder, precision="fp32"
+    )  # for the test card; refuses weights that are not the ones of `data`
+    parts = {name: Part(data.x[r].astype(np.float32), data.y[r], data.generator[r]) for name, r in rows.items()}
+    storage = _storage(store)
+    with connected(options.num_cpus):
+        trained = train_head(parts["train"], parts["val"], options.head, options.workers, storage)
+    say(
+        f"head: best epoch {trained.best_epoch + 1} of {len(trained.history)}, "
+        f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
+    )
+
+    head = Head(data.x.shape[1], options.head.out_dim)
+    head.load_state_dict({name: torch.tensor(array) for name, array in trained.state.items()})
+    head.eval().requires_grad_(False)
+    torch.set_num_threads(
+        1
+    )  # the order of a sum depends on the number of threads, and the detector's fingerprint on it
+    projected = {name: head(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
+    fit_on = _kernel_rows(parts["train"], options.head.seed, say)
+    svm = fit_svm(projected["train"][fit_on], parts["train"].y[fit_on], options.C)
+    decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
+    calibrator = fit_calibrator(decision["val"], parts["val"].y)
+    thresholds = fit_thresholds(decision["val"][parts["val"].y == 0])
+
+    baseline = fit_linear_baseline(parts["train"].x, parts["train"].y)
+    raw = {name: baseline.decision(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
+    raw_calibrator = fit_calibrator(raw["val"], parts["val"].y)
+    tables = {
+        name: {
+            "detector": metrics(p.y, decision[name], calibrator.probability(decision[name]), decision[name] > 0),
+            "baseline": metrics(p.y, raw[name], raw_calibrator.probability(raw[name]), raw[name] > 0),
+        }
+        for name, p in parts.items()
+    }
+    test = parts["test"]
+    generators = by_generator(
+        test.y,
+        test.generator.tolist(),
+        decision["test"],
+        calibrator.probability(decision["test"]),
+        decision["test"] > 0,
+    )
+    detector = Detector(
+        encoder=encoder.description.to_dict(),
+        encoder_fingerprint=encoder.description.fingerprint,
+        head=head,
+        svm=svm,
+        calibrator=calibrator,
+        thresholds=thresholds,
+        test_card=encoder.test_card_embedding(),
+        test_card_tolerance=TOLERANCE,
+        metrics={
+            **{name: table["detector"] for name, table in tables.items()},
+            "test_by_generator": generators,
+            "test_macro": macro_mean(generators),
+            "verdicts": _verdict_counts(test.y, decision["test"], thresholds),
+        },
+        baseline={name: table["baseline"] for name, table in tables.items()},
+        provenance={
+            "encoder": data.encoder.name,
+            "precision": data.precision,
+            "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data_sha256": data.digest,
+            "left_out": data.left_out,
+            "sizes": sizes,
+            "generators": sorted({str(name) for name in data.generator}),
+            "options": asdict(options),
+            "history": trained.history,
+            "best_epoch": trained.best_epoch,
+            "versions": versions(),
+        },
+    )
+    detector.save(store)
+    storage.delete_tree("")
+    return Trained(detector, trained, tables, generators, sizes)
+
+
+def read_labelled(embeddings: str) -> Labelled:
+    """The labelled embeddings of a folder; errors, unlabelled items and augmented views are left out and counted.
+
+    Raises UsageError where the folder holds no embeddings or nothing labelled.
+    """
+    place = uris.place(embeddings)
+    if kind_of(place) != "embeddings":
+        raise UsageError(
+            f"{embeddings} holds no embeddings: make some with `clipfake embed MANIFEST --encoder ENC --out EMB`"
+        )
+    ledger = stored_embeddings(place)
+    found = read_footer(ledger.footer)
+    table = ledger.dataset().to_table(columns=COLUMNS).filter(pc.field("view") == 0)
+    errors = pc.sum(pc.not_equal(table["status"], "ok")).as_py() or 0
+    unlabelled = pc.sum(pc.and_(pc.equal(table["status"], "ok"), pc.is_null(table["label"]))).as_py() or 0
+    table = table.filter((pc.field("status") == "ok") & pc.field("label").is_valid()).sort_by("item_id")
+    if not table.num_rows:
+        raise UsageError(
+            f"{embeddings} holds no labelled embeddings: index with a layout that has labels (artifact, csv, ...)"
+        )
+    vectors = table["embedding"].combine_chunks()
+    x = vectors.flatten().to_numpy().reshape(table.num_rows, -1)
+    units = [
+        unit_of(g, c) for g, c in zip(table["group_id"].to_pylist(), table["content_sha256"].to_pylist(), strict=True)
+    ]
+    return Labelled(
+        np.asarray(table["item_id"].to_pylist(), object),
+        x,
+        table["label"].to_numpy().astype(np.int64),
+        np.asarray(table["generator"].to_pylist(), object),
+        np.asarray(units, object),
+        EncoderDescription.from_json(found["encoder_description"]),
+        found["precision"],
+        {"errors": errors, "unlabelled": unlabelled},
+    )
+
+
+def _check_out(store: Store) -> None:
+    names = {file.name for file in store.list("")} - {"detector.json", "detector.safetensors"}
+    if names or store.folders(""):
+        raise UsageError(
+            f"{store.uri} holds something else ({min(names, default='folders')}): choose a new folder for --out"
+        )
+
+
+def _storage(store: Store) -> Store:
+    """Where Ray Train keeps its checkpoints: hidden, beside the output, so on storage that all nodes share if it is."""
+    parent, _, name = store.uri.rpartition("/")
+    return Store(f"{parent}/.{name}.training")
+
+
+def _kernel_rows(part: Part, seed: int, say: Callable[[str], None]) -> np.ndarray:
+    if len(part.y) <= MAX_KERNEL_ROWS:
+        return np.arange(len(part.y))
+    rows = balanced_subset(part.y.tolist(), part.generator.tolist(), MAX_KERNEL_ROWS, seed)
+    say(f"SVM: fitted on {len(rows)} of {len(part.y)} rows, balanced over classes and generators (all take too long)")
+    return rows
+
+
+def _verdict_counts(
+    y: np.ndarray, decision: np.ndarray, thresholds: tuple[Threshold, ...]
+) -> dict[str, dict[str, int]]:
+    verdict = verdicts(decision, thresholds)
+    names = ("real", "unsure", "fake")
+    return {
+        kind: {n: int((verdict[y == label] == n).sum()) for n in names} for kind, label in (("real", 0), ("fake", 1))
+    }

@@ -1,0 +1,1 @@
+"""Labels and scores -> tables: the split into parts, and the metrics."""

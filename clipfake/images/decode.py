@@ -1,0 +1,189 @@
+"""Encoded bytes -> an RGB image within limits; whatever is wrong with the bytes becomes a status and a reason."""
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from clipfake.errors import UsageError
+from clipfake.images.formats import ends_early, looks_like, sniff
+from clipfake.status import Status
+
+# The plugin's own class is called and not Image.open: nothing inside a file can pass it on to another decoder (as MPO
+# does), and refusals keep their reasons ("cannot identify image file" is all that open says).
+_DECODERS: Final[dict[str, type[ImageFile.ImageFile]]] = {
+    "jpeg": JpegImageFile,
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "gif": GifImageFile,
+    "bmp": BmpImageFile,
+    "tiff": TiffImageFile,
+}
+try:
+    from PIL import AvifImagePlugin
+except ImportError:  # a Pillow before 11.3
+    pass
+else:
+    if AvifImagePlugin.SUPPORTED:
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one image, one core: the pool has as many workers as it wants
+        _DECODERS["avif"] = AvifImagePlugin.AvifImageFile
+
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION: Final = 0x0112
+_BITS_PER_SAMPLE: Final = 258
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one image may cost. `decode` enforces the first two; a `DecoderPool` enforces all four.
+
+    Up to 16 bytes a pixel are needed (WebP). Where `memory_bytes` is smaller than that, the decoders of WebP, AVIF and
+    progressive JPEG may say `corrupt` of a large image where the others say `crashed`: they do not tell the two apart.
+    """
+
+    max_bytes: int = 64 << 20
+    max_pixels: int = 100_000_000
+    timeout_s: float = 20.0  # wall-clock time for decoding and preprocessing
+    memory_bytes: int = 2 << 30  # address space beyond what an idle child has
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise UsageError(f"the image limit {name} is {value}; give a number above 0")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`image` (mode RGB) is there if and only if `status` is ok; `error` if and only if it is not.
+
+    `width` and `height` (pixels, upright) and `format` are there as soon as the header could be read.
+    """
+
+    status: Status
+    error: str | None = None
+    image: Image.Image | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+
+
+def decode(data: bytes, limits: Limits) -> Decoded:
+    """Decode the first picture in `data` to 8-bit RGB; never raises for what is in `data`.
+
+    ===========================  ====================================================================================
+    in the file                  rule
+    ===========================  ====================================================================================
+    format                       told by magic bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF; all else is unsupported
+    more pixels than allowed     too_large, from the header, before anything is decoded
+    orientation (EXIF, AVIF)     applied; EXIF that cannot be read is ignored
+    animation, pages, MPO        the first frame
+    palette                      its colours
+    transparency of any kind     composited on white
+    CMYK, YCbCr                  Pillow's plain conversion; embedded colour profiles are not applied
+    9..16 bits a channel         the high 8 of the stated bits
+    32-bit integer, float grey   finite minimum..maximum stretched to 0..255, since no white point is agreed
+    1 bit, grey                  R = G = B
+    picture ends early           truncated, however little is missing
+    data after the picture       ignored
+    ===========================  ====================================================================================
+
+    White, because that is what people see, and what CLIP saw: img2dataset, which made LAION, composites on white.
+    open_clip's own transform drops the alpha channel, which shows what an editor left behind transparent pixels.
+    """
+    if not data:
+        return Decoded(Status.EMPTY, "zero bytes")
+    if len(data) > limits.max_bytes:
+        return Decoded(Status.TOO_LARGE, f"{len(data)} bytes; the limit is {limits.max_bytes}")
+    fmt = sniff(data)
+    if fmt is None:
+        return Decoded(Status.UNSUPPORTED, f"not an allowed image format; looks like {looks_like(data)}")
+    if fmt not in _DECODERS:
+        return Decoded(Status.UNSUPPORTED, f"this Pillow cannot read {fmt}", format=fmt)
+    size: tuple[int | None, int | None] = (None, None)
+
+    def refused(status: Status, error: str) -> Decoded:
+        return Decoded(status, error, width=size[0], height=size[1], format=fmt)
+
+    try:
+        image: Image.Image = _DECODERS[fmt](io.BytesIO(data))
+        size = image.size
+        if image.width * image.height > limits.max_pixels:
+            return refused(Status.TOO_LARGE, f"{image.width}x{image.height} pixels; the limit is {limits.max_pixels}")
+        image.load()
+        image = _upright(_to_rgb(image), image)
+    except MemoryError:
+        return refused(Status.CRASHED, "decoding ran out of memory")
+    except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
+        return refused(*_explain(error, data, fmt))
+    return Decoded(Status.OK, None, image, image.width, image.height, fmt)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """`image` in 8-bit RGB, by `decode`'s rules."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        bits = (16,)
+        if isinstance(image, TiffImageFile):
+            bits = image.tag_v2.get(_BITS_PER_SAMPLE, bits)
+        return Image.fromarray((values >> (bits[0] - 8)).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
+    if image.mode == "La":  # premultiplied: has no direct way to RGBA
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        opaque = Image.new("RGB", image.size, "white")
+        opaque.paste(image, mask=image.getchannel("A"))
+        return opaque
+    return image.convert("RGB")
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    """Numbers of any range (H, W) -> uint8 (H, W): the smallest finite one 0, the largest 255, NaN 0."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    scaled = (np.clip(values, low, high).astype(np.float64) - low) * (255.0 / ((high - low) or 1.0))
+    return np.nan_to_num(scaled + 0.5, nan=0.0).astype(np.uint8)
+
+
+def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
+    """`image` turned as the EXIF data of the file says that it came from."""
+    try:
+        orientation = source.getexif().get(_ORIENTATION)
+        turn = _UPRIGHT.get(orientation)  # type: ignore[arg-type]
+    except Exception:  # EXIF is read only for this: whatever is wrong with it, the picture is still whole
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _explain(error: Exception, data: bytes, fmt: str) -> tuple[Status, str]:
+    """The status for what a decoder raised, and one bounded line that can be written as UTF-8."""
+    words = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
+    reason = (words or type(error).__name__)[:200]
+    text = reason.lower()
+    if isinstance(error, Image.DecompressionBombError) or "too large" in text or "too much memory" in text:
+        return Status.TOO_LARGE, reason  # Pillow's own limits on frames and on what compressed PNG chunks unpack to
+    if "memory" in text:  # what C libraries say in place of a MemoryError
+        return Status.CRASHED, reason
+    if isinstance(error.__cause__ or error, struct.error | IndexError | EOFError) or ends_early(data, fmt):
+        return Status.TRUNCATED, f"the data ends early: {reason}"
+    return (Status.TRUNCATED if "truncated" in text else Status.CORRUPT), reason

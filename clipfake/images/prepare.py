@@ -1,0 +1,40 @@
+"""Encoded bytes -> what the encoder takes: decoding and preprocessing in one step, with the status of the outcome."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipfake.images.decode import Limits, decode
+from clipfake.images.preprocess import Preprocess, preprocess
+from clipfake.status import Status
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`pixels` (uint8, H x W x 3) is there if and only if `status` is ok; `error` if and only if it is not.
+
+    `width` and `height` are those of the file, upright and in pixels, and with `format` known once its header was read.
+    """
+
+    status: Status
+    error: str | None = None
+    pixels: np.ndarray | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+
+
+def prepare(data: bytes, limits: Limits, options: Preprocess) -> Prepared:
+    """Decode and preprocess one image in this process; never raises for what is in `data`."""
+    decoded = decode(data, limits)
+    about = (decoded.width, decoded.height, decoded.format)
+    if decoded.image is None:
+        return Prepared(decoded.status, decoded.error, None, *about)
+    width, height = options.resized(*decoded.image.size)
+    if width * height > limits.max_pixels:  # a line of 1 x 65,000 pixels would become 224 x 14,560,000
+        error = f"{decoded.width}x{decoded.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
+        return Prepared(Status.TOO_LARGE, error, None, *about)
+    try:
+        return Prepared(Status.OK, None, preprocess(decoded.image, options), *about)
+    except MemoryError:
+        return Prepared(Status.CRASHED, "preprocessing ran out of memory", None, *about)

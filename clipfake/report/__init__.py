@@ -1,0 +1,1 @@
+"""Report rows: their schema, and what is made from them."""

@@ -1,0 +1,5 @@
+"""`clipfake score` for `ray job submit --working-dir . -- python jobs/score.py ...`; --help says what it takes."""
+
+from clipfake.cli import main
+
+main("score")

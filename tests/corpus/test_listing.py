@@ -1,0 +1,180 @@
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from clipfake.corpus import listing
+from clipfake.corpus import uri as uris
+from clipfake.corpus.listing import list_files, stat_files, walk
+from clipfake.corpus.tally import Tally
+from clipfake.errors import ClipfakeError, UsageError
+
+ODD = [b"'q\" $(x).jpg", b"new\nline\r.jpg", "😀.jpg".encode(), b"\xff\xfe.jpg", b"n" * 255, b"a#b?c%41;d&e.jpg", b" "]
+
+
+def names(place: str, tally: Tally | None = None) -> list[bytes]:
+    start = len(place) + 1
+    return [uris.to_path("file://" + entry.uri[start:]) for entry in list_files(place, tally or Tally())]
+
+
+def test_odd_names_are_files_like_others(tmp_path: Path) -> None:
+    for name in ODD:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"12345")
+    place = uris.from_path(tmp_path)
+    entries = list(list_files(place, Tally()))
+    assert names(place) == sorted(ODD)
+    assert len({entry.uri for entry in entries}) == len(ODD)
+    for entry in entries:
+        found = os.stat(uris.to_path(entry.uri))
+        assert (entry.size, entry.version) == (5, f"5-{found.st_mtime_ns}")
+
+
+def test_what_is_no_file_is_counted_and_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "folder.jpg" / "b.jpg").write_bytes(b"2")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "broken.jpg").symlink_to("nowhere")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "null.jpg").symlink_to("/dev/null")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.jpg")
+        tally = Tally()
+        monkeypatch.setattr(os, "open", None)
+        assert names(uris.from_path(tmp_path), tally) == [b"a.jpg", b"folder.jpg/b.jpg"]
+    assert tally.skipped == {"FIFO": 1, "broken link": 2, "device": 1, "socket": 1}
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    corpus, beside = tmp_path / "corpus", tmp_path / "beside"
+    (corpus / "a").mkdir(parents=True)
+    beside.mkdir()
+    (beside / "x.jpg").write_bytes(b"x")
+    (corpus / "a" / "up").symlink_to(corpus)
+    (corpus / "a" / "beside").symlink_to(beside)
+    (corpus / "twice").symlink_to(beside)  # another way to a folder is no circle
+    (corpus / "link.jpg").symlink_to(beside / "x.jpg")
+    tally = Tally()
+    assert names(uris.from_path(corpus), tally) == [b"link.jpg", b"a/beside/x.jpg", b"twice/x.jpg"]
+    assert tally.skipped == {"link to a folder above": 1}
+
+
+def test_each_kind_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(5):
+        os.mkfifo(tmp_path / f"{number}\n")
+    tally = Tally()
+    assert names(uris.from_path(tmp_path), tally) == []
+    assert tally.skipped == {"FIFO": 5}
+    assert len(caplog.records) == 1 and "\n" not in caplog.text.strip()
+
+
+def failing(fault: int, name: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def scandir(path: bytes):  # type: ignore[no-untyped-def]
+        if path.endswith(name):
+            raise OSError(fault, os.strerror(fault))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_folder_without_permission_is_counted_one_that_breaks_ends_the_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "z.jpg").write_bytes(b"z")
+    place = uris.from_path(tmp_path)
+    failing(errno.EACCES, b"/a", monkeypatch)
+    tally = Tally()
+    assert names(place, tally) == [b"z.jpg"]
+    assert tally.skipped == {"folder that cannot be read": 1}
+    monkeypatch.undo()
+    failing(errno.EIO, b"/a", monkeypatch)
+    with pytest.raises(ClipfakeError, match="broke off"):
+        names(place)
+
+
+def test_places_that_are_not_folders(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"1")
+    assert [entry.uri for entry in list_files(uris.from_path(file), Tally())] == [uris.from_path(file)]
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("missing", "pipe"):
+        with pytest.raises(UsageError):
+            names(uris.from_path(tmp_path / name))
+
+
+def test_the_walk_leaves_out_what_is_taken_out(tmp_path: Path) -> None:
+    for name in ("a/b", "c"):
+        (tmp_path / name).mkdir(parents=True)
+    seen = []
+    for folder in walk(uris.from_path(tmp_path), Tally()):
+        seen.append(folder.uri.rpartition("/")[2])
+        folder.folders[:] = [uri for uri in folder.folders if not uri.endswith("/a")]
+    assert seen == [tmp_path.name, "c"]
+
+
+def test_stat_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    base = uris.from_path(tmp_path)
+    entries = list(stat_files(f"{base}/{name}" for name in ("a", "missing", "a/b", "n" * 300, "nul%00", "")))
+    assert [entry and entry.size for entry in entries] == [3, None, None, None, None, None]
+
+
+def put(s3: str, *keys: str) -> None:
+    client = boto3.client("s3")
+    for key in keys:
+        client.put_object(Bucket=s3.removeprefix("s3://"), Key=key, Body=b"1234")
+
+
+def test_s3_is_listed_as_a_folder_is(s3: str) -> None:
+    put(s3, "x/b/2.jpg", "x/a.jpg", "x/b/1 ü#.jpg", "x/d/", "x.jpg", "xy/c.jpg")
+    entries = list(list_files(f"{s3}/x", Tally()))
+    assert [entry.uri for entry in entries] == [f"{s3}/x/{key}" for key in ("a.jpg", "b/1%20%C3%BC%23.jpg", "b/2.jpg")]
+    assert all(entry.version.startswith("4-") for entry in entries)
+    assert [entry.uri for entry in list_files(f"{s3}/x.jpg", Tally())] == [f"{s3}/x.jpg"]
+    assert len(list(list_files(s3, Tally()))) == 5
+    assert list(stat_files(iter([f"{s3}/x/a.jpg", f"{s3}/x/none", f"{s3}/x"]))) == [entries[0], None, None]
+    for nothing in (f"{s3}/nothing", "s3://no-such-bucket-here/x"):
+        with pytest.raises(UsageError):
+            list(list_files(nothing, Tally()))
+
+
+def test_s3_keys_that_cannot_be_named_are_counted(s3: str) -> None:
+    put(s3, "x/a.jpg", "x//double.jpg", "x/./dot.jpg")
+    tally = Tally()
+    assert [entry.uri for entry in list_files(f"{s3}/x", tally)] == [f"{s3}/x/a.jpg"]
+    assert tally.skipped == {"key with an empty or dot segment": 2}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(listing.time, "sleep", lambda seconds: None)
+    yield
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "cut"])
+def test_a_listing_is_tried_again(fault: str, s3: str, proxy, quick: None) -> None:  # type: ignore[no-untyped-def]
+    put(s3, *(f"x/{number}/a.jpg" for number in range(5)))
+    proxy.decide = lambda number, method, path: fault if number % 3 else None
+    assert len(list(list_files(f"{s3}/x", Tally()))) == 5
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "cut"])
+def test_a_listing_that_breaks_off_never_looks_complete(
+    fault: str, s3: str, proxy, quick: None  # type: ignore[no-untyped-def]
+) -> None:
+    put(s3, *(f"x/{number}/a.jpg" for number in range(5)))
+    seen = []
+    with pytest.raises(ClipfakeError, match="broke off"):
+        for entry in list_files(f"{s3}/x", Tally()):
+            seen.append(entry)
+            if len(seen) == 2:
+                proxy.decide = lambda number, method, path: fault
+    assert len(seen) == 2
