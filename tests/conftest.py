@@ -3,6 +3,7 @@
 import logging
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,32 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def crawl() -> Path:
+    """Three nights of 130 untouched web images each."""
+    if not (SHARED / "crawl").is_dir():
+        pytest.skip("needs ../shared/data/crawl, which is only on development machines")
+    return SHARED / "crawl"
+
+
+@pytest.fixture(scope="session")
+def mini_artifact() -> Path:
+    """4,900 images in ArtiFact's layout."""
+    if not (SHARED / "mini_artifact").is_dir():
+        pytest.skip("needs ../shared/data/mini_artifact, which is only on development machines")
+    return SHARED / "mini_artifact"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray 2.60 would write a token below HOME; and no cluster of the user's is touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield

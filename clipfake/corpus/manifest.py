@@ -100,7 +100,7 @@ def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) 
                 summary.parts += 1
                 if not batch:
                     writer.add_key_value_metadata({_PARTS_KEY: str(summary.parts).encode()})
-            if summary.parts == 1:  # only now that there is something to put in its place does an old manifest go
+            if summary.parts == 1:  # an old manifest goes only now that there is something to put in its place
                 for old in out.list():
                     out.delete(old.name)
     for (generator, name), count in sorted(census.items()):
@@ -114,8 +114,9 @@ def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) 
 
 
 def list_corpus(place: str, layout: str, options: LayoutOptions) -> pa.RecordBatchReader:
-    """The rows that `write_manifest` would write, as a stream. Raises the same for the same reasons, what concerns the place
-    as a whole before it returns.
+    """The rows that `write_manifest` would write, as a stream, with MANIFEST_SCHEMA.
+
+    Raises what it raises, and what concerns the place as a whole before it returns.
     """
     group, tally = _grouping(options.group_by), Tally()
     items, first = _begin(place, layout, options, tally)
@@ -137,8 +138,9 @@ def read_manifest(uri: str) -> ds.Dataset:
     if kind_of(uri) != "manifest":
         raise UsageError(f"{shown(uri)} is not a manifest: {_HOW}")
     store = Store(uri)
-    names = [file.name for file in store.list() if file.name.endswith(".parquet") and file.name[0] not in "._"]
-    paths = [store.path(name) for name in names] or [store.path()]
+    paths = [store.path()]
+    if not store.filesystem.get_file_info(store.path()).is_file:
+        paths = [store.path(file.name) for file in store.list() if re.fullmatch(r"[^_].*\.parquet", file.name)]
     metadata = []
     for path in paths:
         schema = pq.read_schema(path, filesystem=store.filesystem)
@@ -166,9 +168,7 @@ def _rule(layout: str, options: LayoutOptions) -> Layout:
     return rule
 
 
-def _begin(
-    place: str, layout: str, options: LayoutOptions, tally: Tally
-) -> tuple[Iterator[Item], list[Item]]:
+def _begin(place: str, layout: str, options: LayoutOptions, tally: Tally) -> tuple[Iterator[Item], list[Item]]:
     """The items of a place and the first of them. Raises UsageError where there is none."""
     items = _rule(layout, options).items(place, options, tally)
     first = list(islice(items, ROW_GROUP_ROWS))

@@ -35,7 +35,7 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(uri: str, attempts: int = 8) -> Source:
+def open_source(uri: str, attempts: int | None = None) -> Source:
     """Open a canonical URI; attempts as in `uri.filesystem`. Raises FileNotFoundError, PermissionError, OSError."""
     return LocalSource(uri) if uris.is_local(uri) else RemoteSource(uri, attempts)
 
@@ -76,7 +76,7 @@ class LocalSource:
 class RemoteSource:
     """An object, or a file of another filesystem that pyarrow opens."""
 
-    def __init__(self, uri: str, attempts: int) -> None:
+    def __init__(self, uri: str, attempts: int | None) -> None:
         filesystem, path = uris.filesystem(uri, attempts)
         self._file = filesystem.open_input_file(path)
         self.size = self._file.size()

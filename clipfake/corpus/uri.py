@@ -19,6 +19,7 @@ SCHEMES = ("file", *OBJECT_STORES, "hdfs")
 # The SDK's defaults (1 s to connect, 3 s without a byte) are too short for a store under load.
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 20.0
+ATTEMPTS = 8
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
 _AUTHORITY = {"s3": r"[A-Za-z0-9._-]+", "gs": r"[A-Za-z0-9._-]+", "hdfs": r"[A-Za-z0-9._-]+(:[0-9]+)?"}
@@ -99,14 +100,15 @@ def split_item_id(item: str) -> tuple[str, str | None]:
     return uri, unquote(member, errors="surrogateescape") if sign else None
 
 
-def filesystem(uri: str, attempts: int = 8) -> tuple[FileSystem, str]:
+def filesystem(uri: str, attempts: int | None = None) -> tuple[FileSystem, str]:
     """The pyarrow filesystem of a canonical URI (one per store and process) and the path there.
 
-    attempts: how often the S3 client tries a request, with exponential backoff between; those who retry give 1.
+    attempts: how often the S3 client tries a request, with exponential backoff between; by default ATTEMPTS, which
+    bridges about half a minute.
     Endpoint and keys come from the environment (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...).
     Raises UsageError for a local name that is not UTF-8, which pyarrow cannot open.
     """
-    scheme = scheme_of(uri)
+    scheme, attempts = scheme_of(uri), attempts or ATTEMPTS
     if scheme == "file":
         try:
             return _connect("file", "", None, attempts), to_path(uri).decode("utf-8")

@@ -118,17 +118,17 @@ class Planner:
         saves = self.saves.store.uri if self.saves else None
         with tempfile.TemporaryDirectory(prefix="clipfake-plan-") as spill, self._database(spill) as database:
             database.register("listing", self._counted(listing))
-            batches = database.sql(self._query()).to_arrow_reader(SCAN["batch_size"])
-            writer = _UnitWriter(store, run_id, batches.schema, unit_rows, chunk_rows, dry=dry)
             inserts = database.cursor()
-            inserts.register("nothing", batches.schema.empty_table())
-            inserts.execute("CREATE TABLE retries AS SELECT * FROM nothing")
             try:
+                batches = database.sql(self._query()).to_arrow_reader(SCAN["batch_size"])
+                writer = _UnitWriter(store, run_id, batches.schema, unit_rows, chunk_rows, dry=dry)
+                inserts.register("nothing", batches.schema.empty_table())
+                inserts.execute("CREATE TABLE retries AS SELECT * FROM nothing")
                 for batch in batches:
                     again = batch["rewrites"].is_valid()
                     self._sort_out(inserts, batch.filter(again), batch.filter(pc.invert(again)), writer)
-            except Exception:
-                if self._broke is not None:  # DuckDB wraps what the listing raised
+            except duckdb.Error:
+                if self._broke is not None:  # what the listing raised, as it was
                     raise self._broke from None
                 raise
             writer.close()
@@ -311,21 +311,16 @@ def _read_unit(store: Store, plan: str, number: int) -> Unit:
 def _committed(ledger: Ledger) -> pa.RecordBatchReader:
     """item_id, version, status, file of the ledger's rows for its key."""
     schema = pa.schema([(name, pa.string()) for name in ("item_id", "version", "status", "file")])
-    if not ledger.files():
-        return pa.RecordBatchReader.from_batches(schema, [])
-    columns = {name: pc.field(name) for name in ("item_id", "version", "status")}
-    columns["file"] = pc.field("__filename")
     only = pc.field("detector") == ledger.key if "detector" in ledger.schema.names else None
-    reader = ledger.dataset().scanner(columns=columns, filter=only, **SCAN).to_reader()
 
-    def base_names() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            names = pc.replace_substring_regex(batch["file"], r"^.*/", "")
-            yield pa.RecordBatch.from_arrays(
-                [*batch.columns[:3], names], names=["item_id", "version", "status", "file"]
-            )
+    def batches() -> Iterator[pa.RecordBatch]:
+        for fragment in ledger.dataset().get_fragments():
+            name = fragment.path.rpartition("/")[2]
+            for batch in fragment.scanner(ledger.schema, columns=schema.names[:3], filter=only, **SCAN).to_batches():
+                file = pa.repeat(pa.scalar(name), batch.num_rows)
+                yield pa.RecordBatch.from_arrays([*batch.columns, file], schema=schema)
 
-    return pa.RecordBatchReader.from_batches(schema, base_names())
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _planned(store: Store, plans: list[Plan]) -> pa.RecordBatchReader:

@@ -101,9 +101,11 @@ class Committer:
                 continue
             part = table if len(units) and (units == number).all() else table.filter(pa.array(units == number))
             missing = self._missing.setdefault(number, np.ones(self._units[number].rows, bool))
-            new = missing[part[ROW].to_numpy()]
-            part = part if new.all() else part.filter(pa.array(new))
-            missing[part[ROW].to_numpy()] = False
+            rows, first = np.unique(part[ROW].to_numpy(), return_index=True)
+            new = missing[rows]
+            if new.sum() < part.num_rows:
+                part = part.take(first[new])
+            missing[rows] = False
             self._parts.setdefault(number, []).append(part)
             if not missing.any():
                 self._commit(number)

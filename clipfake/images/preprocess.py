@@ -92,9 +92,7 @@ def preprocess(image: Image.Image, options: Preprocess) -> np.ndarray:
     to_height, to_width = options.size
     resampling = _FILTERS[options.interpolation]
     if options.resize_mode == "shortest" and to_height != to_width:
-        resampling = (
-            Image.Resampling.BICUBIC
-        )  # open_clip forgets `interpolation` here, and its models were made with that
+        resampling = Image.Resampling.BICUBIC  # open_clip ignores `interpolation` here
     size = options.resized(*image.size)
     if size != image.size:
         image = image.resize(size, resampling)

@@ -34,14 +34,16 @@ class Proxy:
                 body = self.body()
                 if fault == "503":
                     answer = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-                    return self.answer(503, {"Content-Type": "application/xml"}, answer)
-                if fault == "403":
-                    return self.answer(403, {}, b"")
-                if fault == "reset":
-                    return self.reset()
-                if fault == "hang":
-                    time.sleep(2)
-                    return self.reset()
+                    self.answer(503, {"Content-Type": "application/xml"}, answer)
+                elif fault == "403":
+                    self.answer(403, {}, b"")
+                elif fault in ("reset", "hang"):
+                    time.sleep(2 if fault == "hang" else 0)
+                    self.reset()
+                else:
+                    self.pass_on(body, cut=fault == "cut")
+
+            def pass_on(self, body: bytes, cut: bool) -> None:
                 upward = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
                 hidden = ("transfer-encoding", "content-length", "expect", "connection")
                 upward.request(
@@ -50,7 +52,7 @@ class Proxy:
                 found = upward.getresponse()
                 data = found.read()
                 headers = {k: v for k, v in found.getheaders() if k.lower() not in ("transfer-encoding", "connection")}
-                self.answer(found.status, headers, data, cut=fault == "cut")
+                self.answer(found.status, headers, data, cut)
                 upward.close()
 
             def body(self) -> bytes:

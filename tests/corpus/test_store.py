@@ -23,7 +23,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return Store(uris.from_path(tmp_path / "a b"))
     if request.param == "s3":
         return Store(request.getfixturevalue("s3") + "/a%20b")
-    monkeypatch.setattr(uris, "filesystem", lambda uri, attempts=8: (pafs.LocalFileSystem(), str(tmp_path / "hdfs")))
+    monkeypatch.setattr(uris, "filesystem", lambda uri, attempts=None: (pafs.LocalFileSystem(), str(tmp_path / "hdfs")))
     return Store("hdfs://name/a")
 
 

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from clipfake.corpus import uri as uris
 from clipfake.errors import UsageError
 
-NAMES = st.binary(min_size=1, max_size=255).filter(lambda raw: b"\0" not in raw and b"/" not in raw and raw not in (b".", b".."))
+NAMES = st.binary(min_size=1, max_size=255).filter(
+    lambda raw: b"\0" not in raw and b"/" not in raw and raw not in (b".", b"..")
+)
 UNRESERVED = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/%")
 
 

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.detector.calibration import Sigmoid
@@ -16,6 +16,7 @@ def test_it_is_platts_formula():
     np.testing.assert_allclose(Sigmoid(-1.5, 0.25).probability(decision), expected, rtol=1e-9, atol=1e-15)
 
 
+@settings(deadline=None)
 @given(st.floats(-50, -1e-3), st.floats(-10, 10))
 def test_it_rises_and_stays_in_range(a, b):
     with warnings.catch_warnings():

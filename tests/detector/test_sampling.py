@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.detector.sampling import balanced_subset, epoch_batches, shard
@@ -67,6 +67,7 @@ def test_a_batch_has_two_halves(batch):
         epoch_batches([0, 1], [None, None], batch=batch)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 9))
 def test_shards_are_equal_parts_that_join_to_the_batch(rows, world):
     batch = np.arange(rows)
@@ -90,6 +91,7 @@ def test_a_subset_is_shared_evenly_and_what_is_missing_goes_to_others():
     assert strata(balanced_subset(LABELS, NAMES, 800))[0, "coco"] == 410
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), max_size=60), st.integers(2, 80), st.integers(0, 3)
 )

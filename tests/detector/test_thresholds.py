@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 40).map(float), min_size=200, max_size=400))
 def test_it_is_the_smallest_that_keeps_the_rate_also_with_ties(reals):
     decisions = np.array(reals)
@@ -61,6 +62,7 @@ def test_verdicts(thresholds, expected):
     assert verdicts(decisions, thresholds[::-1]).tolist() == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=50), st.integers(200, 12_000))
 def test_a_higher_decision_is_never_called_less_fake(decisions, reals):
     thresholds = fit_thresholds(np.random.default_rng(reals).normal(size=reals))

@@ -22,7 +22,7 @@ FILE = replace(TAGGED, weights="a b.pt", uri="s3://bucket/a%20b.pt")
 
 def test_the_fingerprint_is_what_it_always_was() -> None:
     """Stored embeddings and detectors name it: a change here makes all of them unusable."""
-    assert TAGGED.fingerprint == "FINGERPRINT"
+    assert TAGGED.fingerprint == "083cf3476e81f4e5da27bb390ccca2da706d1ef1af7e6ff355a5c608a6e22eeb"
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,7 @@ def test_a_vector_of_zeros_is_nan(description: EncoderDescription, pixels: np.nd
     assert np.isnan(encoder.encode(pixels[:2])).all()
 
 
-def test_a_network_of_another_width_is_no_row_but_an_error(
-    description: EncoderDescription, pixels: np.ndarray
-) -> None:
+def test_a_network_of_another_width_is_no_row_but_an_error(description: EncoderDescription, pixels: np.ndarray) -> None:
     encoder = Encoder(Network([], description.dim + 1), description, "fp32", torch.device("cpu"), batch_size=2)
     with pytest.raises(ClipfakeError, match="features"):
         encoder.encode(pixels[:2])

@@ -23,6 +23,7 @@ def strata(rows):
     return {unit: frozenset(kind) for unit, kind in kinds.items()}
 
 
+@settings(deadline=None)
 @given(corpora, st.integers(0, 3))
 def test_no_unit_is_in_two_parts(rows, seed):
     parts = split(rows, seed)
@@ -32,18 +33,21 @@ def test_no_unit_is_in_two_parts(rows, seed):
     )
 
 
+@settings(deadline=None)
 @given(corpora, st.randoms())
 def test_the_order_of_the_rows_does_not_matter(rows, random):
     order = random.sample(range(len(rows)), len(rows))
     assert split([rows[i] for i in order]).tolist() == split(rows)[order].tolist()
 
 
+@settings(deadline=None)
 @given(corpora, corpora)
 def test_other_strata_do_not_matter(rows, others):
     others = [(label, f"other {generator}", f"other {unit}") for label, generator, unit in others]
     assert split(rows + others)[: len(rows)].tolist() == split(rows).tolist()
 
 
+@settings(deadline=None)
 @given(corpora)
 def test_each_stratum_is_cut_at_70_and_80_percent_within_one_unit(rows):
     part_of = {unit: part for (_, _, unit), part in zip(rows, split(rows), strict=True)}
@@ -65,7 +69,7 @@ def test_the_seed_moves_units_and_the_cut_is_by_their_digest():
     assert split(rows, 7)[order].tolist() == ["train"] * 70 + ["val"] * 10 + ["test"] * 20
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.text(), st.text())
 def test_units_are_groups_or_else_contents_and_never_mixed_up(group, content):
     assert unit_of(group, content) == unit_of(group, "another") != unit_of(None, content)

@@ -38,6 +38,7 @@ def by_open_clip(image: Image.Image, options: Preprocess) -> np.ndarray:
     return np.asarray(image)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(width=EDGES, height=EDGES, options=OPTIONS)
 @example(width=224, height=224, options=Preprocess())

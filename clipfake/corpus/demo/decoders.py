@@ -20,7 +20,7 @@ PATCH = "patch"  # one linear map from a token to its 8 x 8 pixels: seams at the
 
 WIDTH = 24  # channels at half resolution; twice as many at a quarter
 BATCH = 16
-LEARNING_RATE = 0.01  # the peak of a one-cycle schedule
+LEARNING_RATE = 0.004  # the peak of a one-cycle schedule
 SHARPNESS = 0.05  # weight of the sharpness term against the mean absolute error
 
 

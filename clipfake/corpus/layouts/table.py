@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import tee
 
@@ -83,7 +84,10 @@ def _checked(table: CsvFile, columns: dict[str, str]) -> Iterator[tuple[str, int
         text = row[columns["path"]]
         if not text.strip():
             raise table.error(line, "the path is empty")
-        uri = _locate(folder, text)
+        try:
+            uri = _locate(folder, text)
+        except UsageError as error:
+            raise table.error(line, str(error)) from None
         if uri in seen:
             raise table.error(line, f"the file {uris.shown(uri)!r} is there twice")
         seen.add(uri)
@@ -94,7 +98,7 @@ def _locate(folder: str, text: str) -> str:
     if "://" in text:
         return uris.place(text)
     if uris.is_local(folder):
-        return uris.from_path(b"/".join((uris.to_path(folder), text.encode("utf-8", "surrogateescape"))))
+        return uris.from_path(os.path.join(uris.to_path(folder), text.encode("utf-8", "surrogateescape")))  # noqa: PTH118
     return uris.join(folder, text.removeprefix("./"))
 
 

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import boto3
+import pytest
+from PIL import Image
+
+from clipfake.corpus import uri as uris
+from clipfake.corpus.layouts import LAYOUTS, LayoutOptions, images
+from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
+from clipfake.corpus.tally import Tally
+from clipfake.errors import UsageError
+
+
+def names(place: str) -> list[str]:
+    items = LAYOUTS["images"].items(place, LayoutOptions(), Tally())
+    return [item.uri.rpartition("/")[2] for item in items]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_images_are_told_by_content(kind: str, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.txt", kind)
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    (tmp_path / "z").write_bytes(b"")
+    assert names(uris.from_path(tmp_path)) == ["a.jpg", "image.txt", "z"]
+
+
+@pytest.mark.parametrize("head", [b"", b"%PDF-1.7", b"<svg ", b"RIFF1234WAVE", b"PK\3\4", b"\0\0\0\x20ftypisom"])
+def test_what_is_no_image(head: bytes) -> None:
+    assert not looks_like_image(head[:HEAD_BYTES])
+
+
+def test_a_corpus_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = uris.from_path(tmp_path)
+    with pytest.raises(UsageError, match="0 files"):
+        names(place)
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").write_bytes(b"text")
+    with pytest.raises(UsageError, match="5 files, none begins like one"):
+        names(place)
+    monkeypatch.setattr(images, "SNIFFED_FILES", 3)
+    with pytest.raises(UsageError, match="first 3 files"):
+        names(place)
+
+
+def test_on_s3(s3: str) -> None:
+    client = boto3.client("s3")
+    for key, data in (("a", b"text"), ("b", b"\xff\xd8\xff"), ("c", b"")):
+        client.put_object(Bucket=s3.removeprefix("s3://"), Key=key, Body=data)
+    assert names(s3) == ["a", "b", "c"]

@@ -1,0 +1,62 @@
+"""A layout for each shape of cluster: it always fits, so that no job waits for what its own actors hold."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipfake.engine.resources import Node, plan_layout
+
+MANY = 1 << 30
+
+
+@given(
+    nodes=st.lists(
+        st.builds(Node, st.integers(1, 256).map(float), st.integers(0, 8).map(float)), min_size=1, max_size=8
+    ),
+    items=st.integers(1, 10**9),
+)
+def test_all_actors_fit_beside_one_another(nodes, items):
+    layout = plan_layout(nodes, items)
+    cpus = layout.encoders * layout.encoder_cpus + layout.preparers * layout.preparer_cpus
+    assert cpus <= sum(node.cpus for node in nodes)
+    assert layout.encoders * layout.encoder_gpus <= sum(node.gpus for node in nodes)
+    assert min(layout.encoders, layout.preparers, layout.decoders, layout.encoder_threads) >= 1
+    assert layout.chunk_rows % layout.batch_size == 0
+    if layout.device == "cpu":  # each encoder with its preparer fits on the node that it is meant for
+        smallest = min(node.cpus for node in nodes)
+        assert layout.encoder_cpus + layout.preparer_cpus <= smallest
+
+
+@pytest.mark.parametrize(
+    ("nodes", "encoders", "threads", "preparers", "decoders"),
+    [
+        ([Node(1)], 1, 1, 1, 1),
+        ([Node(2)], 1, 2, 1, 1),
+        ([Node(4)], 1, 4, 1, 1),
+        ([Node(16)], 4, 4, 4, 1),
+        ([Node(8)] * 3, 6, 4, 6, 1),
+        ([Node(16, 1)], 1, 1, 3, 4),
+        ([Node(64, 8)], 8, 1, 14, 4),
+        ([Node(8, 1), Node(64)], 1, 1, 17, 4),
+        ([Node(4, 8)], 8, 1, 8, 1),
+    ],
+)
+def test_shapes(nodes, encoders, threads, preparers, decoders):
+    layout = plan_layout(nodes, MANY)
+    assert (layout.encoders, layout.encoder_threads, layout.preparers, layout.decoders) == (
+        encoders,
+        threads,
+        preparers,
+        decoders,
+    )
+    assert layout.device == ("cuda" if any(node.gpus for node in nodes) else "cpu")
+
+
+def test_a_small_job_starts_no_actor_without_work():
+    assert plan_layout([Node(64)], 65).encoders == 2
+    assert plan_layout([Node(64, 8)], 1).encoders == 1
+
+
+def test_a_cluster_without_cpus_is_said():
+    with pytest.raises(ValueError, match="no node with a CPU"):
+        plan_layout([Node(0, 1)], 1)
