@@ -1,16 +1,14 @@
 """The command line: each command is a few lines over clipfake.engine, and the only place that prints."""
 
-import contextlib
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from clipfake.console import finish, number, print_json, print_table, print_training, progress_bar, say
 from clipfake.errors import ClipfakeError, UsageError
 
 app = typer.Typer(
@@ -77,10 +75,10 @@ def index(
         uris.place(corpus), layout, _listing(group_by, columns, real, fake), Store(uris.place(out))
     )
     if as_json:
-        _print_json(asdict(summary))
+        print_json(asdict(summary))
         return
     table = [(name or "(none)", c["real"], c["fake"], c["unlabelled"]) for name, c in summary.generators.items()]
-    _print_table(
+    print_table(
         ("generator", "real", "fake", "unlabelled"), [*table, ("all", summary.real, summary.fake, summary.unlabelled)]
     )
     print(f"{summary.items} items, {summary.bytes / 1e6:.1f} MB -> {out}")
@@ -122,9 +120,9 @@ def embed(
         *_limits(max_bytes, max_pixels, decode_timeout, decode_memory),
         JobOptions(max_error_rate, unit_rows, batch_size, retry_errors, dry_run, num_cpus),
     )
-    with _progress() as progress:
+    with progress_bar() as progress:
         outcome = scan.embed(manifest, encoder, out, options, progress)
-    _finish(outcome, out, as_json=as_json, dry_run=dry_run)
+    finish(outcome, out, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -152,7 +150,7 @@ def train(
     )
     trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "fingerprint": trained.detector.fingerprint,
                 "metrics": trained.detector.metrics,
@@ -200,9 +198,9 @@ def score(
         *_limits(max_bytes, max_pixels, decode_timeout, decode_memory),
         JobOptions(max_error_rate, unit_rows, batch_size, retry_errors, dry_run, num_cpus),
     )
-    with _progress() as progress:
+    with progress_bar() as progress:
         outcome = scan.score(source, detector, out, options, progress, save_embeddings, encoder)
-    _finish(outcome, out, as_json=as_json, dry_run=dry_run)
+    finish(outcome, out, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -225,57 +223,17 @@ def demo(
     """The whole way on a small corpus made on the spot: index, embed, train, score. Needs no network."""
     from clipfake.engine.demo import run_demo
 
-    with _progress() as progress:
-        result = run_demo(Path(out), num_cpus, progress, _say)
+    with progress_bar() as progress:
+        result = run_demo(Path(out), num_cpus, progress, say)
     print_training(result.trained, f"{out}/detector")
     m = result.held_out
-    rows = [(m["reals"], m["fakes"], *(_number(m[key]) for key in ("real_accuracy", "fake_accuracy", "auc")))]
+    rows = [(m["reals"], m["fakes"], *(number(m[key]) for key in ("real_accuracy", "fake_accuracy", "auc")))]
     print("The generator that training never saw:")
-    _print_table(("real", "fake", "real acc", "fake acc", "AUC"), rows)
+    print_table(("real", "fake", "real acc", "fake acc", "AUC"), rows)
     print("The crawl, with three broken files in it:")
-    _finish(result.scored, f"{out}/reports", as_json=False, dry_run=False)
+    finish(result.scored, f"{out}/reports", as_json=False, dry_run=False)
     print("The same with real CLIP weights (they are fetched from a model hub):")
     print("  clipfake embed MANIFEST --encoder ViT-B-32-quickgelu/openai --out EMBEDDINGS")
-
-
-def print_training(trained: Any, out: str) -> None:
-    """The metrics table of a training, the raw baseline beside the detector, on stdout."""
-    rows = []
-    for part, table in trained.tables.items():
-        for name in ("detector", "baseline"):
-            m = table[name]
-            cells = [
-                _number(m[key])
-                for key in ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "auc", "ap")
-            ]
-            rows.append(
-                (
-                    part,
-                    "head + RBF SVM" if name == "detector" else "raw linear SVM",
-                    m["n"],
-                    *cells,
-                    _number(m["tpr_at_fpr"]["0.05"]),
-                )
-            )
-    _print_table(("part", "model", "n", "acc", "95% low", "high", "bal acc", "AUC", "AP", "TPR@5%FPR"), rows)
-    per_generator = [
-        (name, m["reals"], m["fakes"], _number(m["real_accuracy"]), _number(m["fake_accuracy"]), _number(m["auc"]))
-        for name, m in trained.by_generator.items()
-    ]
-    _print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), per_generator)
-    detector = trained.detector
-    if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
-        print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
-    if detector.thresholds:
-        for t in detector.thresholds:
-            print(f"threshold at FPR {t.fpr:.1%}: decision >= {t.decision:.4f} (from {t.reals} validation reals)")
-    else:
-        print("No threshold: too few validation reals (FPR 5 % needs 200). Verdicts go by the sign of the decision.")
-    if detector.encoder["weights"] == "untrained":
-        print(
-            "The encoder is UNTRAINED (random weights): these figures say that the way runs, not how well CLIP detects."
-        )
-    print(f"detector {detector.fingerprint[:16]} -> {out}")
 
 
 def _listing(group_by: str | None, columns: list[str] | None, real: list[str] | None, fake: list[str] | None) -> Any:
@@ -294,104 +252,18 @@ def _limits(max_bytes: int, max_pixels: int, timeout: float, memory: int) -> tup
     return Limits(max_bytes, max_pixels, timeout, memory), FetchOptions(max_bytes=max_bytes)
 
 
-def _finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
-    """Prints what a run did and exits with its code."""
-    record = outcome.record
-    if as_json:
-        _print_json(record)
-    elif dry_run:
-        speed = record["images_per_second"]
-        rows = [(key.replace("_", " "), _shown(value)) for key, value in record.items()]
-        _print_table(("dry run", out), rows)
-        if speed is None:
-            print("No expected time: no earlier run into this folder has been measured.")
-    else:
-        _print_table(
-            ("status", "rows"), sorted(record["status"].items(), key=lambda kv: -kv[1]) or [("(nothing to do)", 0)]
-        )
-        if record["verdict"]:
-            _print_table(("verdict", "rows"), sorted(record["verdict"].items()))
-        found = record["found"]
-        print(
-            f"{found['listed']} listed, {found['done']} already done, {found['new']} new ({found['changed']} changed), "
-            f"{found['retried']} tried again, {record['finished_for_earlier_runs']} left over from earlier runs; "
-            f"{record['rows']} rows committed in {record['seconds']['total']:.1f} s -> {out}"
-        )
-    if outcome.exit_code:
-        share = outcome.totals.errors / outcome.totals.rows
-        _say(
-            f"{outcome.totals.errors} of {outcome.totals.rows} rows have an error ({share:.1%}), more than "
-            "--max-error-rate allows; the rows are committed"
-        )
-        raise typer.Exit(outcome.exit_code)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int], Callable[[int], None]]]:
-    """A bar on a terminal; elsewhere nothing (the engine logs by the minute)."""
-    if not sys.stderr.isatty():
-        yield lambda total: lambda n: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # The terminal itself: while Ray runs, what goes to stderr is filtered line by line.
-    with (
-        os.fdopen(os.dup(2), "w") as terminal,
-        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
-    ):
-
-        def begin(total: int) -> Callable[[int], None]:
-            task = bar.add_task("images", total=total)
-            return lambda n: bar.advance(task, n)
-
-        yield begin
-
-
-def _print_table(columns: tuple[str, ...], rows: list[Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(table)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, default=str))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def main(*command: str) -> None:
     """The entry point, or that of one `command`: errors of ours become one line and an exit code."""
     try:
         app([*command, *sys.argv[1:]])
     except UsageError as error:
-        _say(f"clipfake: {error}")
+        say(f"clipfake: {error}")
         sys.exit(2)
     except ClipfakeError as error:
-        _say(f"clipfake: {error}")
+        say(f"clipfake: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
-        _say("clipfake: stopped; what was committed stays, run the same command again to go on")
+        say("clipfake: stopped; what was committed stays, run the same command again to go on")
         sys.stderr.flush()
         os._exit(130)
 

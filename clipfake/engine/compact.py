@@ -12,8 +12,8 @@ from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store, kind_of
 from clipfake.engine.claim import claimed
 from clipfake.engine.ledger import COMPACTION_FOLDER, ROW_GROUP_ROWS, superseded_files
-from clipfake.engine.plan import PLAN_FOLDER
 from clipfake.engine.record import new_run_id
+from clipfake.engine.units import PLAN_FOLDER
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def compact(place: str, target_bytes: int = TARGET_BYTES) -> Compaction:
     """Merges the small files of a folder, those with the same footer together, up to `target_bytes` a file.
 
     For each merge an intent is written first, naming its sources and its target; then the target appears in one step;
-    then the sources go; then the intent. Whoever finds an intent finishes it where the target is there, else forgets it.
+    then the sources go; then the intent. Whoever finds an intent finishes it if the target is there, else forgets it.
     Between the target's appearance and the sources' end a plain reader sees their rows twice, never not at all; our own
     readers look at the intents and see each row once.
 

@@ -33,7 +33,7 @@ class Demo:
 
 
 def run_demo(out: Path, num_cpus: int | None, progress: Callable[[int], Progress], say: Callable[[str], None]) -> Demo:
-    """Makes the corpus, indexes and embeds it, trains, judges the held-out generator, scores the crawl; all below `out`.
+    """Makes the corpus, indexes, embeds, trains, judges the held-out generator and scores the crawl, all below `out`.
 
     Raises UsageError where `out` is there already and not empty.
     """

@@ -17,8 +17,9 @@ from clipfake.engine.claim import Claim, claimed
 from clipfake.engine.cluster import connected
 from clipfake.engine.compact import finish_compactions
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.plan import Counts, Plan, Planner, close_plan, open_plans
+from clipfake.engine.plan import Counts, Planner
 from clipfake.engine.record import new_run_id, read_records, versions, write_record
+from clipfake.engine.units import Plan, close_plan, open_plans
 from clipfake.engine.work import Pipeline, Progress, Sink, Totals, work_off
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -109,6 +110,7 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
             claims = [stack.enter_context(claimed(folder, run_id)) for folder in written]
             for folder in written:
                 finish_compactions(folder)
+                folder.sweep()  # half-written files of killed runs
             left_open = open_plans(job.ledger, clear=not options.dry_run)
             planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
             with contextlib.ExitStack() as cluster:
@@ -137,13 +139,26 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
         raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")
     seconds = {"plan": planned - began, "work": worked - planned, "total": worked - began}
     record = {
-        "command": job.name, "source": job.source, "run_id": run_id, "started_at": started_at, "finished_at": datetime.now(UTC),
-        "key": job.ledger.key, "options": job.options, "versions": versions(), "nodes": [asdict(n) for n in nodes],
-        "found": asdict(planner.counts), "finished_for_earlier_runs": sum(p.items for p in left_open),
-        "rows": totals.rows, "status": dict(totals.status), "verdict": dict(totals.verdict), "bytes": totals.bytes,
-        "seconds": seconds, "seconds_by_stage": dict(totals.seconds),
-        "images_per_second": totals.rows / seconds["work"] if totals.rows else None, "device": sizes.device,
-    }  # fmt: skip
+        "command": job.name,
+        "source": job.source,
+        "run_id": run_id,
+        "started_at": started_at,
+        "finished_at": datetime.now(UTC),
+        "key": job.ledger.key,
+        "options": job.options,
+        "versions": versions(),
+        "nodes": [asdict(node) for node in nodes],
+        "device": sizes.device,
+        "found": asdict(planner.counts),
+        "finished_for_earlier_runs": sum(p.items for p in left_open),
+        "rows": totals.rows,
+        "status": dict(totals.status),
+        "verdict": dict(totals.verdict),
+        "bytes": totals.bytes,
+        "seconds": seconds,
+        "seconds_by_stage": totals.seconds,
+        "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
+    }
     write_record(store, run_id, record)
     too_many = totals.rows > 0 and totals.errors / totals.rows > options.max_error_rate
     return Outcome(run_id, planner.counts, totals, record, EXIT_TOO_MANY_ERRORS if too_many else 0)

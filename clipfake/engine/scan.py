@@ -1,8 +1,9 @@
 """The two jobs over items: `embed` fills a folder with embeddings, `score` fills one with report rows."""
 
+import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -54,6 +55,7 @@ def embed(source: str, encoder: str, out: str, options: ScanOptions, progress: C
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
+    options = _reading(place, options)
     listing = _image_listing(place, options)
     description = describe(encoder)
     precision = options.precision or "fp32"
@@ -100,6 +102,7 @@ def score(
         precision = found["precision"]
         listing: Callable[[], pa.RecordBatchReader] = partial(_stored_listing, stored)
     else:
+        options = _reading(place, options)
         listing = _image_listing(place, options)
         precision = options.precision or trained.provenance.get("precision", "fp32")
         if save_embeddings:
@@ -188,9 +191,20 @@ def _pipeline(
 def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBatchReader]:
     """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
     if kind_of(place) == "manifest":
-        return read_manifest(place).scanner(**SCAN).to_reader
+        manifest = read_manifest(place)
+        return lambda: manifest.scanner(**SCAN).to_reader()
     listing = list_corpus(place, options.layout, options.listing)
     return lambda: listing
+
+
+def _reading(place: str, options: ScanOptions) -> ScanOptions:
+    """The options with the Parquet column that holds the images: as the user says, else as the manifest was made."""
+    columns = options.listing.columns
+    if kind_of(place) == "manifest":
+        path, filesystem = read_manifest(place).files[0], Store(place).filesystem
+        made_with = read_footer(pq.read_schema(path, filesystem=filesystem).metadata).get("options", "{}")
+        columns = json.loads(made_with).get("columns", {}) | columns
+    return replace(options, fetch=replace(options.fetch, bytes_column=columns.get("image")))
 
 
 def _stored_listing(stored: Ledger) -> pa.RecordBatchReader:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
 from clipfake.corpus.store import Store
 from clipfake.encoder.description import EncoderDescription
+from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
 from clipfake.images.isolation import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
@@ -123,14 +124,20 @@ class Encode:
         from clipfake.encoder.encoder import Encoder
 
         torch.set_num_threads(threads)
-        self._encoder = Encoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
-        self._apply = Detect.of(detector, device) if detector else None
         self._keep = keep
-        if self._apply is not None:
-            self._apply.detector.check_encoder(self._encoder.description.fingerprint)
-            self._apply.detector.check_test_card(self._encoder.test_card_embedding(), precision)
+        self._refused: UsageError | None = None
+        try:
+            self._encoder = Encoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
+            self._apply = Detect.of(detector, device) if detector else None
+            if self._apply is not None:
+                self._apply.detector.check_encoder(self._encoder.description.fingerprint)
+                self._apply.detector.check_test_card(self._encoder.test_card_embedding(), precision)
+        except UsageError as error:  # raised here, Ray would start the actor again and again
+            self._refused = error
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        if self._refused is not None:
+            raise self._refused
         start = time.perf_counter()
         ok = np.flatnonzero(np.asarray(table["status"].to_pylist()) == Status.OK)
         preprocess = self._encoder.description.preprocess

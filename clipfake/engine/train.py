@@ -18,10 +18,9 @@ from clipfake.detector.fit import MAX_KERNEL_ROWS, fit_calibrator, fit_linear_ba
 from clipfake.detector.head import Head
 from clipfake.detector.sampling import balanced_subset
 from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
+from clipfake.encoder.card import TOLERANCE
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.encoder import Encoder
-
-TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 5e-3}  # TEMPORARY
 from clipfake.engine.cluster import connected
 from clipfake.engine.head_training import HeadOptions, Part, TrainedHead, train_head
 from clipfake.engine.record import versions

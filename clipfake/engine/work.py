@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from clipfake.corpus.store import Store
 from clipfake.engine.claim import Claim
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.plan import Plan, Unit, close_unit
 from clipfake.engine.stages import ROW, SECONDS, UNIT, chunk_schema
+from clipfake.engine.units import Plan, Unit, close_unit
 from clipfake.errors import ClipfakeError
 
 log = logging.getLogger(__name__)

@@ -73,7 +73,7 @@ class Limits:
 class Decoded:
     """`image` (mode RGB) is there if and only if `status` is ok; `error` if and only if it is not.
 
-    `width` and `height` (pixels, upright) and `format` are there as soon as the header could be read.
+    `width` and `height` (pixels; upright where the status is ok) and `format` are there once the header was read.
     """
 
     status: Status
@@ -97,6 +97,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     palette                      its colours
     transparency of any kind     composited on white
     CMYK, YCbCr                  Pillow's plain conversion; embedded colour profiles are not applied
+    LAB (TIFF)                   unsupported
     9..16 bits a channel         the high 8 of the stated bits
     32-bit integer, float grey   finite minimum..maximum stretched to 0..255, since no white point is agreed
     1 bit, grey                  R = G = B
@@ -126,6 +127,8 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         size = image.size
         if image.width * image.height > limits.max_pixels:
             return refused(Status.TOO_LARGE, f"{image.width}x{image.height} pixels; the limit is {limits.max_pixels}")
+        if image.mode == "LAB":
+            return refused(Status.UNSUPPORTED, "LAB colours, which Pillow does not convert")
         image.load()
         image = _upright(_to_rgb(image), image)
     except MemoryError:
@@ -159,10 +162,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _stretch(values: np.ndarray) -> np.ndarray:
     """Numbers of any range (H, W) -> uint8 (H, W): the smallest finite one 0, the largest 255, NaN 0."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    scaled = (np.clip(values, low, high).astype(np.float64) - low) * (255.0 / ((high - low) or 1.0))
-    return np.nan_to_num(scaled + 0.5, nan=0.0).astype(np.uint8)
+    finite = np.isfinite(values)
+    top = np.iinfo(values.dtype).max if values.dtype.kind == "i" else np.inf
+    low = float(values.min(where=finite, initial=top))
+    high = float(values.max(where=finite, initial=-top))
+    stretched = np.zeros(values.shape, np.uint8)
+    if low < high:
+        for rows, out in zip(values, stretched, strict=True):  # by rows: the whole in float64 may not fit
+            scaled = (np.clip(rows, low, high).astype(np.float64) - low) * (255.0 / (high - low))
+            out[:] = np.nan_to_num(scaled) + 0.5
+    return stretched
 
 
 def _upright(image: Image.Image, source: Image.Image) -> Image.Image:

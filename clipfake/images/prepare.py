@@ -13,7 +13,8 @@ from clipfake.status import Status
 class Prepared:
     """`pixels` (uint8, H x W x 3) is there if and only if `status` is ok; `error` if and only if it is not.
 
-    `width` and `height` are those of the file, upright and in pixels, and with `format` known once its header was read.
+    `width` and `height` are the file's (pixels; upright where the status is ok), there with `format` once its header
+    was read.
     """
 
     status: Status

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from clipfake.corpus.store import Store
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.plan import Plan, Planner, close_unit, open_plans
+from clipfake.engine.plan import Planner
+from clipfake.engine.units import Plan, close_unit, open_plans
 from clipfake.errors import UsageError
 from clipfake.report.schema import REPORT_SCHEMA, footer
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from clipfake.corpus.store import Store
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.plan import Unit
 from clipfake.engine.stages import ROW, UNIT
+from clipfake.engine.units import Unit
 from clipfake.engine.work import Committer, Sink, Totals, _waves
 from clipfake.errors import ClipfakeError
 from clipfake.report.schema import REPORT_SCHEMA, footer

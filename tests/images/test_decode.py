@@ -162,6 +162,12 @@ def test_cmyk(encode):
         assert (abs(pixels(decode(encode(image, fmt), LIMITS)).astype(int) - (255, 0, 0)) < 5).all()
 
 
+def test_lab_is_unsupported(encode):
+    decoded = decode(encode(Image.new("LAB", (4, 4)), "tiff"), LIMITS)
+    assert "LAB" in refused(decoded, Status.UNSUPPORTED)
+    assert (decoded.width, decoded.format) == (4, "tiff")
+
+
 def test_16_bits_keep_their_high_byte(encode):
     grey = np.array([[0, 255, 256, 0x80FF, 0xFFFF]], np.uint16)
     for fmt in ("png", "tiff"):
@@ -182,6 +188,8 @@ def test_32_bit_and_float_grey_are_stretched(encode):
         assert pixels(decode(encode(values.astype(dtype), "tiff"), LIMITS))[0, :, 0].tolist() == [0, 128, 255]
     odd = np.array([[np.nan, -np.inf, 2.0, 4.0, np.inf]], np.float32)
     assert pixels(decode(encode(odd, "tiff"), LIMITS))[0, :, 0].tolist() == [0, 0, 0, 255, 255]
+    shifted = np.array([[10**9, 10**9 + 100]], np.int32)  # apart by less than float32 can tell
+    assert pixels(decode(encode(shifted, "tiff"), LIMITS))[0, :, 0].tolist() == [0, 255]
     for constant in (0.0, 7.0, np.nan):
         flat = np.full((2, 2), constant, np.float32)
         assert (pixels(decode(encode(flat, "tiff"), LIMITS)) == 0).all()

@@ -19,9 +19,9 @@ CONVOLUTIONAL = (
 PATCH = "patch"  # one linear map from a token to its 8 x 8 pixels: seams at the patches (MAE, diffusion transformers)
 
 WIDTH = 24  # channels at half resolution; twice as many at a quarter
-BATCH = 16
+BATCH = 8
 LEARNING_RATE = 0.004  # the peak of a one-cycle schedule
-SHARPNESS = 0.05  # weight of the sharpness term against the mean absolute error
+SHARPNESS = 0.15  # weight of the sharpness term against the mean absolute error
 
 
 class Resynthesiser(nn.Module):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.listing import Entry, list_files
-from clipfake.corpus.parquet_bytes import find_bytes_column, is_damage
 from clipfake.corpus.source import open_source
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _TEXTS = ("generator", "category", "caption", "group_id", "split")
 _LABELS = {None: None, "0": REAL, "1": FAKE, "False": REAL, "True": FAKE}
@@ -26,6 +25,11 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     A label is read only from a column that --columns names: 0 or false real, 1 or true fake, null none. The columns
     generator, category, caption, group_id and split are taken under their own names.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from clipfake.corpus.parquet_bytes import is_damage
+
     unknown = set(options.columns) - {"image", "label", *_TEXTS}
     if unknown:
         raise UsageError(f"--columns knows image, label, {', '.join(_TEXTS)}, not {', '.join(sorted(unknown))}")
@@ -50,6 +54,8 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
 
 def _columns(table: pq.ParquetFile, entry: Entry, options: LayoutOptions) -> dict[str, str]:
     """What is wanted -> the column to read for it. Raises UsageError where the bytes or a named column are missing."""
+    from clipfake.corpus.parquet_bytes import find_bytes_column
+
     names = table.schema_arrow.names
     lacking = set(options.columns.values()) - set(names)
     if find_bytes_column(table.schema_arrow, options.columns.get("image")) is None or lacking:

@@ -1,0 +1,110 @@
+"""Whatever is killed whenever: no row is lost, none is there twice, and nothing unfinished is ever seen."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from chaos import Kill, Run, check_complete, check_whole, copy_images
+
+from clipfake.corpus.store import Store
+
+pytestmark = pytest.mark.slow
+
+ITEMS = 112  # 7 units
+
+
+@pytest.fixture(scope="module")
+def corpus(crawl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_images(crawl, tmp_path_factory.mktemp("chaos") / "corpus", ITEMS)
+
+
+@pytest.fixture
+def warm_cluster(warm_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes join the Ray of this process, so that a kill hits the run and not the cluster."""
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Path, detector: Path, tmp_path_factory: pytest.TempPathFactory, warm_ray: None) -> pa.Table:
+    """The rows of a run that nothing happens to."""
+    from clipfake.engine.job import JobOptions
+    from clipfake.engine.scan import ScanOptions, score
+
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    score(str(corpus), str(detector), str(out), ScanOptions(job=JobOptions()), lambda n: lambda k: None)
+    return Run(str(corpus), detector, Store(f"file://{out}")).read()
+
+
+@pytest.mark.timeout(1200)
+def test_the_driver_killed_before_between_and_inside_commits(warm_cluster, corpus, detector, undisturbed, tmp_path):
+    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"))
+    for kill in (Kill(0), Kill(1), Kill(2, inside=True), Kill(4)):
+        assert run.killed(kill), f"the run ended before {kill}"
+        check_whole(run, ITEMS)
+    run.quietly()
+    check_complete(run, ITEMS, undisturbed)
+
+
+@pytest.mark.timeout(600)
+def test_a_careless_commit_is_noticed(warm_cluster, corpus, detector, tmp_path):
+    """The chaos test itself is tested: with the commit step broken on purpose it must fail."""
+    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"), broken=True)
+    process = run.start()
+    assert run.wait_for(process, lambda: len(run.visible()) >= 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    with pytest.raises((AssertionError, pa.ArrowInvalid)):
+        check_whole(run, ITEMS)
+
+
+@pytest.mark.timeout(600)
+def test_an_actor_killed_in_the_middle(warm_cluster, corpus, detector, undisturbed, tmp_path):
+    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"))
+    process = run.start()
+    for stage in ("Encode", "Prepare"):
+        seen = len(run.visible())
+        assert run.wait_for(process, lambda seen=seen: len(run.visible()) > seen)
+        victims = [
+            p for p in psutil.process_iter(["cmdline"]) if f"MapBatches({stage})" in " ".join(p.info["cmdline"] or [])
+        ]
+        for victim in victims:
+            victim.kill()
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    check_complete(run, ITEMS, undisturbed)
+
+
+@pytest.mark.timeout(900)
+def test_the_whole_cluster_killed_with_reports_on_s3(undisturbed, s3, corpus, detector):
+    """Each run starts a Ray of its own, which dies with it."""
+    run = Run(str(corpus), detector, Store(f"{s3}/reports"))
+    for kill in (Kill(1), Kill(3, inside=True)):
+        assert run.killed(kill), f"the run ended before {kill}"
+        check_whole(run, ITEMS)
+    run.quietly()
+    check_complete(run, ITEMS, undisturbed)
+
+
+def test_a_second_run_is_refused_while_one_writes(warm_cluster, corpus, detector, tmp_path):
+    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"))
+    first = run.start()
+    assert run.wait_for(first, lambda: bool(run.store.list("_lock")))
+    second = run.start()
+    output, _ = second.communicate(timeout=200)
+    assert second.returncode == 2
+    assert "is being written by run" in output
+    assert "Traceback" not in output
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate(timeout=60)
+    time.sleep(0.1)
+    assert run.store.list("_lock")  # the dead run's claim, which the next run sees through at once
+    assert len(output.strip().splitlines()) == 1
