@@ -64,7 +64,12 @@ def index(
     fake: Fake = None,
     as_json: Json = False,
 ) -> None:
-    """List a corpus into a manifest: one row an item, labelled where the layout has labels."""
+    """List a corpus into a manifest: one row an item, labelled where the layout has labels.
+
+    Layouts: images (every file below a place), artifact (metadata.csv in each folder), csv (a table that names files),
+    webdataset (tar shards, also img2dataset's), parquet (image bytes in a column), forensynths, genimage,
+    unifd-diffusion, cifake, and folders (with --real and --fake). A label always comes from a stated rule.
+    """
     from dataclasses import asdict
 
     from clipfake.corpus import uri as uris

@@ -65,3 +65,60 @@ def _private_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
+
+
+ENCODER = "ViT-S-32-alt/untrained"
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete detector for ENCODER's embeddings; what it was fitted on are random vectors."""
+    import numpy as np
+    import torch
+
+    from clipfake.corpus.store import Store
+    from clipfake.detector.bundle import Detector
+    from clipfake.detector.fit import fit_calibrator, fit_svm
+    from clipfake.detector.head import init_head
+    from clipfake.detector.thresholds import fit_thresholds
+    from clipfake.encoder.card import TOLERANCE
+    from clipfake.encoder.encoder import Encoder
+
+    encoder = Encoder.load(ENCODER)
+    dim = encoder.description.dim
+    random = np.random.default_rng(0)
+    x = random.normal(size=(600, dim)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y = np.arange(600) % 2
+    head = init_head(dim, sample=x).eval().requires_grad_(False)
+    projected = head(torch.from_numpy(x)).numpy()
+    svm = fit_svm(projected[:300], y[:300])
+    decision = svm.decision(torch.from_numpy(projected[300:])).numpy()
+    detector = Detector(
+        encoder=encoder.description.to_dict(),
+        encoder_fingerprint=encoder.description.fingerprint,
+        head=head,
+        svm=svm,
+        calibrator=fit_calibrator(decision + y[300:], y[300:]),
+        thresholds=fit_thresholds(decision[y[300:] == 0], targets=(0.1,)),
+        test_card=encoder.test_card_embedding(),
+        test_card_tolerance=TOLERANCE,
+        provenance={"precision": "fp32"},
+    )
+    folder = tmp_path_factory.mktemp("detector")
+    detector.save(Store(f"file://{folder}"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 different JPEGs of 96 x 96 pixels."""
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(1)
+    for i in range(40):
+        coarse = Image.fromarray(random.integers(0, 255, (6, 6, 3), dtype=np.uint8))
+        coarse.resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{i:02d}.jpg", quality=90)
+    return folder

@@ -82,3 +82,9 @@ def _quiet_ray_data() -> None:
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.ERROR)
+
+
+def root_cause(error: BaseException) -> str:
+    """The one line that names what went wrong first, out of the many that Ray reports for an error on a worker."""
+    named = re.search(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.+)$", str(error), re.MULTILINE)
+    return f"{named[1]}: {named[2]}" if named else f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

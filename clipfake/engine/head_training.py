@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.corpus.store import Store
+from clipfake.engine.cluster import root_cause
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
     it stopped, and a changed input starts anew. Raises ClipfakeError where training fails or the head collapses.
     """
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     cpus = ray.cluster_resources().get("CPU", 1.0)
@@ -92,10 +93,8 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
     )
     try:
         result = trainer.fit()
-    except Exception as error:
-        raise ClipfakeError(f"training the head failed: {_innermost(error)}") from error
-    if result.error is not None:
-        raise ClipfakeError(f"training the head failed: {_innermost(result.error)}") from result.error
+    except TrainingFailedError as error:
+        raise ClipfakeError(f"training the head failed: {root_cause(error)}") from error
     return result.return_value  # type: ignore[attr-defined]
 
 
@@ -106,15 +105,6 @@ def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
         digest.update(np.ascontiguousarray(part.y).data)
         digest.update("\n".join(str(name) for name in part.generator).encode())
     return f"head-{digest.hexdigest()[:16]}"
-
-
-def _innermost(error: BaseException) -> str:
-    failures = getattr(error, "worker_failures", None)
-    if failures:
-        error = next(iter(failures.values()))
-    while getattr(error, "cause", None) is not None:
-        error = error.cause  # type: ignore[attr-defined]
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 def _loop(config: dict[str, Any]) -> TrainedHead:

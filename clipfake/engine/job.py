@@ -14,7 +14,7 @@ import pyarrow as pa
 from clipfake.corpus.store import Store
 from clipfake.engine import resources
 from clipfake.engine.claim import Claim, claimed
-from clipfake.engine.cluster import connected
+from clipfake.engine.cluster import connected, root_cause
 from clipfake.engine.compact import finish_compactions
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import Counts, Planner
@@ -168,6 +168,8 @@ def _work(
     job: Job, plan: Plan, run_id: str, nodes: list[resources.Node], options: JobOptions, claims: list[Claim],
     totals: Totals, advance: Progress,
 ) -> None:  # fmt: skip
+    from ray.exceptions import RayError
+
     store = job.ledger.store
     layout = resources.plan_layout(nodes, plan.items, options.batch_size)
     saves = job.saves if plan.saves else None
@@ -178,27 +180,16 @@ def _work(
     pipeline = job.pipeline(plan.source, layout, saves is not None)
     try:
         work_off(store, plan, pipeline, job.sinks(run_id, saves), claims, totals, advance)
-    except Exception as error:
-        cause = _cause(error)
-        if isinstance(cause, UsageError) and not totals.rows:
+    except UsageError:
+        if not totals.rows:
             close_plan(store, plan)
-        if cause is not None:
-            raise cause from None
         raise
+    except RayError as error:
+        log.debug("the cluster's report", exc_info=True)
+        raise ClipfakeError(
+            f"the work failed on the cluster: {root_cause(error)}; what was committed stays: run it again"
+        ) from error
     close_plan(store, plan)
-
-
-def _cause(error: BaseException) -> ClipfakeError | None:
-    """The error of ours inside what Ray raised, if there is one."""
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        if isinstance(one, ClipfakeError):
-            kind = UsageError if isinstance(one, UsageError) else ClipfakeError
-            return kind(str(getattr(one, "cause", one)))
-        one = getattr(one, "cause", None) or one.__cause__ or one.__context__
-    return None
 
 
 def _unit_rows(store: Store, job: Job, device: str) -> int:

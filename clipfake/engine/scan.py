@@ -31,6 +31,8 @@ from clipfake.report.schema import REPORT_SCHEMA, embedding_schema, footer, read
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = ("fp32", "bf16", "fp16")
+
 
 @dataclass(frozen=True)
 class ScanOptions:
@@ -42,6 +44,10 @@ class ScanOptions:
     limits: Limits = field(default_factory=Limits)
     fetch: FetchOptions = field(default_factory=FetchOptions)
     job: JobOptions = field(default_factory=JobOptions)
+
+    def __post_init__(self) -> None:
+        if self.precision not in (None, *PRECISIONS):
+            raise UsageError(f"the precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}")
 
     def described(self) -> dict[str, Any]:
         """For the run record."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # Columns that only travel inside the pipeline.
 UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
+REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable
 SECONDS = ("_fetch_s", "_decode_s", "_encode_s", "_detect_s")  # each row's share of its chunk's seconds in a stage
 
 
@@ -125,7 +126,7 @@ class Encode:
 
         torch.set_num_threads(threads)
         self._keep = keep
-        self._refused: UsageError | None = None
+        self._refused: str | None = None
         try:
             self._encoder = Encoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
             self._apply = Detect.of(detector, device) if detector else None
@@ -133,11 +134,11 @@ class Encode:
                 self._apply.detector.check_encoder(self._encoder.description.fingerprint)
                 self._apply.detector.check_test_card(self._encoder.test_card_embedding(), precision)
         except UsageError as error:  # raised here, Ray would start the actor again and again
-            self._refused = error
+            self._refused = str(error)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if self._refused is not None:
-            raise self._refused
+            return pa.table({REFUSED: [self._refused]})
         start = time.perf_counter()
         ok = np.flatnonzero(np.asarray(table["status"].to_pylist()) == Status.OK)
         preprocess = self._encoder.description.preprocess

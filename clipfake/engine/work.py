@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from clipfake.corpus.store import Store
 from clipfake.engine.claim import Claim
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.stages import ROW, SECONDS, UNIT, chunk_schema
+from clipfake.engine.stages import REFUSED, ROW, SECONDS, UNIT, chunk_schema
 from clipfake.engine.units import Plan, Unit, close_unit
-from clipfake.errors import ClipfakeError
+from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,8 @@ def work_off(
         before, started = totals.rows, time.monotonic()
         spoke = started
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            if REFUSED in table.column_names:
+                raise UsageError(table[REFUSED][0].as_py())
             if not table.num_rows:
                 continue
             committer.add(table)

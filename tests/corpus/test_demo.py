@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clipfake.corpus.demo import BROKEN, GROUP_BY, DemoCorpus, DemoOptions, make_demo_corpus
-from clipfake.corpus.demo.decoders import CONVOLUTIONAL, PATCH, resynthesise, train_resynthesiser
+from clipfake.corpus.demo.decoders import CONVOLUTIONAL, PATCH, REDUCTION, resynthesise, train_resynthesiser
 from clipfake.corpus.demo.scenes import CELL, CROP, photograph_scenes
 from clipfake.corpus.layouts import LAYOUTS, LayoutOptions
 from clipfake.corpus.tally import Tally
@@ -124,7 +124,7 @@ def test_a_pair_shares_content_size_and_compression(corpus: DemoCorpus) -> None:
                 assert one.quantization == other.quantization
                 assert one.info == other.info
             assert real.read_bytes() != fake.read_bytes()
-            assert np.abs(thumbnail(real) - thumbnail(fake)).mean() < 8  # grey levels; another picture differs by 90
+            assert np.abs(thumbnail(real) - thumbnail(fake)).mean() < 20  # grey levels; another picture differs by 90
     assert len({target for folder in corpus.train.iterdir() for _, target in labelled(folder)}) == 1 + len(
         CONVOLUTIONAL
     )
@@ -157,8 +157,10 @@ def test_every_decoder_learns_and_adds_detail_of_its_own(family: str) -> None:
     crops = np.stack([scene.crop(rng) for scene in photograph_scenes()])
     made = resynthesise(train_resynthesiser(family, crops, QUICK.steps, 0), crops).astype(float)
     untrained = resynthesise(train_resynthesiser(family, crops, 1, 0), crops).astype(float)
-    small = torch.nn.functional.avg_pool2d(torch.from_numpy(crops).permute(0, 3, 1, 2).float(), 4)
-    enlarged = torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear").permute(0, 2, 3, 1).numpy()
+    small = torch.nn.functional.avg_pool2d(torch.from_numpy(crops).permute(0, 3, 1, 2).float(), REDUCTION)
+    enlarged = (
+        torch.nn.functional.interpolate(small, scale_factor=REDUCTION, mode="bilinear").permute(0, 2, 3, 1).numpy()
+    )
     assert made.shape == crops.shape == (108, CROP, CROP, 3)
     assert np.abs(made - crops).mean() < np.abs(untrained - crops).mean()
     assert np.abs(made - enlarged).mean() > 2  # grey levels: a decoder that died would give 0

@@ -66,7 +66,7 @@ main()
 
 @dataclass(frozen=True)
 class Kill:
-    """Once `units` units are visible; `inside` a commit, or `open`: while a unit is worked on."""
+    """Once `units` units are visible; with `inside` in the middle of the next commit."""
 
     units: int
     inside: bool = False
@@ -102,7 +102,9 @@ class Run:
     def killed(self, kill: Kill) -> bool:
         """Kills the run's process group at that point; whether the point came before the run ended."""
         process = self.start()
-        reached = self.wait_for(process, lambda: len(self.visible()) >= kill.units and self.committing() == kill.inside)
+        reached = self.wait_for(
+            process, lambda: len(self.visible()) >= kill.units and (self.committing() or not kill.inside)
+        )
         if reached:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=300)

@@ -47,7 +47,7 @@ def undisturbed(corpus: Path, detector: Path, tmp_path_factory: pytest.TempPathF
 @pytest.mark.timeout(1200)
 def test_the_driver_killed_before_between_and_inside_commits(warm_cluster, corpus, detector, undisturbed, tmp_path):
     run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"))
-    for kill in (Kill(0), Kill(1), Kill(2, inside=True), Kill(4)):
+    for kill in (Kill(0), Kill(1), Kill(2, inside=True), Kill(3)):
         assert run.killed(kill), f"the run ended before {kill}"
         check_whole(run, ITEMS)
     run.quietly()

@@ -18,45 +18,47 @@ CONVOLUTIONAL = (
 )
 PATCH = "patch"  # one linear map from a token to its 8 x 8 pixels: seams at the patches (MAE, diffusion transformers)
 
-WIDTH = 24  # channels at half resolution; twice as many at a quarter
+REDUCTION = 8  # of each side, from picture to latents, as in latent diffusion
+WIDTH = 16  # channels at half resolution; twice as many at a quarter, four times at an eighth
 BATCH = 8
 LEARNING_RATE = 0.004  # the peak of a one-cycle schedule
 SHARPNESS = 0.15  # weight of the sharpness term against the mean absolute error
 
 
 class Resynthesiser(nn.Module):
-    """Takes a picture apart into a four times smaller one and latents, and decodes it again.
+    """Takes a picture apart into an eight times smaller one and latents of that size, and decodes it again.
 
-    float32 (N, 3, H, W) in [0, 1] -> the same shape, not clamped; H and W multiples of 8. As in generators with skip
-    connections the decoder adds detail to an enlarged small picture. The detail has mean 0 in each channel, so that
-    colours do not tell the classes apart.
+    float32 (N, 3, H, W) in [0, 1] -> the same shape, not clamped; H and W are multiples of REDUCTION. As in generators
+    with skip connections the decoder adds detail to an enlarged small picture. The detail has mean 0 in each channel, so
+    that colours do not tell the classes apart.
     """
 
     def __init__(self, family: str) -> None:
         super().__init__()
         if family == PATCH:
-            self.encode = nn.Sequential(nn.Conv2d(3, 64, 8, stride=8), nn.GELU(), nn.Conv2d(64, 64, 1), nn.GELU())
-            self.decode: nn.Module = nn.ConvTranspose2d(64, 3, 8, stride=8)
+            self.encode = nn.Sequential(
+                nn.Conv2d(3, 64, REDUCTION, REDUCTION), nn.GELU(), nn.Conv2d(64, 64, 1), nn.GELU()
+            )
+            self.decode: nn.Module = nn.ConvTranspose2d(64, 3, REDUCTION, REDUCTION)
         else:
             self.encode = nn.Sequential(
-                _convolution(3, WIDTH, stride=2),
-                nn.GELU(),
-                _convolution(WIDTH, 2 * WIDTH, stride=2),
-                nn.GELU(),
-                _convolution(2 * WIDTH, 16),
+                *(_convolution(3, WIDTH, stride=2), nn.GELU()),
+                *(_convolution(WIDTH, 2 * WIDTH, stride=2), nn.GELU()),
+                *(_convolution(2 * WIDTH, 4 * WIDTH, stride=2), nn.GELU()),
+                _convolution(4 * WIDTH, 16),
             )
             self.decode = nn.Sequential(
-                _convolution(16, 2 * WIDTH),
-                nn.GELU(),
-                _twice_as_large(family, 2 * WIDTH, WIDTH),
-                nn.GELU(),
+                *(_convolution(16, 4 * WIDTH), nn.GELU()),
+                *(_twice_as_large(family, 4 * WIDTH, 2 * WIDTH), nn.GELU()),
+                *(_twice_as_large(family, 2 * WIDTH, WIDTH), nn.GELU()),
                 _twice_as_large(family, WIDTH, 3),
             )
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        small = F.avg_pool2d(pictures, 4)
+        small = F.avg_pool2d(pictures, REDUCTION)
+        enlarged = F.interpolate(small, scale_factor=REDUCTION, mode="bilinear")
         detail = self.decode(self.encode(pictures))
-        return F.interpolate(small, scale_factor=4, mode="bilinear") + detail - detail.mean((2, 3), keepdim=True)
+        return enlarged + detail - detail.mean((2, 3), keepdim=True)
 
 
 def _convolution(channels: int, out: int, stride: int = 1) -> nn.Module:
@@ -104,9 +106,9 @@ def resynthesise(model: Resynthesiser, crops: np.ndarray) -> np.ndarray:
 
 
 def _sharpness(pictures: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the mean absolute gradient of each picture at full and half resolution: (2, N)."""
+    """Logarithm of the mean absolute gradient of each picture at full, half and quarter resolution: (3, N)."""
     levels = []
-    for level in (pictures, F.avg_pool2d(pictures, 2)):
+    for level in (pictures, F.avg_pool2d(pictures, 2), F.avg_pool2d(pictures, 4)):
         gradient = level.diff(dim=2).abs().mean((1, 2, 3)) + level.diff(dim=3).abs().mean((1, 2, 3))
         levels.append((gradient + 0.002).log())  # 0.002: half a grey level, so that a clear sky counts little
     return torch.stack(levels)
