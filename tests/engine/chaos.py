@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 
 from clipfake.corpus.store import Store
 
-UNIT_ROWS = 16
-
 # The driver of a run, with every commit held open for a moment so that a kill can be placed inside it. BROKEN commits
 # the way a careless program would: straight under the final name, a part at a time.
 DRIVER = """
@@ -66,9 +64,12 @@ main()
 
 @dataclass(frozen=True)
 class Kill:
-    """Once `units` units are visible; with `inside` in the middle of the next commit."""
+    """Once the run has committed `new` units; with `inside` in the middle of the next commit.
 
-    units: int
+    By progress and not by the clock, which would place most kills in the start-up.
+    """
+
+    new: int
     inside: bool = False
 
 
@@ -79,13 +80,14 @@ class Run:
     corpus: str
     detector: Path
     store: Store
+    unit_rows: int = 16
     broken: bool = False
 
     def start(self) -> subprocess.Popen:
         arguments = ["score", self.corpus, "--detector", str(self.detector), "--out", self.store.uri]
         mode = "BROKEN" if self.broken else "WHOLE"
         return subprocess.Popen(
-            [sys.executable, "-c", DRIVER, mode, *arguments, "--unit-rows", str(UNIT_ROWS)],
+            [sys.executable, "-c", DRIVER, mode, *arguments, "--unit-rows", str(self.unit_rows)],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -101,9 +103,10 @@ class Run:
 
     def killed(self, kill: Kill) -> bool:
         """Kills the run's process group at that point; whether the point came before the run ended."""
+        wanted = len(self.visible()) + kill.new
         process = self.start()
         reached = self.wait_for(
-            process, lambda: len(self.visible()) >= kill.units and (self.committing() or not kill.inside)
+            process, lambda: len(self.visible()) >= wanted and (self.committing() or not kill.inside)
         )
         if reached:
             os.killpg(process.pid, signal.SIGKILL)
@@ -139,8 +142,8 @@ class Run:
 def check_whole(run: Run, items: int) -> None:
     """Every visible file is a whole unit (the last unit may be smaller), and no item is there twice."""
     rows = [pq.read_metadata(run.store.path(name), filesystem=run.store.filesystem).num_rows for name in run.visible()]
-    rest = items % UNIT_ROWS or UNIT_ROWS
-    assert all(n in (UNIT_ROWS, rest) for n in rows), rows
+    rest = items % run.unit_rows or run.unit_rows
+    assert all(n in (run.unit_rows, rest) for n in rows), rows
     ids = run.read()["item_id"].to_pylist()
     assert len(ids) == len(set(ids))
 
