@@ -112,10 +112,13 @@ def test_one_cpu_gives_the_same_report_and_the_readmes_queries_run(crawl, detect
     queries = re.search(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert queries
     results = [
-        duckdb.sql(query.replace("'reports/", f"'{tmp_path}/reports1/")).fetchall()
+        duckdb.sql(query.replace("'reports/", f"'{tmp_path}/reports1/")).to_arrow_table()
         for query in queries[1].split(";")
         if query.strip()
     ]
     assert len(results) == 5
-    assert sorted(results[0]) == [("empty", 1), ("ok", 130)]
-    assert len(results[-1]) == 131
+    assert sorted(results[0].to_pylist(), key=str) == [
+        {"status": "empty", "count_star()": 1},
+        {"status": "ok", "count_star()": 130},
+    ]
+    assert results[-1].num_rows == 131

@@ -17,6 +17,7 @@ from clipfake.errors import ClipfakeError, UsageError
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "head.pt"
+EPOCHS_A_CHECKPOINT = 10  # a report costs Ray Train seconds, an epoch mostly less
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,10 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
         history, best = saved["history"], saved["best"]
         epochs = [TripletStats(TripletSums(*sums)) for sums in saved["sums"]]
 
-    while len(history) < options.epochs and len(history) - 1 - best["epoch"] < options.patience:
+    def finished() -> bool:
+        return len(history) >= options.epochs or len(history) - 1 - best["epoch"] >= options.patience
+
+    while not finished():
         epoch = len(history)
         stats = _pass(model, train, options, rank, world, epoch, optimizer)
         with torch.no_grad():
@@ -170,11 +174,15 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
                 "loss": validation.loss,
                 "state": {k: v.clone() for k, v in head.state_dict().items()},
             }
-        state = {
-            "head": head.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "best": best,
-            "sums": [list(one.sums) for one in epochs],
-        }  # fmt: skip
-        _report(history[-1], state, rank)
+        if finished() or len(history) % EPOCHS_A_CHECKPOINT == 0:
+            state = {
+                "head": head.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": history,
+                "best": best,
+                "sums": [list(one.sums) for one in epochs],
+            }
+            _report(history[-1], state, rank)
     arrays = {name: value.numpy() for name, value in best["state"].items()}
     return TrainedHead(arrays, history, best["epoch"])
 

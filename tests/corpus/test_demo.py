@@ -23,6 +23,8 @@ from clipfake.corpus.layouts import LAYOUTS, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 
+pytestmark = pytest.mark.slow  # trains four decoders
+
 QUICK = DemoOptions(crops=1, steps=60)
 
 
@@ -124,7 +126,7 @@ def test_a_pair_shares_content_size_and_compression(corpus: DemoCorpus) -> None:
                 assert one.quantization == other.quantization
                 assert one.info == other.info
             assert real.read_bytes() != fake.read_bytes()
-            assert np.abs(thumbnail(real) - thumbnail(fake)).mean() < 12  # grey levels; another picture differs by 90
+            assert np.abs(thumbnail(real) - thumbnail(fake)).mean() < 25  # grey levels; another picture differs by 90
     assert len({target for folder in corpus.train.iterdir() for _, target in labelled(folder)}) == 1 + len(
         CONVOLUTIONAL
     )
@@ -134,6 +136,7 @@ def test_file_size_and_colour_do_not_tell_the_classes_apart(corpus: DemoCorpus) 
     files, fake, scenes = everything(corpus)
     sizes = np.array([file.stat().st_size for file in files])
     assert 0.4 < roc_auc_score(fake, sizes) < 0.6
+    assert 0.9 < np.median(sizes[fake] / sizes[~fake]) < 1.1  # file by file: each fake stands behind its photograph
     colours = np.array([pixels(file).mean((0, 1)) for file in files])
     assert 0.45 < auc_by_scene(colours, fake, scenes) < 0.55
 
@@ -158,13 +161,15 @@ def test_every_decoder_learns_and_adds_detail_of_its_own(family: str) -> None:
     made = resynthesise(train_resynthesiser(family, crops, QUICK.steps, 0), crops).astype(float)
     untrained = resynthesise(train_resynthesiser(family, crops, 1, 0), crops).astype(float)
     small = torch.nn.functional.avg_pool2d(torch.from_numpy(crops).permute(0, 3, 1, 2).float(), REDUCTION)
-    enlarged = (
-        torch.nn.functional.interpolate(small, scale_factor=REDUCTION, mode="bilinear").permute(0, 2, 3, 1).numpy()
-    )
+    enlarged = torch.nn.functional.interpolate(small, scale_factor=REDUCTION, mode="bilinear")
     assert made.shape == crops.shape == (108, CROP, CROP, 3)
     assert np.abs(made - crops).mean() < np.abs(untrained - crops).mean()
-    assert np.abs(made - enlarged).mean() > 2  # grey levels: a decoder that died would give 0
-    np.testing.assert_allclose(made.mean((1, 2)), crops.mean((1, 2)), atol=3)  # colours are kept
+    assert (
+        np.abs(made - enlarged.permute(0, 2, 3, 1).numpy()).mean() > 2
+    )  # grey levels: a decoder that died would give 0
+    assert (
+        np.abs(made.mean((1, 2)) - crops.mean((1, 2))).mean() < 0.5
+    )  # colours are kept, but for what clamping cuts off
 
 
 def test_the_broken_files_are_broken(corpus: DemoCorpus) -> None:
