@@ -88,8 +88,9 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
 
 @pytest.mark.slow
 def test_two_workers_train_the_same_head(warm_ray, embeddings, tmp_path):
-    """One epoch is compared, loosely: Adam's first steps are as long for a tiny gradient as for a large one, so rounding
-    shows. That the gradients themselves are equal is tested in tests/detector/test_parallel.py.
+    """One epoch, loosely: Adam's first steps are as long for a tiny gradient as for a large one, so rounding shows.
+
+    That the gradients themselves are equal is tested in tests/detector/test_parallel.py.
     """
     heads = [
         train(str(embeddings), str(tmp_path / str(n)), TrainOptions(HeadOptions(epochs=1), workers=n)) for n in (1, 2)
