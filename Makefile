@@ -19,6 +19,12 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Heavy runs; docs/benchmarks.md keeps the figures. With DETECTOR=... and CORPUS=... also the full count of kills.
+bench: .venv/.installed-dev
+	$(BIN)/python tests/benchmarks/plan_incremental.py 1000000 3000000 10000000
+	$(BIN)/python tests/benchmarks/fuzz_decode.py --count 50000
+	$(if $(DETECTOR),$(BIN)/python tests/benchmarks/chaos_kills.py $(DETECTOR) $(CORPUS))
+
 # The locks name no host: pinned versions and hashes only, for every platform. The first holds the second's versions.
 lock: .venv/.uv
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

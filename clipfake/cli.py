@@ -93,6 +93,7 @@ def index(
 
 @app.command()
 def embed(
+    ctx: typer.Context,
     manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus to list on the way.")],
     encoder: EncoderName,
     out: Out,
@@ -116,15 +117,8 @@ def embed(
 ) -> None:
     """Compute CLIP embeddings into Parquet; run again, it computes only what is new."""
     from clipfake.engine import scan
-    from clipfake.engine.job import JobOptions
 
-    options = scan.ScanOptions(
-        layout,
-        _listing(group_by, columns, real, fake),
-        precision,
-        *_limits(max_bytes, max_pixels, decode_timeout, decode_memory),
-        JobOptions(max_error_rate, unit_rows, batch_size, retry_errors, dry_run, num_cpus),
-    )
+    options = _scan_options(ctx.params)
     with progress_bar() as progress:
         outcome = scan.embed(manifest, encoder, out, options, progress)
     finish(outcome, out, as_json=as_json, dry_run=dry_run)
@@ -168,6 +162,7 @@ def train(
 
 @app.command()
 def score(
+    ctx: typer.Context,
     source: Annotated[str, typer.Argument(help="Corpus, manifest, or folder of embeddings.")],
     detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.", show_default=False)],
     out: Out,
@@ -194,15 +189,8 @@ def score(
 ) -> None:
     """Score every item into a report: one row each. Run again, it scores only what is new or changed."""
     from clipfake.engine import scan
-    from clipfake.engine.job import JobOptions
 
-    options = scan.ScanOptions(
-        layout,
-        _listing(None, columns, None, None),
-        precision,
-        *_limits(max_bytes, max_pixels, decode_timeout, decode_memory),
-        JobOptions(max_error_rate, unit_rows, batch_size, retry_errors, dry_run, num_cpus),
-    )
+    options = _scan_options(ctx.params)
     with progress_bar() as progress:
         outcome = scan.score(source, detector, out, options, progress, save_embeddings, encoder)
     finish(outcome, out, as_json=as_json, dry_run=dry_run)
@@ -250,11 +238,28 @@ def _listing(group_by: str | None, columns: list[str] | None, real: list[str] | 
     return LayoutOptions({name: value for name, _, value in pairs}, tuple(real or ()), tuple(fake or ()), group_by)
 
 
-def _limits(max_bytes: int, max_pixels: int, timeout: float, memory: int) -> tuple[Any, Any]:
+def _scan_options(given: dict[str, Any]) -> Any:
+    """The options that embed and score share, from what the command was given."""
     from clipfake.corpus.fetch import FetchOptions
+    from clipfake.engine.job import JobOptions
+    from clipfake.engine.scan import ScanOptions
     from clipfake.images.decode import Limits
 
-    return Limits(max_bytes, max_pixels, timeout, memory), FetchOptions(max_bytes=max_bytes)
+    return ScanOptions(
+        given["layout"],
+        _listing(given.get("group_by"), given["columns"], given.get("real"), given.get("fake")),
+        given["precision"],
+        Limits(given["max_bytes"], given["max_pixels"], given["decode_timeout"], given["decode_memory"]),
+        FetchOptions(max_bytes=given["max_bytes"]),
+        JobOptions(
+            given["max_error_rate"],
+            given["unit_rows"],
+            given["batch_size"],
+            given["retry_errors"],
+            given["dry_run"],
+            given["num_cpus"],
+        ),
+    )
 
 
 def main(*command: str) -> None:

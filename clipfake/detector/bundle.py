@@ -138,7 +138,8 @@ class Detector:
         try:
             text, blob = folder.read_bytes(DESCRIPTION), folder.read_bytes(ARRAYS)
         except FileNotFoundError as error:
-            raise UsageError(f"no detector there: {error}; make one with `clipfake train`") from error
+            place = getattr(folder, "uri", "that place")
+            raise UsageError(f"no detector at {place}: make one with `clipfake train`") from error
         try:
             description = json.loads(text, parse_constant=_no_constants)
             version = description["schema_version"]
