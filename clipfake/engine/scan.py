@@ -197,6 +197,8 @@ def _pipeline(
 def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBatchReader]:
     """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
     if kind_of(place) == "manifest":
+        if options.layout != "images" or replace(options.listing, columns={}) != LayoutOptions():
+            raise UsageError("a manifest is listed already: give --layout and --group-by to `clipfake index`, not here")
         manifest = read_manifest(place)
         return lambda: manifest.scanner(**SCAN).to_reader()
     listing = list_corpus(place, options.layout, options.listing)

@@ -144,6 +144,7 @@ def work_off(
     """Runs every open unit of `plan` through `pipeline` and commits it; what was committed stays where it raises."""
     import ray.data
 
+    received = 0
     for units in _waves(plan.units):
         committer = Committer(store, units, sinks, claims, totals)
         dataset = pipeline(ray.data.from_arrow(list(_chunks(units))))
@@ -155,10 +156,11 @@ def work_off(
             if not table.num_rows:
                 continue
             committer.add(table)
+            received += table.num_rows
             progress(table.num_rows)
             if time.monotonic() - spoke > REPORT_EVERY_S:
                 spoke = time.monotonic()
-                log.info("%d of %d items committed", totals.rows, plan.items)
+                log.info("%d of %d items done, %d committed", received, plan.items, totals.rows)
         committer.finish()
         log.debug("%d rows in %.1f s", totals.rows - before, time.monotonic() - started)
 

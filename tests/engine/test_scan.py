@@ -255,6 +255,13 @@ def test_a_detector_of_another_encoder_is_refused(corpus, detector, tmp_path):
     assert not list((tmp_path / "out").rglob("*.*"))
 
 
+def test_a_manifest_is_not_listed_again(corpus, detector, tmp_path):
+    write_manifest(f"file://{corpus}", "images", LayoutOptions(), Store(f"file://{tmp_path}/manifest"))
+    with pytest.raises(UsageError, match="listed already"):
+        run_score(tmp_path / "manifest", detector, tmp_path / "out", layout="artifact")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_output_folder_with_something_else_is_refused(corpus, detector, tmp_path):
     out = with_file(tmp_path / "out", "thesis.docx", b"precious")
     with pytest.raises(UsageError, match=r"thesis\.docx"):
