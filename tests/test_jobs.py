@@ -58,7 +58,15 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def submit(address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT / "jobs"), "--", "python"]
-    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=400)
+    command += map(str, arguments)
+    deadline = time.monotonic() + 120
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+        if (
+            "No available agent" not in done.stderr or time.monotonic() > deadline
+        ):  # the dashboard is up before its agent
+            return done
+        time.sleep(2)
 
 
 @pytest.mark.timeout(900)
