@@ -32,6 +32,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, temporary = free_port(), Path("/tmp") / f"cf-{os.getpid()}"  # Ray's socket names must be short
     command = [RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}", f"--temp-dir={temporary}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--disable-usage-stats"]
+    command += [f"--dashboard-agent-listen-port={free_port()}"]  # its fixed port is taken where another Ray runs here
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `python` is the one with clipfake
     head = subprocess.Popen(
         command,
@@ -62,9 +63,8 @@ def submit(address: str, *arguments: object) -> subprocess.CompletedProcess[str]
     deadline = time.monotonic() + 120
     while True:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
-        if (
-            "No available agent" not in done.stderr or time.monotonic() > deadline
-        ):  # the dashboard is up before its agent
+        late = time.monotonic() > deadline
+        if "No available agent" not in done.stderr or late:  # the dashboard is up before its agent
             return done
         time.sleep(2)
 
