@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -33,9 +33,13 @@ REFUSED = "_refused"  # the only column of what comes instead of rows where the 
 SECONDS = ("_fetch_s", "_decode_s", "_encode_s", "_detect_s")  # each row's share of its chunk's seconds in a stage
 
 
-def chunk_schema() -> pa.Schema:
-    """One row a chunk: which row group of which unit's item list, and where its rows stand in the unit."""
-    return pa.schema([("path", pa.string()), ("unit", pa.int32()), ("group", pa.int32()), ("first", pa.int32())])
+class Chunk(TypedDict):
+    """What the pipeline is fed: a row group of a unit's item list, and where its first row stands in the unit."""
+
+    path: str
+    unit: int
+    group: int
+    first: int
 
 
 def _read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
