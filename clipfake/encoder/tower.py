@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -39,7 +40,7 @@ def build_text_tower(arch: str, weights: Path | None, precision: str = "fp32") -
     return model.eval().requires_grad_(False)
 
 
-def _build_model(arch: str, weights: Path | None, precision: str) -> torch.nn.Module:
+def _build_model(arch: str, weights: Path | None, precision: str) -> Any:
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(_SEED)
         try:

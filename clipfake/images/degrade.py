@@ -22,6 +22,7 @@ def jpeg(image: Image.Image, quality: float) -> Image.Image:
     _need("JPEG quality", quality, 1, 100)
     data = io.BytesIO()
     image.save(data, "JPEG", quality=round(quality))
+    data.seek(0)
     return JpegImageFile(data).convert("RGB")
 
 
@@ -30,6 +31,7 @@ def webp(image: Image.Image, quality: float) -> Image.Image:
     _need("WebP quality", quality, 1, 100)
     data = io.BytesIO()
     image.save(data, "WEBP", quality=round(quality))
+    data.seek(0)
     return WebPImageFile(data).convert("RGB")
 
 

@@ -48,8 +48,9 @@ def main() -> None:
         done = prepare(data, limits, options, views)
         del data
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pixels = [np.ascontiguousarray(array).data.cast("B") for array in (done.pixels, done.views) if array is not None]
-        _reply(link, {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}, *pixels)
+        arrays = [array for array in (done.pixels, done.views) if array is not None]
+        about = {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}
+        _reply(link, about, *(np.ascontiguousarray(array).data.cast("B") for array in arrays))
         served += 1
         if served % _LOOK_EVERY == 0 and _address_space() > idle + limits.memory_bytes // 4:
             return  # leaks would become refusals of innocent images; the parent starts afresh with the one it waits for
