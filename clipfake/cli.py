@@ -100,6 +100,16 @@ def embed(
     manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus to list on the way.")],
     encoder: EncoderName,
     out: Out,
+    feature: Annotated[
+        str, typer.Option(help="projected, penultimate (before the projection), or blocks:3,6,9,12 (their CLS tokens).")
+    ] = "projected",
+    text: Annotated[
+        str | None, typer.Option(help="Embed a text too: caption, category, or 'a photo of a {category}'.")
+    ] = None,
+    allow_word: Annotated[
+        list[str] | None, typer.Option(help="Word that a text may have although it can give the label away; repeat.")
+    ] = None,
+    views: Annotated[int, typer.Option(help="Augmented views of each image beside the image itself.")] = 0,
     layout: LayoutName = "images",
     group_by: GroupBy = None,
     columns: Columns = None,
@@ -121,10 +131,11 @@ def embed(
 ) -> None:
     """Compute CLIP embeddings into Parquet; run again, it computes only what is new."""
     from clipfake.engine import scan
+    from clipfake.engine.embedding import EmbedOptions
 
-    options = _scan_options(ctx.params)
+    options, what = _scan_options(ctx.params), EmbedOptions(feature, text, tuple(allow_word or ()), views)
     with progress_bar() as progress:
-        outcome = scan.embed(manifest, encoder, out, options, progress)
+        outcome = scan.embed(manifest, encoder, out, options, progress, what)
     finish(outcome, out, as_json=as_json, dry_run=dry_run)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any, Final
 
+from clipfake.encoder.feature import blocks_of
 from clipfake.encoder.spec import UNTRAINED
 from clipfake.errors import UsageError
 from clipfake.images.preprocess import Preprocess
@@ -30,7 +31,7 @@ class EncoderDescription:
 
     `weights` is open_clip's tag, "untrained", or the base name of a weights file, whose place is `uri` (else None).
     `weights_sha256` is that of the file; of untrained weights, that of the vision tower's tensors. `feature` is the
-    point of the network ("projected": what `encode_image` gives), `decoder` the way from bytes to pixels ("exact":
+    point of the network (`feature.blocks_of` says which there are), `decoder` the way from bytes to pixels ("exact":
     full decoding and Pillow's resize). `dim` is the length of an embedding.
     """
 
@@ -45,7 +46,12 @@ class EncoderDescription:
     decoder: str = "exact"
 
     def __post_init__(self) -> None:
-        if self.feature != "projected" or self.decoder != "exact":
+        try:
+            blocks_of(self.feature)
+            known = self.decoder == "exact"
+        except UsageError:
+            known = False
+        if not known:
             raise UsageError(
                 f"the encoder {self.name} has the feature {self.feature!r} and the decoder {self.decoder!r}, which "
                 "this version of clipfake does not know; use the version that made it, or a newer one"

@@ -10,7 +10,9 @@ import torch
 
 from clipfake.encoder.card import card_pixels
 from clipfake.encoder.description import EncoderDescription
+from clipfake.encoder.feature import PROJECTED
 from clipfake.encoder.spec import EncoderSpec, quick_gelu
+from clipfake.encoder.tap import feature_dim, tap
 from clipfake.encoder.tower import build_tower, sha256_tower
 from clipfake.encoder.weights import sha256_file, weights_file
 from clipfake.errors import ClipfakeError, UsageError
@@ -20,26 +22,29 @@ Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def describe(encoder: str | EncoderSpec) -> EncoderDescription:
+def describe(encoder: str | EncoderSpec, feature: str = PROJECTED) -> EncoderDescription:
     """The description of an encoder. Of a weights file, only its bytes are read; untrained ones are built once.
 
-    Raises UsageError as `EncoderSpec.parse` and `weights_file` do.
+    Raises UsageError as `EncoderSpec.parse`, `tap` and `weights_file` do.
     """
     spec = EncoderSpec.parse(encoder) if isinstance(encoder, str) else encoder
+    feature_dim(spec.arch, feature, _preprocess_of(spec).size)  # before weights are fetched: is there such a feature?
     weights = weights_file(spec)
-    return _describe(spec, sha256_file(weights) if weights else sha256_tower(build_tower(spec.arch, None)))
+    return _describe(spec, sha256_file(weights) if weights else sha256_tower(build_tower(spec.arch, None)), feature)
 
 
-def _describe(spec: EncoderSpec, weights_sha256: str) -> EncoderDescription:
+def _describe(spec: EncoderSpec, weights_sha256: str, feature: str) -> EncoderDescription:
     uri = spec.weights if spec.kind == "file" else None
+    preprocess = _preprocess_of(spec)
     return EncoderDescription(
         arch=spec.arch,
         weights=unquote(uri.rpartition("/")[2], errors="replace") if uri else spec.weights,
         weights_sha256=weights_sha256,
-        preprocess=_preprocess_of(spec),
-        dim=open_clip.get_model_config(spec.arch)["embed_dim"],
+        preprocess=preprocess,
+        dim=feature_dim(spec.arch, feature, preprocess.size),
         quick_gelu=quick_gelu(spec.arch),
         uri=uri,
+        feature=feature,
     )
 
 
@@ -94,7 +99,7 @@ class Encoder:
         Raises UsageError for what `describe` refuses, for weights that are not those described or do not fit, and for a
         precision or device that is not to be had.
         """
-        place = _device(device, precision)
+        place = device_of(device, precision)
         if batch_size < 1:
             raise UsageError(f"the batch size is {batch_size}; give 1 or more")
         if not isinstance(encoder, EncoderDescription):
@@ -102,12 +107,13 @@ class Encoder:
         spec = EncoderSpec.parse(encoder.name)
         weights = weights_file(spec)
         # Random weights are not built twice for their hash: the test card tells whether they changed.
-        found = _describe(spec, sha256_file(weights) if weights else encoder.weights_sha256)
+        found = _describe(spec, sha256_file(weights) if weights else encoder.weights_sha256, encoder.feature)
         if changed := encoder.differences(found):
             raise UsageError(
                 f"{spec} is not the encoder described: {', '.join(changed)} changed; give the same weights"
             )
-        return cls(build_tower(spec.arch, weights, precision), encoder, precision, place, batch_size)
+        tower = tap(build_tower(spec.arch, weights, precision), spec.arch, encoder.feature)
+        return cls(tower, encoder, precision, place, batch_size)
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Preprocessed pixels, uint8 (N, H, W, 3) -> embeddings (N, D) of length 1, of type `self.dtype`.
@@ -152,13 +158,19 @@ class Encoder:
             raise ClipfakeError(
                 f"{self.description.arch} gave features {tuple(features.shape)}, not {self.description.dim} each"
             )
-        features = features.float()
-        embeddings = features / features.norm(dim=-1, keepdim=True)  # 0 and infinity become NaN
-        embeddings[~embeddings.isfinite().all(dim=-1)] = torch.nan
-        return embeddings[: len(pixels)].cpu().numpy()
+        return unit_length(features)[: len(pixels)].cpu().numpy()
 
 
-def _device(device: str, precision: Precision) -> torch.device:
+def unit_length(features: torch.Tensor) -> torch.Tensor:
+    """Features (N, D) -> float32 (N, D) of length 1; a row that is zero or not finite becomes all NaN."""
+    features = features.float()
+    embeddings = features / features.norm(dim=-1, keepdim=True)  # 0 and infinity become NaN
+    embeddings[~embeddings.isfinite().all(dim=-1)] = torch.nan
+    return embeddings
+
+
+def device_of(device: str, precision: Precision) -> torch.device:
+    """The device of that name. Raises UsageError where it is not here or does not do the precision."""
     if precision not in DTYPES:
         raise UsageError(f"the precision is {precision!r}; give one of {', '.join(DTYPES)}")
     try:

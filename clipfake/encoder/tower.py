@@ -1,4 +1,4 @@
-"""The vision tower of an open_clip model: built, filled with weights, and told apart by its tensors."""
+"""The towers of an open_clip model, vision and text: built, filled with weights, and told apart by their tensors."""
 
 import hashlib
 import logging
@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -24,10 +25,26 @@ def build_tower(arch: str, weights: Path | None, precision: str = "fp32") -> tor
     precision: "fp32", "bf16" or "fp16", the type of the weights (layer norms stay fp32, as open_clip has it).
     Raises UsageError for a file that is no weights file, holds pickled objects, or does not fit the architecture.
     """
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    return _build_model(arch, weights, precision).visual.eval().requires_grad_(False)
+
+
+def build_text_tower(arch: str, weights: Path | None, precision: str = "fp32") -> torch.nn.Module:
+    """The model without its vision tower, for `encode_text`: int64 tokens (N, context) -> features (N, D).
+
+    Otherwise as `build_tower`; random weights are those that belong to its vision tower.
+    """
+    model = _build_model(arch, weights, precision)
+    for name in ("visual", "text_decoder", "logit_scale", "logit_bias"):  # what decides no text's features
+        if hasattr(model, name):
+            delattr(model, name)
+    return model.eval().requires_grad_(False)
+
+
+def _build_model(arch: str, weights: Path | None, precision: str) -> Any:
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(_SEED)
         try:
-            model = open_clip.create_model(
+            return open_clip.create_model(
                 arch,
                 pretrained=str(weights) if weights else None,
                 precision=precision,
@@ -44,7 +61,6 @@ def build_tower(arch: str, weights: Path | None, precision: str = "fp32") -> tor
         ) as error:  # open_clip, torch, safetensors and timm each have their own for a file that is wrong
             what = f"the weights {weights} do not fit {arch}" if weights else f"open_clip cannot build {arch} here"
             raise UsageError(f"{what}: {one_line(error)}") from error
-    return model.visual.eval().requires_grad_(False)
 
 
 def sha256_tower(tower: torch.nn.Module) -> str:
@@ -57,7 +73,7 @@ def sha256_tower(tower: torch.nn.Module) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without open_clip's notes in the root logger: what they warn of is wanted here, or is an error of ours."""
 
     def foreign(record: logging.LogRecord) -> bool:

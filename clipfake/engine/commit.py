@@ -49,7 +49,7 @@ class Sink:
     """Where a unit's rows go.
 
     ledger : the folder
-    shape : pipeline rows -> rows of the ledger's schema
+    shape : pipeline rows, one an item -> rows of the ledger's schema, one or more an item
     goes : the column that says where a row goes: null, into the unit's own file; '', nowhere; else the name of the
         committed file whose row for the item it replaces
     """
@@ -61,10 +61,9 @@ class Sink:
     def commit(self, unit: Unit, rows: pa.Table) -> None:
         """Each file in one step; doing it again gives the same files."""
         goes = rows[self.goes]
-        shaped = self.shape(rows)
         for name in sorted({name for name in pc.unique(goes).to_pylist() if name}):
-            self.ledger.replace(name, shaped.filter(pc.equal(goes, name)))
-        new = shaped.filter(pc.is_null(goes))
+            self.ledger.replace(name, self.shape(rows.filter(pc.equal(goes, name))))
+        new = self.shape(rows.filter(pc.is_null(goes)))
         if new.num_rows:
             self.ledger.commit(unit.name, new)
             if self.ledger.count(unit.name) != new.num_rows:

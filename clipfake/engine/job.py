@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 UNIT_SECONDS = 120  # of work in a unit, by the speed of the last runs
 FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measured yet
 UNIT_ROWS_LIMITS = (256, 1_000_000)
+UNIT_BYTES = 512 << 20
 EXIT_TOO_MANY_ERRORS = 3
 
 
@@ -73,6 +74,7 @@ class Job:
     pipeline : (source, layout, saving) -> what Ray Data runs
     sinks : (run id, saving) -> where rows go; the ledger's own comes last, since it says that a unit is done
     options : everything the user set, for the record
+    views : augmented views an item has beside its image
     """
 
     name: str
@@ -83,6 +85,7 @@ class Job:
     sinks: Callable[[str, Ledger | None], list[Sink]]
     saves: Ledger | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    views: int = 0
 
 
 @dataclass
@@ -123,7 +126,7 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
                 nodes = resources.cluster_nodes()
                 sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
-                chunk_rows = min(sizes.chunk_rows, unit_rows)
+                chunk_rows = min(max(1, sizes.chunk_rows // (1 + job.views)), unit_rows)
                 plan = planner.write(run_id, job.listing(), job.source, unit_rows, chunk_rows, dry=options.dry_run)
                 planned = time.monotonic()
                 if options.dry_run:
@@ -183,7 +186,7 @@ def _work(
         )
 
     def pipeline() -> Pipeline:
-        layout = resources.plan_layout(resources.cluster_nodes(), plan.items, options.batch_size)
+        layout = resources.plan_layout(resources.cluster_nodes(), plan.items * (1 + job.views), options.batch_size)
         return job.pipeline(plan.source, layout, saves is not None)
 
     try:
@@ -202,12 +205,19 @@ def _work(
 
 
 def _unit_rows(store: Store, job: Job, device: str) -> int:
-    """Rows for UNIT_SECONDS at the speed of this folder's last run of the same kind on the same device."""
+    """Rows for UNIT_SECONDS at the speed of this folder's last run of the same kind on the same device.
+
+    Never more than UNIT_BYTES of vectors: a unit is in this process' memory when it commits.
+    """
     speed = measured_speed(store, job.name, job.source, device)
-    if speed is None:
-        return FIRST_UNIT_ROWS[device]
     low, high = UNIT_ROWS_LIMITS
-    return min(high, max(low, math.ceil(speed * UNIT_SECONDS)))
+    rows = FIRST_UNIT_ROWS[device] // (1 + job.views)
+    if speed is not None:
+        rows = min(high, max(low, math.ceil(speed * UNIT_SECONDS)))
+    kept = job.saves or job.ledger
+    vectors = [field.type for field in kept.schema if pa.types.is_fixed_size_list(field.type)]
+    bytes_a_row = sum(kind.list_size * kind.value_type.bit_width // 8 for kind in vectors) * (1 + job.views)
+    return max(1, min(rows, UNIT_BYTES // bytes_a_row if bytes_a_row else rows))
 
 
 def measured_speed(store: Store, command: str, source: str, device: str | None = None) -> float | None:

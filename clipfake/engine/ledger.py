@@ -25,7 +25,8 @@ class Ledger:
     store : the folder
     kind : "report" or "embeddings"
     schema : of its files, without footer
-    key : the fingerprint that (item_id, version) rows are unique for: the detector's or the encoder's
+    key : the fingerprint that rows are unique for, the detector's or the encoder's: each has one row for an item and
+        version, and for each of its views where the schema has views
     footer : key-value metadata of the files that this run writes
     """
 
@@ -36,7 +37,10 @@ class Ledger:
     footer: Mapping[bytes, bytes]
 
     def check(self) -> None:
-        """Raises UsageError where the folder holds anything but rows of this kind (and, for embeddings, encoder)."""
+        """Raises UsageError where the folder holds anything but rows of this kind.
+
+        Embeddings must be of one encoder and precision, with as many views, and with texts made in the same way.
+        """
         for entry in self.store.list(""):
             if entry.name.startswith(("_", ".")):
                 continue
@@ -58,7 +62,23 @@ class Ledger:
                     f"{self.store.uri} holds embeddings of another encoder or precision ({found['precision']}): "
                     "choose another folder"
                 )
+            if self.kind == "embeddings":
+                self._check_made(found, ours)
             return
+
+    def _check_made(self, found: Mapping[str, str], ours: Mapping[str, str]) -> None:
+        views = found.get("views", "0")  # of a folder from before there were views
+        if views != ours.get("views", "0"):
+            raise UsageError(
+                f"{self.store.uri} was made with --views {views}: give the same, or choose another folder for these"
+            )
+        theirs, own = (json.loads(footer.get("text", "null")) for footer in (found, ours))
+        if theirs != own:
+            made = f"with --text {theirs['template']!r}" if theirs else "without --text"
+            same = " and another text tower" if theirs and own and theirs["template"] == own["template"] else ""
+            raise UsageError(
+                f"{self.store.uri} was made {made}{same}: give the same, or choose another folder for these"
+            )
 
     def files(self) -> list[str]:
         """Names of the committed files."""
@@ -85,13 +105,12 @@ class Ledger:
         self._write(name, rows.to_batches(max_chunksize=ROW_GROUP_ROWS))
 
     def replace(self, name: str, rows: pa.Table) -> None:
-        """Rewrites the file `name` with `rows` in place of the ones with the same (item_id, version), all at once."""
-        fresh = {
-            key: i for i, key in enumerate(zip(*(rows[c].to_pylist() for c in ("item_id", "version")), strict=True))
-        }
+        """Rewrites the file `name` with `rows` in place of the ones with the same (item_id, version, view), at once."""
+        names = [column for column in ("item_id", "version", "view") if column in self.schema.names]
+        fresh = {key: i for i, key in enumerate(zip(*(rows[c].to_pylist() for c in names), strict=True))}
 
         def merged(batch: pa.RecordBatch) -> pa.RecordBatch:
-            keys = zip(*(batch[c].to_pylist() for c in ("item_id", "version")), strict=True)
+            keys = zip(*(batch[c].to_pylist() for c in names), strict=True)
             at = [fresh.get(key) for key in keys]
             if all(i is None for i in at):
                 return batch

@@ -184,9 +184,9 @@ class Planner:
 
 
 def _committed(ledger: Ledger) -> pa.RecordBatchReader:
-    """item_id, version, status, file of the ledger's rows for its key."""
+    """item_id, version, status, file of what the ledger has for its key: an item's views are there together or not."""
     schema = pa.schema([(name, pa.string()) for name in ("item_id", "version", "status", "file")])
-    only = pc.field("detector") == ledger.key if "detector" in ledger.schema.names else None
+    only = pc.field("detector") == ledger.key if ledger.kind == "report" else pc.field("view") == 0
 
     def batches() -> Iterator[pa.RecordBatch]:
         for fragment in ledger.dataset().get_fragments():

@@ -20,6 +20,7 @@ from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.bundle import Detector
 from clipfake.encoder.description import EncoderDescription
 from clipfake.engine.commit import Sink
+from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_rows
 from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
@@ -28,7 +29,7 @@ from clipfake.engine.stages import Detect, Encode, Prepare, PrepareOptions
 from clipfake.engine.work import Pipeline, Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
-from clipfake.report.schema import REPORT_SCHEMA, embedding_schema, footer, read_footer
+from clipfake.report.schema import REPORT_SCHEMA, footer, read_footer
 
 log = logging.getLogger(__name__)
 
@@ -55,26 +56,32 @@ class ScanOptions:
         return asdict(self)
 
 
-def embed(source: str, encoder: str, out: str, options: ScanOptions, progress: Callable[[int], Progress]) -> Outcome:
-    """Computes the embeddings of a manifest's or a corpus' items into the folder `out`."""
+def embed(
+    source: str, encoder: str, out: str, options: ScanOptions, progress: Callable[[int], Progress],
+    what: EmbedOptions | None = None,
+) -> Outcome:  # fmt: skip
+    """Computes the embeddings of a manifest's or a corpus' items into the folder `out`; of what, says `what`."""
     from clipfake.encoder.encoder import describe
 
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
-    options = _reading(place, options)
+    options, what = _reading(place, options), what or EmbedOptions()
     listing = _image_listing(place, options)
-    description = describe(encoder)
+    description = describe(encoder, what.feature)
     precision = options.precision or "fp32"
-    ledger = _embedding_ledger(store, description, precision)
+    ledger = embedding_ledger(store, description, precision, what)
     job = Job(
         "embed",
         ledger,
         "images",
-        listing,
-        partial(_pipeline, store.uri, description, precision, None, options),
-        lambda run_id, saves: [Sink(ledger, partial(_embedding_rows, schema=ledger.schema), "rewrites")],
-        options={"source": place, "encoder": encoder, **options.described()},
+        what.checked(listing),
+        partial(_pipeline, store.uri, description, precision, None, options, what),
+        lambda run_id, saves: [
+            Sink(ledger, partial(embedding_rows, schema=ledger.schema, views=what.views), "rewrites")
+        ],
+        options={"source": place, "encoder": encoder, **options.described(), **asdict(what)},
+        views=what.views,
     )
     return run_job(job, options.job, progress)
 
@@ -96,7 +103,7 @@ def score(
     if encoder is not None:
         from clipfake.encoder.encoder import describe
 
-        description = describe(encoder)
+        description = describe(encoder, description.feature)
         trained.check_encoder(description.fingerprint)
     thresholds = [asdict(threshold) for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
@@ -116,7 +123,7 @@ def score(
             target = Store(uris.place(save_embeddings))
             if target.uri == store.uri:
                 raise UsageError("--save-embeddings needs a folder of its own, not the report's")
-            saves = _embedding_ledger(target, description, precision)
+            saves = embedding_ledger(target, description, precision)
     ledger = Ledger(
         store, "report", REPORT_SCHEMA, trained.fingerprint, footer("report", facts | {"precision": precision})
     )
@@ -125,7 +132,7 @@ def score(
         shape = partial(_report_rows, detector=trained.fingerprint, run_id=run_id)
         report = Sink(ledger, shape, "rewrites")
         return (
-            [Sink(saving, partial(_embedding_rows, schema=saving.schema), "saved"), report]
+            [Sink(saving, partial(embedding_rows, schema=saving.schema), "saved"), report]
             if saving is not None
             else [report]
         )
@@ -135,7 +142,7 @@ def score(
         ledger,
         "embeddings" if kind == "embeddings" else "images",
         listing,
-        partial(_pipeline, store.uri, description, precision, bundle.uri, options),
+        partial(_pipeline, store.uri, description, precision, bundle.uri, options, None),
         sinks,
         saves,
         options={"source": place, "detector": bundle.uri, **options.described()},
@@ -145,7 +152,7 @@ def score(
 
 def _pipeline(
     place: str, encoder: EncoderDescription, precision: str, detector: str | None, options: ScanOptions,
-    source: str, layout: Layout, saving: bool,
+    what: EmbedOptions | None, source: str, layout: Layout, saving: bool,
 ) -> Pipeline:  # fmt: skip
     """What Ray Data runs over the chunks of a plan below `place`."""
 
@@ -153,7 +160,8 @@ def _pipeline(
         from ray.data import ActorPoolStrategy, DataContext
 
         DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
-        prepare = PrepareOptions(options.fetch, options.limits, encoder.preprocess, layout.decoders)
+        views = what.views if what else 0
+        prepare = PrepareOptions(options.fetch, options.limits, encoder.preprocess, layout.decoders, views)
         return dataset.map_batches(
             Prepare,
             fn_constructor_args=(place, prepare),
@@ -171,7 +179,7 @@ def _pipeline(
                 layout.batch_size,
                 detector,
             ),
-            fn_constructor_kwargs={"keep": detector is None or saving},
+            fn_constructor_kwargs={"keep": detector is None or saving, "text": what.template if what else None},
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=layout.encoders),
@@ -202,8 +210,8 @@ def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBa
             raise UsageError("a manifest is listed already: give --layout and --group-by to `clipfake index`, not here")
         manifest = read_manifest(place)
         return lambda: manifest.scanner(**SCAN).to_reader()
-    listing = list_corpus(place, options.layout, options.listing)
-    return lambda: listing
+    first = [list_corpus(place, options.layout, options.listing)]
+    return lambda: first.pop() if first else list_corpus(place, options.layout, options.listing)
 
 
 def _reading(place: str, options: ScanOptions) -> ScanOptions:
@@ -252,20 +260,6 @@ def stored_embeddings(place: str) -> Ledger:
     schema = pq.read_schema(store.path(name), filesystem=store.filesystem)
     metadata = schema.metadata or {}
     return Ledger(store, "embeddings", schema.remove_metadata(), read_footer(metadata)["encoder"], metadata)
-
-
-def _embedding_ledger(store: Store, description: EncoderDescription, precision: str) -> Ledger:
-    facts = {
-        "encoder": description.fingerprint,
-        "encoder_description": description.to_dict(),
-        "precision": precision,
-    }
-    schema = embedding_schema(description.dim, precision)
-    return Ledger(store, "embeddings", schema, description.fingerprint, footer("embeddings", facts))
-
-
-def _embedding_rows(rows: pa.Table, *, schema: pa.Schema) -> pa.Table:
-    return rows.append_column("view", pa.array(np.zeros(rows.num_rows, np.int16))).select(schema.names).cast(schema)
 
 
 def _report_rows(rows: pa.Table, *, detector: str, run_id: str) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
 from clipfake.corpus.store import Store
+from clipfake.corpus.text import TextTemplate
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
@@ -24,11 +25,11 @@ from clipfake.status import Status
 if TYPE_CHECKING:
     from clipfake.detector.bundle import Detector
     from clipfake.encoder.encoder import Precision
-
 log = logging.getLogger(__name__)
 
 # Columns that only travel inside the pipeline.
 UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
+VIEWS = "_views"  # the embeddings of an item's augmented views, one after the other in one fixed-size list
 REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable
 SECONDS = ("_fetch_s", "_decode_s", "_encode_s", "_detect_s")  # each row's share of its chunk's seconds in a stage
 
@@ -59,21 +60,22 @@ def _seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What reading and decoding may cost, and what the encoder wants."""
+    """What reading and decoding may cost, what the encoder wants, and how many augmented views of each image."""
 
     fetch: FetchOptions
     limits: Limits
     preprocess: Preprocess
     decoders: int
+    views: int = 0
 
 
 class Prepare:
-    """Chunk -> its items with facts and pixels: uint8 (H x W x 3 bytes a row), null where the status is not ok."""
+    """Chunk -> its items with facts and pixels: uint8 (1 + views) x H x W x 3 a row, zeros unless it is ok."""
 
     def __init__(self, place: str, options: PrepareOptions) -> None:
         self._store = Store(place)
         self._options = options
-        self._pool = DecoderPool(options.decoders, options.limits, options.preprocess)
+        self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         table = _read_chunk(self._store, chunk)
@@ -87,7 +89,7 @@ class Prepare:
 
     def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
         height, width = self._options.preprocess.size
-        pixels = np.zeros((len(fetched), height * width * 3), np.uint8)
+        pixels = np.zeros((len(fetched), 1 + self._options.views, height * width * 3), np.uint8)
         rows: list[tuple[str | int | None, ...]] = []
         for i, (got, image) in enumerate(zip(fetched, prepared, strict=True)):
             if got.data is None:
@@ -96,21 +98,26 @@ class Prepare:
             digest = hashlib.sha256(got.data).hexdigest()
             rows.append((image.status, image.error, digest, image.width, image.height, image.format))
             if image.pixels is not None:
-                pixels[i] = image.pixels.reshape(-1)
+                pixels[i, 0] = image.pixels.reshape(-1)
+            if image.views is not None:
+                pixels[i, 1:] = image.views.reshape(len(image.views), -1)
         facts = zip(*rows, strict=True)
         for field, values in zip(FACTS, facts, strict=True):
             table = table.append_column(field, pa.array(values, field.type))
         buffer = pa.py_buffer(pixels)
         return table.append_column(
-            PIXELS, pa.Array.from_buffers(pa.binary(pixels.shape[1]), len(pixels), [None, buffer])
+            PIXELS, pa.Array.from_buffers(pa.binary(pixels[0].nbytes), len(pixels), [None, buffer])
         )
 
 
 class Encode:
     """Prepared chunk -> the same rows with `embedding` (null unless ok), and the detector's columns where there is one.
 
+    Where an item has augmented views, VIEWS holds theirs; it is ok if all of its vectors are finite.
+
     detector : the folder of the bundle, or None
     keep : whether the embeddings leave the actor
+    text : how an item's text is made: adds `text_embedding`, null for an item without a text
     """
 
     def __init__(
@@ -123,6 +130,7 @@ class Encode:
         detector: str | None,
         *,
         keep: bool,
+        text: TextTemplate | None = None,
     ) -> None:
         import torch
 
@@ -131,8 +139,13 @@ class Encode:
         torch.set_num_threads(threads)
         self._keep = keep
         self._refused: str | None = None
+        self._template = text
         try:
             self._encoder = Encoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
+            if text is not None:
+                from clipfake.encoder.text import TextEncoder
+
+                self._texts = TextEncoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
             self._apply = Detect.of(detector, device) if detector else None
             if self._apply is not None:
                 self._apply.detector.check_encoder(self._encoder.description.fingerprint)
@@ -145,21 +158,44 @@ class Encode:
             return pa.table({REFUSED: [self._refused]})
         start = time.perf_counter()
         ok = np.flatnonzero(np.asarray(table["status"].to_pylist()) == Status.OK)
-        preprocess = self._encoder.description.preprocess
-        height, width = preprocess.size
-        column = table[PIXELS].combine_chunks()
-        pixels = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, height, width, 3)
-        pixels = pixels[column.offset : column.offset + len(column)]
-        vectors = self._encoder.encode(pixels if len(ok) == len(pixels) else pixels[ok])
+        vectors = self._image_vectors(table[PIXELS].combine_chunks(), ok)
         table = table.drop_columns([PIXELS])
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = np.isfinite(vectors).all(axis=(1, 2))
+        if self._template is not None:
+            texts = self._text_vectors(self._template, table.take(ok))
+            finite &= np.isfinite(texts).all(axis=1)
         if not finite.all():
             table = _mark(table, ok[~finite], Status.ENCODER_ERROR, "the encoder gave a vector that is not finite")
-            ok, vectors = ok[finite], vectors[finite]
         table = _seconds(table, "_encode_s", time.perf_counter() - start)
         if self._apply is not None:
-            table = self._apply.to_rows(table, ok, vectors)
-        return table.append_column("embedding", _vectors(table.num_rows, ok, vectors)) if self._keep else table
+            table = self._apply.to_rows(table, ok[finite], vectors[finite, 0])
+        if not self._keep:
+            return table
+        rows, at, vectors = table.num_rows, ok[finite], vectors[finite]
+        table = table.append_column("embedding", _vectors(rows, at, vectors[:, 0]))
+        if (views := vectors.shape[1] - 1) > 0:
+            others = vectors[:, 1:].reshape(len(vectors), views * vectors.shape[2])
+            table = table.append_column(VIEWS, _vectors(rows, at, others))
+        if self._template is not None:
+            there = finite & texts.any(axis=1)
+            table = table.append_column("text_embedding", _vectors(rows, ok[there], texts[there]))
+        return table
+
+    def _image_vectors(self, column: pa.Array, ok: np.ndarray) -> np.ndarray:
+        """The embeddings (len(ok), 1 + views, D) of the rows `ok` of a column of pixels."""
+        height, width = self._encoder.description.preprocess.size
+        pixels = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, column.type.byte_width)
+        pixels = pixels[column.offset : column.offset + len(column)]
+        pixels = pixels if len(ok) == len(pixels) else pixels[ok]
+        vectors = self._encoder.encode(pixels.reshape(-1, height, width, 3))
+        return vectors.reshape(len(ok), column.type.byte_width // (height * width * 3), vectors.shape[1])
+
+    def _text_vectors(self, template: TextTemplate, rows: pa.Table) -> np.ndarray:
+        """The embeddings (rows, D) of the rows' texts, zeros where there is none."""
+        texts = template.fill({name: rows[name].to_pylist() for name in template.columns})
+        vectors = np.zeros((len(texts), self._texts.dim), self._texts.dtype)
+        vectors[[text is not None for text in texts]] = self._texts.encode([text for text in texts if text is not None])
+        return vectors
 
 
 class Detect:

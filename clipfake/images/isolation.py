@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -34,16 +35,18 @@ class DecoderPool:
 
     Needs no main thread and sets no signal handler, so it works inside an actor. The children start at once, import
     only Pillow and numpy, and end with this process, however that ends. Use it as a context manager, or `close` it.
+
+    `views` augmented views are made of each image, under the same limits as the image: they are one piece of work.
     """
 
-    def __init__(self, workers: int, limits: Limits, preprocess: Preprocess) -> None:
+    def __init__(self, workers: int, limits: Limits, preprocess: Preprocess, views: int = 0) -> None:
         if workers < 1:
             raise UsageError(f"the number of decoding workers is {workers}; give 1 or more")
         self._limits = limits
         self._preprocess = preprocess
         self._turn = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
-        self._lanes = [_Lane(limits, preprocess) for _ in range(workers)]
+        self._lanes = [_Lane(limits, preprocess, views) for _ in range(workers)]
 
     def prepare(self, blobs: Sequence[bytes | None]) -> list[Prepared]:
         """Decode and preprocess `blobs`; the results are in their order, exactly one each.
@@ -89,10 +92,10 @@ class DecoderPool:
 class _Lane:
     """One child after another, and the images it has been given."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess) -> None:
+    def __init__(self, limits: Limits, preprocess: Preprocess, views: int) -> None:
         self._limits = limits
-        self._preprocess = preprocess
-        self.child = _Child(limits, preprocess)
+        self._start = partial(_Child, limits, preprocess, views)
+        self.child = self._start()
 
     def work(self, blobs: Sequence[bytes | None], todo: deque[int], results: list[Prepared | None]) -> None:
         """Take indices from `todo`, which all lanes share, and fill in `results` until none is left.
@@ -124,7 +127,7 @@ class _Lane:
                 result = Prepared(Status.CRASHED, f"the decoding process {self.child.end()}")
             if result.status in (Status.TIMEOUT, Status.CRASHED):
                 self.child.kill()
-                self.child = _Child(self._limits, self._preprocess)
+                self.child = self._start()
                 sent = 0
                 _LOG.info("a decoding process is replaced: %s", result.error)
                 if result.status is Status.CRASHED and second_try != mine[0]:
@@ -138,11 +141,12 @@ class _Lane:
 class _Child:
     """One worker process and this end of its socket."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess) -> None:
+    def __init__(self, limits: Limits, preprocess: Preprocess, views: int) -> None:
         self._timeout_s = limits.timeout_s
-        self._shape = (*preprocess.size, 3)
+        self._shape = (1 + views, *preprocess.size, 3)
         self._ready = False
-        self._settings = json.dumps({"limits": asdict(limits), "preprocess": preprocess.to_dict()}).encode()
+        settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": views}
+        self._settings = json.dumps(settings).encode()
         self._link, theirs = socket.socketpair()
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         try:
@@ -178,8 +182,10 @@ class _Child:
         """The result for the image that was sent first; its time begins now. Raises as `send` does."""
         about, pixels = self._receive_frame(self._timeout_s)
         status = Status(about.pop("status"))
-        array = np.frombuffer(pixels, np.uint8).reshape(self._shape) if status is Status.OK else None
-        return Prepared(status, pixels=array, **about)
+        if status is not Status.OK:
+            return Prepared(status, **about)
+        arrays = np.frombuffer(pixels, np.uint8).reshape(self._shape)
+        return Prepared(status, pixels=arrays[0], views=arrays[1:] if len(arrays) > 1 else None, **about)
 
     def end(self) -> str:
         """How the process ended, in words; ends it where it has not."""

@@ -1,9 +1,11 @@
 """Encoded bytes -> what the encoder takes: decoding and preprocessing in one step, with the status of the outcome."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from clipfake.images.augment import augment, bounded
 from clipfake.images.decode import Limits, decode
 from clipfake.images.preprocess import Preprocess, preprocess
 from clipfake.status import Status
@@ -13,6 +15,7 @@ from clipfake.status import Status
 class Prepared:
     """`pixels` (uint8, H x W x 3) is there if and only if `status` is ok; `error` if and only if it is not.
 
+    `views` (uint8, views x H x W x 3) are the augmented views, there with `pixels` where some were asked for.
     `width` and `height` are the file's (pixels; upright where the status is ok), there with `format` once its header
     was read.
     """
@@ -23,10 +26,14 @@ class Prepared:
     width: int | None = None
     height: int | None = None
     format: str | None = None
+    views: np.ndarray | None = None
 
 
-def prepare(data: bytes, limits: Limits, options: Preprocess) -> Prepared:
-    """Decode and preprocess one image in this process; never raises for what is in `data`."""
+def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0) -> Prepared:
+    """Decode and preprocess one image, and so many augmented views of it, in this process.
+
+    Never raises for what is in `data`.
+    """
     decoded = decode(data, limits)
     about = (decoded.width, decoded.height, decoded.format)
     if decoded.image is None:
@@ -36,6 +43,11 @@ def prepare(data: bytes, limits: Limits, options: Preprocess) -> Prepared:
         error = f"{decoded.width}x{decoded.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
         return Prepared(Status.TOO_LARGE, error, None, *about)
     try:
-        return Prepared(Status.OK, None, preprocess(decoded.image, options), *about)
+        pixels = preprocess(decoded.image, options)
+        if not views:
+            return Prepared(Status.OK, None, pixels, *about)
+        small, content = bounded(decoded.image), hashlib.sha256(data).hexdigest()
+        degraded = [preprocess(augment(small, content, view), options) for view in range(1, views + 1)]
+        return Prepared(Status.OK, None, pixels, *about, np.stack(degraded))
     except MemoryError:
         return Prepared(Status.CRASHED, "preprocessing ran out of memory", None, *about)

@@ -1,7 +1,7 @@
 """The child process of a `DecoderPool`: prepares one image after another for the parent at the other end of its stdin.
 
 Frames, little endian. To the child: u64 length, bytes; first JSON settings, then images. From it: u32 length of JSON,
-u32 length of pixels, JSON, pixels; the first, without pixels, when it is ready.
+u32 length of pixels, JSON, pixels of the image and then of its views; the first, without pixels, when it is ready.
 """
 
 import json
@@ -37,19 +37,20 @@ def main() -> None:
     if settings is None:
         return
     values = json.loads(settings)
-    limits, options = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"])
+    limits, options, views = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"]), values["views"]
     idle = _address_space()
     _confine(limits, idle)
-    _reply(link, {}, memoryview(b""))
+    _reply(link, {})
     served = 0
     while (data := _receive(link)) is not None:
         # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
         signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + _ORPHAN_GRACE_S)
-        done = prepare(data, limits, options)
+        done = prepare(data, limits, options, views)
         del data
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pixels = memoryview(b"") if done.pixels is None else np.ascontiguousarray(done.pixels).data.cast("B")
-        _reply(link, {name: value for name, value in vars(done).items() if name != "pixels"}, pixels)
+        arrays = [array for array in (done.pixels, done.views) if array is not None]
+        about = {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}
+        _reply(link, about, *(np.ascontiguousarray(array).data.cast("B") for array in arrays))
         served += 1
         if served % _LOOK_EVERY == 0 and _address_space() > idle + limits.memory_bytes // 4:
             return  # leaks would become refusals of innocent images; the parent starts afresh with the one it waits for
@@ -87,10 +88,11 @@ def _receive(link: socket.socket) -> bytes | None:
     return data if len(data) == length else None
 
 
-def _reply(link: socket.socket, about: dict[str, Any], pixels: memoryview) -> None:
+def _reply(link: socket.socket, about: dict[str, Any], *pixels: memoryview) -> None:
     head = json.dumps(about).encode()
-    link.sendall(REPLY.pack(len(head), len(pixels)) + head)
-    link.sendall(pixels)
+    link.sendall(REPLY.pack(len(head), sum(map(len, pixels))) + head)
+    for part in pixels:
+        link.sendall(part)
 
 
 if __name__ == "__main__":

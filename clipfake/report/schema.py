@@ -43,11 +43,15 @@ REPORT_SCHEMA = pa.schema(
 )
 
 
-def embedding_schema(dim: int, precision: str) -> pa.Schema:
-    """The manifest's columns, the facts, and `embedding`: dim x float32 from an fp32 encoder, else dim x float16."""
+def embedding_schema(dim: int, precision: str, text_dim: int | None = None) -> pa.Schema:
+    """The manifest's columns, `view`, the facts, and `embedding`: dim x float32 from an fp32 encoder, else x float16.
+
+    Where texts are embedded too, `text_embedding`: text_dim x the same type, null for an item without a text.
+    """
     value = pa.float32() if precision == "fp32" else pa.float16()
     view = pa.field("view", pa.int16(), nullable=False)
-    return pa.schema([*MANIFEST_SCHEMA, view, *FACTS, pa.field("embedding", pa.list_(value, dim))])
+    text = [] if text_dim is None else [pa.field("text_embedding", pa.list_(value, text_dim))]
+    return pa.schema([*MANIFEST_SCHEMA, view, *FACTS, pa.field("embedding", pa.list_(value, dim)), *text])
 
 
 def footer(kind: str, facts: Mapping[str, Any]) -> dict[bytes, bytes]:

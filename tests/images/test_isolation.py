@@ -167,9 +167,9 @@ def in_children(tmp_path, monkeypatch) -> Callable[[str], None]:
         (tmp_path / "sitecustomize.py").write_text(
             "import clipfake.images.prepare as module\n"
             "real, kept = module.prepare, []\n"
-            "def prepare(data, limits, options):\n"
+            "def prepare(data, *options):\n"
             f"    {code}\n"
-            "    return real(data, limits, options)\n"
+            "    return real(data, *options)\n"
             "module.prepare = prepare\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
