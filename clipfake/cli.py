@@ -136,6 +136,9 @@ def train(
     patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before it stops.")] = 5,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     c: Annotated[float, typer.Option("--c", help="C of the SVM.")] = 1.0,
+    search: Annotated[
+        bool, typer.Option("--search", help="Find C and gamma by cross-validation within the training part.")
+    ] = False,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +150,7 @@ def train(
     head = HeadOptions(
         miner=miner, margin=margin, epochs=epochs, patience=patience, learning_rate=learning_rate, seed=seed
     )
-    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus))
+    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus, search))
     if as_json:
         print_json(
             {
