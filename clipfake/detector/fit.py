@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from clipfake.detector.calibration import Sigmoid
+from clipfake.detector.calibration import METHODS, Calibrator, Isotonic, Sigmoid, Temperature
 from clipfake.detector.linear import fit_linear
 from clipfake.detector.nystroem import LANDMARKS, fit_nystroem
 from clipfake.detector.sampling import balanced_subset
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # Up to here the exact SVC: about a minute for 40,000 rows, and its time grows with the cube. Above, Nystroem.
 MAX_KERNEL_ROWS = 50_000
+ISOTONIC_ROWS = 1_000  # of each class; below, its steps follow single items
 _BLOCK = 65_536
 
 
@@ -124,23 +125,42 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, squares / len(x)
 
 
-def fit_calibrator(decision: np.ndarray, y: np.ndarray) -> Sigmoid:
-    """Platt's sigmoid on decisions of items that the SVM was not trained on.
+def check_calibration(method: str, y: np.ndarray) -> None:
+    """Raises UsageError for an unknown method, and for isotonic below 1,000 validation items of each class."""
+    if method not in METHODS:
+        raise UsageError(f"there is no calibration {method!r}: choose one of {', '.join(METHODS)}")
+    fewest = min(int((np.asarray(y) == label).sum()) for label in (0, 1))
+    if method == "isotonic" and fewest < ISOTONIC_ROWS:
+        raise UsageError(
+            f"isotonic calibration needs {ISOTONIC_ROWS} validation items of each class and there are {fewest} of one: "
+            "use --calibration sigmoid"
+        )
 
-    decision : (N,) float64; y : (N,) 0 real, 1 fake
+
+def fit_calibrator(decision: np.ndarray, y: np.ndarray, method: str = "sigmoid") -> Calibrator:
+    """Probabilities from decisions of items that the SVM was not trained on, as CalibratedClassifierCV gives them.
+
+    decision : (N,) float64; y : (N,) 0 real, 1 fake; method : one of METHODS
+
+    Raises UsageError as `check_calibration` does.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
     from sklearn.svm import LinearSVC
 
     _both_classes(y, "validation")
+    check_calibration(method, y)
     # scikit-learn calibrates classifiers: this one's decision is the number it is given.
     identity = LinearSVC()
     identity.classes_, identity.coef_, identity.intercept_ = np.array([0, 1]), np.ones((1, 1)), np.zeros(1)
     rows = np.arange(len(y))
     # One fold of all rows: a frozen classifier has nothing to hold out, and the default asks for five rows a class.
-    model = CalibratedClassifierCV(FrozenEstimator(identity), method="sigmoid", ensemble=False, cv=[(rows, rows)])
+    model = CalibratedClassifierCV(FrozenEstimator(identity), method=method, ensemble=False, cv=[(rows, rows)])
     fitted = model.fit(np.asarray(decision, np.float64)[:, None], y).calibrated_classifiers_[0].calibrators[0]
+    if method == "temperature":
+        return Temperature(float(fitted.beta_))
+    if method == "isotonic":
+        return Isotonic(fitted.X_thresholds_.astype(np.float64), fitted.y_thresholds_.astype(np.float64))
     if fitted.a_ >= 0:
         log.warning("on the validation part higher decisions are no more often fake: this detector tells nothing apart")
     return Sigmoid(float(fitted.a_), float(fitted.b_))
