@@ -74,4 +74,5 @@ class LinearSvm:
 
     def decision(self, x: Tensor) -> Tensor:
         """(N, d) -> (N,) float64."""
-        return x.to(self.coef) @ self.coef + self.intercept
+        parts = [block.to(self.coef) @ self.coef for block in x.split(65_536)]  # one block in float64 at a time
+        return torch.cat(parts) + self.intercept

@@ -14,9 +14,11 @@ import torch
 from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.bundle import Detector
-from clipfake.detector.fit import fit_calibrator, fit_linear_baseline, fit_svm, svm_rule
+from clipfake.detector.calibration import METHODS
+from clipfake.detector.familiarity import fit_reference
+from clipfake.detector.fit import check_calibration, fit_calibrator, fit_linear_baseline, fit_svm, svm_rule
 from clipfake.detector.head import Head
-from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
+from clipfake.detector.thresholds import Threshold, fit_thresholds, rates_at, verdicts
 from clipfake.encoder.card import TOLERANCE
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.encoder import Encoder
@@ -41,6 +43,7 @@ class TrainOptions:
 
     C : of the SVM; gamma is scikit-learn's "scale" on the head's output
     search : find C and gamma by cross-validation within the training part instead
+    calibration : sigmoid, temperature or isotonic
     workers : of Ray Train; the result is the same up to rounding for any number
     """
 
@@ -49,10 +52,13 @@ class TrainOptions:
     workers: int = 1
     num_cpus: int | None = None
     search: bool = False
+    calibration: str = "sigmoid"
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.C <= 0:
             raise UsageError("--workers must be at least 1 and --c above 0")
+        if self.calibration not in METHODS:
+            raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         + ", ".join(f"{name} {size['n']} ({size['reals']} real, {size['fakes']} fake)" for name, size in sizes.items())
     )
 
+    check_calibration(options.calibration, data.y[rows["val"]])
     encoder = Encoder.load(
         data.encoder, precision="fp32"
     )  # for the test card; refuses weights that are not the ones of `data`
@@ -135,27 +142,28 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         1
     )  # the order of a sum depends on the number of threads, and the detector's fingerprint on it
     projected = {name: _project(head, p.x) for name, p in parts.items()}
-    fitted_on, searched = parts["train"], None
+    learned, searched = parts["train"], None
     if options.search:
         with connected(options.num_cpus):
             searched = search_svm(
                 projected["train"],
-                fitted_on.y,
-                fitted_on.generator.tolist(),
+                learned.y,
+                learned.generator.tolist(),
                 data.unit[rows["train"]].tolist(),
                 options.head.seed,
                 say,
             )
     cost, gamma = (searched.C, searched.gamma) if searched else (options.C, None)
-    say(f"SVM: {svm_rule(len(fitted_on.y))}")
-    svm = fit_svm(projected["train"], fitted_on.y, cost, gamma, fitted_on.generator.tolist(), options.head.seed)
+    say(f"SVM: {svm_rule(len(learned.y))}")
+    svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
-    calibrator = fit_calibrator(decision["val"], parts["val"].y)
+    calibrator = fit_calibrator(decision["val"], parts["val"].y, options.calibration)
     thresholds = fit_thresholds(decision["val"][parts["val"].y == 0])
+    reference = fit_reference(learned.x, learned.y, learned.generator.tolist(), parts["val"].x, options.head.seed)
 
     baseline = fit_linear_baseline(parts["train"].x, parts["train"].y)
     raw = {name: baseline.decision(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
-    raw_calibrator = fit_calibrator(raw["val"], parts["val"].y)
+    raw_calibrator = fit_calibrator(raw["val"], parts["val"].y, options.calibration)
     tables = {
         name: {
             "detector": metrics(p.y, decision[name], calibrator.probability(decision[name]), decision[name] > 0),
@@ -178,12 +186,14 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         svm=svm,
         calibrator=calibrator,
         thresholds=thresholds,
+        reference=reference,
         test_card=encoder.test_card_embedding(),
         test_card_tolerance=TOLERANCE,
         metrics={
             **{name: table["detector"] for name, table in tables.items()},
             "test_by_generator": generators,
             "test_macro": macro_mean(generators),
+            "at_thresholds": rates_at(thresholds, test.y, decision["test"]),
             "verdicts": _verdict_counts(test.y, decision["test"], thresholds),
         },
         baseline={name: table["baseline"] for name, table in tables.items()},
@@ -198,7 +208,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "options": asdict(options),
             "history": trained.history,
             "best_epoch": trained.best_epoch,
-            "svm": {"rule": svm_rule(len(fitted_on.y)), "C": cost, "search": searched and searched.described()},
+            "svm": {"rule": svm_rule(len(learned.y)), "C": cost, "search": searched and searched.described()},
             "versions": versions(),
         },
     )

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 CHUNKS_A_WAVE = 20_000  # chunks one execution of Ray Data gets at a time: bounds what its driver keeps in mind
 REPORT_EVERY_S = 60.0
+UNFAMILIAR = (0.95, 0.99)  # quantiles of unfamiliarity beyond which rows are counted
 
 Pipeline = Callable[["ray.data.Dataset"], "ray.data.Dataset"]  # type: ignore[name-defined]  # noqa: F821
 Progress = Callable[[int], None]
@@ -34,6 +35,7 @@ class Totals:
     rows: int = 0
     status: Counter[str] = field(default_factory=Counter)
     verdict: Counter[str] = field(default_factory=Counter)
+    unfamiliar: Counter[str] = field(default_factory=Counter)  # "scored", and how many lie beyond each quantile
     seconds: dict[str, float] = field(default_factory=dict)  # by stage, summed over actors
     bytes: int = 0
 
@@ -49,6 +51,10 @@ class Totals:
         self.bytes += pc.sum(table["size"]).as_py() or 0
         if "verdict" in table.column_names:
             self.verdict.update({k: n for k, n in _histogram(table, "verdict").items() if k is not None})
+        if "unfamiliarity" in table.column_names:
+            measured = table["unfamiliarity"].drop_null().to_numpy()
+            self.unfamiliar["scored"] += len(measured)
+            self.unfamiliar.update({str(q): int((measured > q).sum()) for q in UNFAMILIAR})
         for stage in SECONDS:
             if stage in table.column_names:
                 name = stage.strip("_").removesuffix("_s")
