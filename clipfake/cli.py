@@ -149,6 +149,7 @@ def train(
     """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
     from clipfake.detector.thresholds import check_prevalence
     from clipfake.engine.head_training import HeadOptions
+    from clipfake.engine.inspect import summary
     from clipfake.engine.train import TrainOptions
     from clipfake.engine.train import train as run
 
@@ -163,6 +164,11 @@ def train(
                 "fingerprint": trained.detector.fingerprint,
                 "metrics": trained.detector.metrics,
                 "baseline": trained.detector.baseline,
+                **(
+                    {"expected_precision": summary(trained.detector, prevalence)["expected_precision"]}
+                    if prevalence
+                    else {}
+                ),
             }
         )
         return

@@ -115,12 +115,23 @@ def print_detector(detector: Any, place: str, prevalence: float | None = None) -
         print("The encoder is UNTRAINED (random weights): these figures do not say how well CLIP detects.")
 
 
+_FIGURES = ("metrics.at_thresholds.", *(f"metrics.{part}.{key}" for part in ("val", "test") for key in ("auc", "nll")))
+
+
 def print_comparison(found: Any) -> None:
     """What two detectors have apart, and whether they score alike, on stdout."""
-    rows = [(name, _short(one), _short(two)) for name, one, two in found.differences]
+    figures = [entry for entry in found.differences if entry[0].startswith(("metrics.", "baseline."))]
+    kept = [entry for entry in figures if entry[0].startswith(_FIGURES)]
+    rows = [
+        (name, _short(one), _short(two))
+        for name, one, two in found.differences
+        if (name, one, two) in kept or (name, one, two) not in figures
+    ]
     rows += [(f"array {name}", "", "differs") for name in found.arrays]
     if rows:
         print_table(("what differs", "first", "second"), rows)
+    if len(figures) > len(kept):
+        print(f"and {len(figures) - len(kept)} more figures of metrics (--json has them)")
     if found.measured:
         measured = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found.measured.items())
         print(f"largest differences measured: {measured}")
