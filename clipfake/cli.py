@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clipfake.cli_detector import Json, Prevalence, detector_app
 from clipfake.console import finish, number, print_json, print_table, print_training, progress_bar, say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     help="Find AI-generated images in collections too large for one machine.",
 )
 
+app.add_typer(detector_app, name="detector")
+
 Out = Annotated[str, typer.Option(help="Folder or URI (s3://..., gs://...) to write to.", show_default=False)]
 LayoutName = Annotated[
     str, typer.Option(help="How the corpus is listed and labelled; `clipfake index --help` names them.")
@@ -29,7 +32,6 @@ GroupBy = Annotated[
 Columns = Annotated[list[str] | None, typer.Option(help="NAME=COLUMN of a table, e.g. label=target; may be repeated.")]
 Real = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold real images (layout folders).")]
 Fake = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold fake images (layout folders).")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 EncoderName = Annotated[
     str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
 ]
@@ -151,28 +153,41 @@ def train(
     patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before it stops.")] = 5,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     c: Annotated[float, typer.Option("--c", help="C of the SVM.")] = 1.0,
+    search: Annotated[
+        bool, typer.Option("--search", help="Find C and gamma by cross-validation within the training part.")
+    ] = False,
+    calibration: Annotated[str, typer.Option(help="sigmoid, temperature or isotonic.")] = "sigmoid",
+    prevalence: Prevalence = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
     """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
+    from clipfake.detector.thresholds import check_prevalence
     from clipfake.engine.head_training import HeadOptions
+    from clipfake.engine.inspect import summary
     from clipfake.engine.train import TrainOptions
     from clipfake.engine.train import train as run
 
     head = HeadOptions(
         miner=miner, margin=margin, epochs=epochs, patience=patience, learning_rate=learning_rate, seed=seed
     )
-    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus))
+    check_prevalence(prevalence)
+    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus, search, calibration))
     if as_json:
         print_json(
             {
                 "fingerprint": trained.detector.fingerprint,
                 "metrics": trained.detector.metrics,
                 "baseline": trained.detector.baseline,
+                **(
+                    {"expected_precision": summary(trained.detector, prevalence)["expected_precision"]}
+                    if prevalence
+                    else {}
+                ),
             }
         )
         return
-    print_training(trained, out)
+    print_training(trained, out, prevalence)
 
 
 @app.command()

@@ -10,10 +10,25 @@ from typing import Any
 import typer
 
 
-def print_training(trained: Any, out: str) -> None:
+def print_training(trained: Any, out: str, prevalence: float | None = None) -> None:
     """The metrics table of a training, the raw baseline beside the detector, on stdout."""
+    print_metrics(trained.tables)
+    print_generators(trained.by_generator)
+    detector = trained.detector
+    if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
+        print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
+    print_thresholds(detector, prevalence)
+    if detector.encoder["weights"] == "untrained":
+        print(
+            "The encoder is UNTRAINED (random weights): these figures say that the way runs, not how well CLIP detects."
+        )
+    print(f"detector {detector.fingerprint[:16]} -> {out}")
+
+
+def print_metrics(tables: Any) -> None:
+    """part -> detector and baseline -> metrics."""
     rows = []
-    for part, table in trained.tables.items():
+    for part, table in tables.items():
         for name in ("detector", "baseline"):
             m = table[name]
             cells = [
@@ -30,24 +45,109 @@ def print_training(trained: Any, out: str) -> None:
                 )
             )
     print_table(("part", "model", "n", "acc", "95% low", "high", "bal acc", "AUC", "AP", "TPR@5%FPR"), rows)
-    per_generator = [
+
+
+def print_generators(by_generator: Any) -> None:
+    """generator -> metrics on the test part."""
+    rows = [
         (name, m["reals"], m["fakes"], number(m["real_accuracy"]), number(m["fake_accuracy"]), number(m["auc"]))
-        for name, m in trained.by_generator.items()
+        for name, m in by_generator.items()
     ]
-    print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), per_generator)
-    detector = trained.detector
-    if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
-        print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
-    if detector.thresholds:
-        for t in detector.thresholds:
-            print(f"threshold at FPR {t.fpr:.1%}: decision >= {t.decision:.4f} (from {t.reals} validation reals)")
-    else:
+    print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), rows)
+
+
+def print_thresholds(detector: Any, prevalence: float | None = None) -> None:
+    """The thresholds, the intervals of their rates, and the precision where a share `prevalence` is fake."""
+    from clipfake.detector.thresholds import expected_precisions
+
+    if not detector.thresholds:
         print("No threshold: too few validation reals (FPR 5 % needs 200). Verdicts go by the sign of the decision.")
-    if detector.encoder["weights"] == "untrained":
+        return
+    rates = detector.metrics.get("at_thresholds", {})
+    expected = expected_precisions(detector.thresholds, rates, prevalence) if prevalence is not None and rates else {}
+    rows = []
+    for t in detector.thresholds:
+        low, high = t.fpr_interval()
+        found, precision = rates.get(str(t.fpr), {}), expected.get(str(t.fpr), {})
+        cells = [number(found.get("tpr")), number(found.get("fpr"))]
+        cells += [number(precision.get(key)) for key in ("precision", "low", "high")] if expected else []
+        rows.append((f"{t.fpr:.1%}", f"{t.decision:.4f}", t.reals, f"{low:.2%}", f"{high:.2%}", *cells))
+    columns = ("FPR", "decision >=", "val reals", "95% low", "high", "TPR (test)", "FPR (test)")
+    print_table(columns + (("precision", "low", "high") if expected else ()), rows)
+    if expected:
         print(
-            "The encoder is UNTRAINED (random weights): these figures say that the way runs, not how well CLIP detects."
+            f"precision: where {prevalence:.3g} of the images are fake, by the TPR on test and the stated FPR; "
+            "low and high by the FPR's interval"
         )
-    print(f"detector {detector.fingerprint[:16]} -> {out}")
+    elif prevalence is not None:
+        print("No expected precision: this detector states no TPR at its thresholds; train it again.")
+
+
+def print_detector(detector: Any, place: str, prevalence: float | None = None) -> None:
+    """What a bundle is, on stdout."""
+    p, encoder = detector.provenance, detector.encoder
+    search = (p.get("svm") or {}).get("search")
+    facts = [
+        ("fingerprint", detector.fingerprint),
+        ("encoder", f"{encoder.get('arch')}/{encoder.get('weights')}, {detector.encoder_fingerprint[:16]}"),
+        ("embeddings", f"{detector.head.in_dim} numbers, trained in {p.get('precision', '-')}"),
+        ("head", f"{detector.head.in_dim} -> {detector.head.out_dim}"),
+        ("SVM", f"{len(detector.svm.dual_coef)} support vectors, gamma {detector.svm.gamma:.4g}"),
+        ("fitted as", (p.get("svm") or {}).get("rule", "-") + (", C and gamma searched" if search else "")),
+        ("calibration", type(detector.calibrator).__name__.lower()),
+        ("unfamiliarity", f"{len(detector.reference.points)} reference points" if detector.reference else "none"),
+        ("trained", f"{p.get('trained_at', '-')}, data {str(p.get('data_sha256', '-'))[:16]}"),
+        ("generators", ", ".join(map(str, p.get("generators", []))) or "-"),
+        ("schema version", detector.schema_version),
+    ]
+    print_table(("detector", place), facts)
+    tables = {
+        part: {"detector": detector.metrics[part], "baseline": detector.baseline[part]}
+        for part in ("train", "val", "test")
+        if part in detector.metrics and part in detector.baseline
+    }
+    if tables:
+        print_metrics(tables)
+    if generators := detector.metrics.get("test_by_generator"):
+        print_generators(generators)
+    print_thresholds(detector, prevalence)
+    if encoder.get("weights") == "untrained":
+        print("The encoder is UNTRAINED (random weights): these figures do not say how well CLIP detects.")
+
+
+_FIGURES = ("metrics.at_thresholds.", *(f"metrics.{part}.{key}" for part in ("val", "test") for key in ("auc", "nll")))
+
+
+def print_comparison(found: Any) -> None:
+    """What two detectors have apart, and whether they score alike, on stdout."""
+    figures = [entry for entry in found.differences if entry[0].startswith(("metrics.", "baseline."))]
+    kept = [entry for entry in figures if entry[0].startswith(_FIGURES)]
+    rows = [
+        (name, _short(one), _short(two))
+        for name, one, two in found.differences
+        if (name, one, two) in kept or (name, one, two) not in figures
+    ]
+    rows += [(f"array {name}", "", "differs") for name in found.arrays]
+    if rows:
+        print_table(("what differs", "first", "second"), rows)
+    if len(figures) > len(kept):
+        print(f"and {len(figures) - len(kept)} more figures of metrics (--json has them)")
+    if found.measured:
+        measured = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found.measured.items())
+        print(f"largest differences measured: {measured}")
+    print(
+        {
+            "the same": "They score alike: same fingerprint.",
+            "within tolerance": "They score alike within the tolerance between machines.",
+            "different": "They score differently.",
+            "another encoder": "They are of different encoders: neither can score the other's embeddings.",
+        }[found.alike]
+    )
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
@@ -67,6 +167,7 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
         )
         if record["verdict"]:
             print_table(("verdict", "rows"), sorted(record["verdict"].items()))
+        _print_unfamiliar(record["unfamiliar"])
         found = record["found"]
         print(
             f"{found['listed']} listed, {found['done']} already done, {found['new']} new ({found['changed']} changed), "
@@ -80,6 +181,20 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
             "--max-error-rate allows; the rows are committed"
         )
         raise typer.Exit(outcome.exit_code)
+
+
+def _print_unfamiliar(counts: dict[str, int]) -> None:
+    """Next to nothing unfamiliar is said in one line; what deserves a look, plainly."""
+    scored = counts.get("scored")
+    if not scored:
+        return
+    parts = ", ".join(f"{n / scored:.1%} farther than {float(q):.0%} of it" for q, n in counts.items() if q != "scored")
+    print(f"unfamiliar: against what the detector was trained on, {parts} (5% and 1% are usual)")
+    if counts["0.99"] > 0.1 * scored:
+        print(
+            f"{counts['0.99'] / scored:.0%} of these images look like nothing the detector has seen: "
+            "its figures say little about them."
+        )
 
 
 @contextlib.contextmanager

@@ -87,6 +87,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from clipfake.corpus.store import Store
     from clipfake.detector.bundle import Detector
+    from clipfake.detector.familiarity import fit_reference
     from clipfake.detector.fit import fit_calibrator, fit_svm
     from clipfake.detector.head import init_head
     from clipfake.detector.thresholds import fit_thresholds
@@ -110,8 +111,10 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
         svm=svm,
         calibrator=fit_calibrator(decision + y[300:], y[300:]),
         thresholds=fit_thresholds(decision[y[300:] == 0], targets=(0.1,)),
+        reference=fit_reference(x[:300], y[:300], [None] * 300, x[300:]),
         test_card=encoder.test_card_embedding(),
         test_card_tolerance=TOLERANCE,
+        metrics={"at_thresholds": {"0.1": {"tpr": 0.2, "fpr": 0.1, "fakes": 150, "reals": 150}}},
         provenance={"precision": "fp32"},
     )
     folder = tmp_path_factory.mktemp("detector")

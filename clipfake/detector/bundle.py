@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,13 +14,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from clipfake.detector.calibration import Sigmoid
+from clipfake.detector.calibration import Calibrator
+from clipfake.detector.familiarity import Reference
 from clipfake.detector.head import Head
+from clipfake.detector.parts import arrays_of, audit, construct, construct_v1, describe
 from clipfake.detector.svm import KernelSvm, exact_float32
 from clipfake.detector.thresholds import Threshold, verdicts
 from clipfake.errors import ClipfakeError, UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READERS = {1: construct_v1, 2: construct}
 DESCRIPTION = "detector.json"
 ARRAYS = "detector.safetensors"
 _SCORING = ("encoder_fingerprint", "svm", "calibrator", "thresholds")  # of the description: what the fingerprint covers
@@ -39,11 +40,15 @@ class Folder(Protocol):
 
 
 class Scores(NamedTuple):
-    """One entry an embedding; decision and probability of fake are (N,) float64."""
+    """One entry an embedding; all but the verdict (N,) float64.
+
+    decision, probability : of fake; unfamiliarity : in [0, 1], NaN from a detector without reference points
+    """
 
     decision: np.ndarray
     probability: np.ndarray
     verdict: list[str]
+    unfamiliarity: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,45 +56,54 @@ class Detector:
     """Scores embeddings of one encoder. Nothing here, nor loading it, needs scikit-learn.
 
     encoder : the encoder's description; encoder_fingerprint : of that description
+    reference : what unfamiliarity is measured against; detectors of clipfake 0.1.0 have none
     test_card : (D,) float32, the test card's embedding by that encoder in fp32
     test_card_tolerance : for each precision the largest difference of any coordinate from it
     metrics, baseline : by part, as clipfake.evaluation.metrics gives them; the baseline is a linear SVM on the raw
         embedding
     provenance : what it was trained on and by; `check_test_card` compares its `versions` {package: version}
+    schema_version : of the files it was read from; saved again, it keeps it, and with it its fingerprint
     """
 
     encoder: Mapping[str, Any]
     encoder_fingerprint: str
     head: Head
     svm: KernelSvm
-    calibrator: Sigmoid
+    calibrator: Calibrator
     thresholds: tuple[Threshold, ...]
     test_card: np.ndarray
     test_card_tolerance: Mapping[str, float]
+    reference: Reference | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of what scores: encoder fingerprint, head, SVM, calibrator, thresholds. Not of dates or metrics."""
-        description = self._describe()
-        digest = hashlib.sha256(_canonical([SCHEMA_VERSION, *(description[name] for name in _SCORING)]))
-        for name, array in sorted(self._arrays().items()):
-            digest.update(_canonical([name, str(array.dtype), list(array.shape)]))
-            digest.update(array.numpy().tobytes())
-        return digest.hexdigest()
+        """sha256 of what scores: encoder fingerprint, head, SVM, calibrator, thresholds, reference points. Not of dates
+        or metrics. So rows with the same fingerprint were made alike, to the last column.
+        """
+        description = describe(self)
+        return _sha256([self.schema_version, *(description[name] for name in _SCORING)], arrays_of(self))
 
     def to(self, device: str) -> "Detector":
         """The same detector, computing on `device` ("cpu", "cuda", "cuda:1")."""
-        return replace(self, head=deepcopy(self.head).to(device), svm=self.svm.to(device))
+        reference = self.reference.to(device) if self.reference is not None else None
+        return replace(self, head=deepcopy(self.head).to(device), svm=self.svm.to(device), reference=reference)
 
     def score(self, embeddings: np.ndarray) -> Scores:
         """(N, D) float16 or float32, finite -> Scores. Decisions are equal within `svm.tolerance` on every machine."""
         device = self.svm.support_vectors.device
+        x = torch.tensor(embeddings, device=device)
         with exact_float32(device):
-            decision = self.svm.decision(self.head(torch.tensor(embeddings, device=device))).cpu().numpy()
-        return Scores(decision, self.calibrator.probability(decision), verdicts(decision, self.thresholds).tolist())
+            decision = self.svm.decision(self.head(x)).cpu().numpy()
+        return Scores(
+            decision,
+            self.calibrator.probability(decision),
+            verdicts(decision, self.thresholds).tolist(),
+            self.reference.unfamiliarity(x) if self.reference is not None else np.full(len(x), np.nan),
+        )
 
     def check_encoder(self, fingerprint: str) -> None:
         """Raises UsageError unless the detector was trained on embeddings of the encoder with this fingerprint."""
@@ -100,6 +114,12 @@ class Detector:
                 f"{self.encoder_fingerprint[:12]}, not {fingerprint[:12]}); use that one, or train on this one"
             )
 
+    def test_card_deviation(self, embedding: np.ndarray) -> float:
+        """How far `embedding`, (D,), is from the stored one at most, in any coordinate; infinity if of another size."""
+        if embedding.shape != self.test_card.shape:
+            return float("inf")
+        return float(np.abs(embedding.astype(np.float64) - self.test_card).max())
+
     def check_test_card(self, embedding: np.ndarray, precision: str) -> None:
         """Raises UsageError where the encoder here embeds the test card otherwise than the encoder of the training did.
 
@@ -108,8 +128,7 @@ class Detector:
         if precision not in self.test_card_tolerance:
             known = ", ".join(sorted(self.test_card_tolerance))
             raise UsageError(f"the detector states no tolerance for {precision}; use --precision with one of {known}")
-        same_size = embedding.shape == self.test_card.shape
-        off = float(np.abs(embedding.astype(np.float64) - self.test_card).max()) if same_size else math.inf
+        off = self.test_card_deviation(embedding)
         allowed = self.test_card_tolerance[precision]
         if not off <= allowed:  # NaN is refused too
             raise UsageError(
@@ -123,11 +142,13 @@ class Detector:
         Raises ClipfakeError for what `load` would refuse. NaN in metrics and provenance is written as null.
         """
         try:
-            _audit(self)
+            audit(self)
         except ValueError as error:
             raise ClipfakeError(f"training gave a detector that cannot score: {error}; nothing was saved") from error
-        arrays = self._arrays() | {"test_card": torch.from_numpy(np.ascontiguousarray(self.test_card, np.float32))}
-        description = self._describe() | {"schema_version": SCHEMA_VERSION, "fingerprint": self.fingerprint}
+        arrays = arrays_of(self) | {"test_card": torch.from_numpy(np.ascontiguousarray(self.test_card, np.float32))}
+        description = describe(self) | {"schema_version": self.schema_version, "fingerprint": self.fingerprint}
+        if self.schema_version > 1:
+            description["contents_sha256"] = _sha256(json.loads(json.dumps(description)), arrays)
         text = json.dumps(description, indent=2, sort_keys=True, allow_nan=False)
         folder.write_bytes(ARRAYS, safetensors.torch.save(arrays))
         folder.write_bytes(DESCRIPTION, text.encode() + b"\n")
@@ -143,34 +164,20 @@ class Detector:
         try:
             description = json.loads(text, parse_constant=_no_constants)
             version = description["schema_version"]
-            if version != SCHEMA_VERSION:
+            if version not in _READERS:
                 raise UsageError(f"the detector has schema version {version}, not {SCHEMA_VERSION}; update clipfake")
-            detector = _construct(description, safetensors.torch.load(blob))
-            _audit(detector)
+            arrays = safetensors.torch.load(blob)
+            detector = Detector(**_READERS[version](description, arrays))
+            audit(detector)
             if detector.fingerprint != description["fingerprint"]:
                 raise ValueError("the fingerprint does not fit the contents")
+            # What does not score can mislead too: metrics, provenance, the test card and its tolerance.
+            if version > 1 and description.pop("contents_sha256") != _sha256(description, arrays):
+                raise ValueError("the contents were changed after it was saved")
         except _DAMAGE as error:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"the detector is damaged ({reason}); copy it again, or train it again") from error
         return detector
-
-    def _arrays(self) -> dict[str, Tensor]:
-        arrays = {f"head.{name}": array for name, array in self.head.state_dict().items()}
-        arrays |= {"svm.support_vectors": self.svm.support_vectors, "svm.dual_coef": self.svm.dual_coef}
-        return {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
-
-    def _describe(self) -> dict[str, Any]:
-        return {
-            "encoder": dict(self.encoder),
-            "encoder_fingerprint": self.encoder_fingerprint,
-            "svm": {"kernel": "rbf", "gamma": self.svm.gamma, "intercept": self.svm.intercept},
-            "calibrator": {"method": "sigmoid", **asdict(self.calibrator)},
-            "thresholds": [asdict(threshold) for threshold in self.thresholds],
-            "test_card_tolerance": dict(self.test_card_tolerance),
-            "metrics": _numbers_or_null(self.metrics),
-            "baseline": _numbers_or_null(self.baseline),
-            "provenance": _numbers_or_null(self.provenance),
-        }
 
     def _changes(self) -> str:
         changed = [
@@ -181,70 +188,16 @@ class Detector:
         return f"changed: {', '.join(changed)}" if changed else "no library changed: check weights and preprocessing"
 
 
-def _construct(description: dict[str, Any], arrays: dict[str, Tensor]) -> Detector:
-    svm, calibrator = description["svm"], description["calibrator"]
-    if (svm["kernel"], calibrator["method"]) != ("rbf", "sigmoid"):
-        raise ValueError(f"kernel {svm['kernel']} or calibration {calibrator['method']} is unknown")
-    state = {name.removeprefix("head."): array for name, array in arrays.items() if name.startswith("head.")}
-    out_dim, in_dim = state["linear.weight"].shape
-    head = Head(in_dim, out_dim)
-    for name, array in arrays.items():
-        if array.dtype != (torch.float64 if name == "svm.dual_coef" else torch.float32):
-            raise ValueError(f"array {name} is {array.dtype}")
-    head.load_state_dict(state)
-    if set(arrays) != {f"head.{name}" for name in state} | {"svm.support_vectors", "svm.dual_coef", "test_card"}:
-        raise ValueError(f"its arrays are {', '.join(sorted(arrays))}")
-    return Detector(
-        encoder=dict(description["encoder"]),
-        encoder_fingerprint=str(description["encoder_fingerprint"]),
-        head=head.eval().requires_grad_(False),
-        svm=KernelSvm(
-            arrays["svm.support_vectors"], arrays["svm.dual_coef"], float(svm["intercept"]), float(svm["gamma"])
-        ),
-        calibrator=Sigmoid(float(calibrator["a"]), float(calibrator["b"])),
-        thresholds=tuple(
-            Threshold(float(entry["fpr"]), float(entry["decision"]), int(entry["reals"]))
-            for entry in description["thresholds"]
-        ),
-        test_card=arrays["test_card"].numpy(),
-        test_card_tolerance={str(key): float(value) for key, value in description["test_card_tolerance"].items()},
-        metrics=dict(description["metrics"]),
-        baseline=dict(description["baseline"]),
-        provenance=dict(description["provenance"]),
-    )
-
-
-def _audit(detector: Detector) -> None:
-    """Raises ValueError where the parts do not fit together or are no numbers."""
-    head, svm, thresholds = detector.head, detector.svm, detector.thresholds
-    falling = sorted(thresholds, key=lambda threshold: -threshold.fpr)
-    numbers = [svm.gamma, svm.intercept, *asdict(detector.calibrator).values(), *detector.test_card_tolerance.values()]
-    numbers += [number for threshold in thresholds for number in (threshold.fpr, threshold.decision)]
-    arrays = {**detector._arrays(), "test_card": torch.from_numpy(detector.test_card)}
-    for reason, holds in (
-        ("the support vectors do not fit the head", svm.support_vectors.shape == (len(svm.dual_coef), head.out_dim)),
-        ("the dual coefficients are no vector", svm.dual_coef.ndim == 1 and len(svm.dual_coef) > 0),
-        ("the test card does not fit the head", detector.test_card.shape == (head.in_dim,)),
-        ("a number is not finite", all(map(math.isfinite, numbers))),
-        ("an array is not finite", all(bool(array.isfinite().all()) for array in arrays.values())),
-        ("the head's scale or gamma is not positive", bool((head.scale > 0).all()) and svm.gamma > 0),
-        ("thresholds fall where their rates do", all(a.decision <= b.decision for a, b in pairwise(falling))),
-        ("a rate is given twice or is no rate", len({t.fpr for t in thresholds if 0 < t.fpr < 1}) == len(thresholds)),
-    ):
-        if not holds:
-            raise ValueError(reason)
+def _sha256(values: Any, arrays: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(_canonical(values))
+    for name, array in sorted(arrays.items()):
+        digest.update(_canonical([name, str(array.dtype), list(array.shape)]))
+        digest.update(array.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _numbers_or_null(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _numbers_or_null(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_numbers_or_null(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _no_constants(name: str) -> float:

@@ -1,38 +1,101 @@
 """Fitting by scikit-learn: the SVM, the linear baseline, the calibrator. What comes back needs no scikit-learn."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from clipfake.detector.calibration import Sigmoid
+from clipfake.detector.calibration import METHODS, Calibrator, Isotonic, Sigmoid, Temperature
+from clipfake.detector.linear import fit_linear
+from clipfake.detector.nystroem import LANDMARKS, fit_nystroem
+from clipfake.detector.sampling import balanced_subset
 from clipfake.detector.svm import KernelSvm, LinearSvm
 from clipfake.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-# libsvm needs about a minute for 40,000 rows and its time grows with the cube: train on a `balanced_subset` above this.
+# Up to here the exact SVC: about a minute for 40,000 rows, and its time grows with the cube. Above, Nystroem.
 MAX_KERNEL_ROWS = 50_000
+ISOTONIC_ROWS = 1_000  # of each class; below, its steps follow single items
+_BLOCK = 65_536
 
 
-def fit_svm(x: np.ndarray, y: np.ndarray, C: float = 1.0, gamma: float | None = None) -> KernelSvm:
-    """An RBF SVC.
+def svm_rule(rows: int, landmarks: int = LANDMARKS) -> str:
+    """Which SVM `fit_svm` fits on so many rows, in words."""
+    if rows <= MAX_KERNEL_ROWS:
+        return f"exact RBF SVC on {rows} rows"
+    return (
+        f"Nystroem with {landmarks} landmarks on {rows} rows (an exact RBF SVC takes too long above {MAX_KERNEL_ROWS})"
+    )
 
-    x : (N, d) vectors, taken as float32; y : (N,) 0 real, 1 fake
-    gamma : None is scikit-learn's "scale", 1 / (d x variance of x), kept as a number
+
+def fit_svm(
+    x: np.ndarray,
+    y: np.ndarray,
+    C: float = 1.0,
+    gamma: float | None = None,
+    generators: Sequence[str | None] | None = None,
+    seed: int = 0,
+    landmarks: int = LANDMARKS,
+) -> KernelSvm:
+    """An RBF SVM: scikit-learn's exact SVC up to MAX_KERNEL_ROWS rows, above it Nystroem over landmarks.
+
+    x : (N, d) vectors, taken as float32, may be a memory map; y : (N,) 0 real, 1 fake
+    gamma : None is `scale_gamma(x)`
+    generators : (N,), over which the landmarks are balanced, as over the classes; None is all alike
 
     The classes weigh the same however many rows they have, so that a decision of 0 is no statement about how common
     fakes were among the training data. Deterministic in the order of the rows.
     """
-    from sklearn.svm import SVC
+    _both_classes(y, "training")
+    if gamma is None:
+        gamma = scale_gamma(x)
+    exact = len(x) <= MAX_KERNEL_ROWS
+    svm = _fit_exact(x, y, C, gamma) if exact else _fit_nystroem(x, y, C, gamma, generators, seed, landmarks)
+    rule = svm_rule(len(x), landmarks)
+    log.debug("SVM: %s: %d support vectors, C %g, gamma %.6g", rule, len(svm.dual_coef), C, gamma)
+    return svm
+
+
+def scale_gamma(x: np.ndarray) -> float:
+    """scikit-learn's gamma "scale" as a number: 1 / (d x variance of all entries of x), or 1 where nothing varies."""
+    mean, variance = _moments(x)
+    total = float((variance + (mean - mean.mean()) ** 2).sum())  # d x the variance over all entries
+    return 1.0 / total if total > 0 else 1.0
+
+
+def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> LinearSvm:
+    """A linear SVM on standardised vectors, with the standardisation folded into its coefficients.
+
+    x : (N, d) raw embeddings, may be a memory map; y : (N,) 0 real, 1 fake
+
+    scikit-learn's LinearSVC up to MAX_KERNEL_ROWS rows; above it the same objective in bounded memory.
+    """
+    from sklearn.svm import LinearSVC
 
     _both_classes(y, "training")
+    mean, variance = _moments(x)
+    # A dimension that does not vary is only centred, as by StandardScaler.
+    scale = np.where(variance > 10 * np.finfo(np.float64).eps * (variance + mean**2), np.sqrt(variance), 1.0)
+    if len(x) <= MAX_KERNEL_ROWS:
+        # The primal is deterministic and the faster one from a few thousand rows on.
+        model = LinearSVC(C=C, class_weight="balanced", dual=False).fit((x.astype(np.float64) - mean) / scale, y)
+        weights, intercept = model.coef_[0], float(model.intercept_[0])
+    else:
+        fitted, intercept = fit_linear(
+            lambda start, stop: torch.from_numpy(((x[start:stop] - mean) / scale).astype(np.float32)), y, C
+        )
+        weights = fitted.numpy()
+    coef = weights / scale
+    return LinearSvm(torch.from_numpy(coef), float(intercept - coef @ mean))
+
+
+def _fit_exact(x: np.ndarray, y: np.ndarray, C: float, gamma: float) -> KernelSvm:
+    from sklearn.svm import SVC
+
     vectors = np.ascontiguousarray(x, np.float32)
-    if gamma is None:
-        variance = float(vectors.var(dtype=np.float64))
-        gamma = 1.0 / (vectors.shape[1] * variance) if variance > 0 else 1.0
     model = SVC(C=C, kernel="rbf", gamma=gamma, class_weight="balanced", cache_size=1000).fit(vectors, y)
-    log.info("SVM: %d support vectors of %d rows, C %g, gamma %.6g", len(model.support_), len(vectors), C, gamma)
     return KernelSvm(
         torch.from_numpy(vectors[model.support_]),
         torch.from_numpy(np.ascontiguousarray(model.dual_coef_[0])),
@@ -41,42 +104,63 @@ def fit_svm(x: np.ndarray, y: np.ndarray, C: float = 1.0, gamma: float | None = 
     )
 
 
-def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> LinearSvm:
-    """A linear SVM on standardised vectors, with the standardisation folded into its coefficients.
-
-    x : (N, d) raw embeddings; y : (N,) 0 real, 1 fake
-    """
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import LinearSVC
-
-    _both_classes(y, "training")
-    # The primal is deterministic and the faster one from a few thousand rows on.
-    model = make_pipeline(StandardScaler(), LinearSVC(C=C, class_weight="balanced", dual=False)).fit(
-        x.astype(np.float64), y
-    )
-    scaler, svc = model[0], model[1]
-    coef = svc.coef_[0] / scaler.scale_
-    return LinearSvm(torch.from_numpy(coef), float(svc.intercept_[0] - coef @ scaler.mean_))
+def _fit_nystroem(
+    x: np.ndarray,
+    y: np.ndarray,
+    C: float,
+    gamma: float,
+    generators: Sequence[str | None] | None,
+    seed: int,
+    landmarks: int,
+) -> KernelSvm:
+    rows = balanced_subset(y.tolist(), generators if generators is not None else [None] * len(x), landmarks, seed)
+    return fit_nystroem(x, y, x[rows], C, gamma)
 
 
-def fit_calibrator(decision: np.ndarray, y: np.ndarray) -> Sigmoid:
-    """Platt's sigmoid on decisions of items that the SVM was not trained on.
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each column in float64, a block at a time."""
+    starts = range(0, len(x), _BLOCK)
+    mean = sum(x[start : start + _BLOCK].sum(axis=0, dtype=np.float64) for start in starts) / len(x)
+    squares = sum(((x[start : start + _BLOCK] - mean) ** 2).sum(axis=0, dtype=np.float64) for start in starts)
+    return mean, squares / len(x)
 
-    decision : (N,) float64; y : (N,) 0 real, 1 fake
+
+def check_calibration(method: str, y: np.ndarray) -> None:
+    """Raises UsageError for an unknown method, and for isotonic below 1,000 validation items of each class."""
+    if method not in METHODS:
+        raise UsageError(f"there is no calibration {method!r}: choose one of {', '.join(METHODS)}")
+    fewest = min(int((np.asarray(y) == label).sum()) for label in (0, 1))
+    if method == "isotonic" and fewest < ISOTONIC_ROWS:
+        raise UsageError(
+            f"isotonic calibration needs {ISOTONIC_ROWS} validation items of each class and there are {fewest} of one: "
+            "use --calibration sigmoid"
+        )
+
+
+def fit_calibrator(decision: np.ndarray, y: np.ndarray, method: str = "sigmoid") -> Calibrator:
+    """Probabilities from decisions of items that the SVM was not trained on, as CalibratedClassifierCV gives them.
+
+    decision : (N,) float64; y : (N,) 0 real, 1 fake; method : one of METHODS
+
+    Raises UsageError as `check_calibration` does.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
     from sklearn.svm import LinearSVC
 
     _both_classes(y, "validation")
+    check_calibration(method, y)
     # scikit-learn calibrates classifiers: this one's decision is the number it is given.
     identity = LinearSVC()
     identity.classes_, identity.coef_, identity.intercept_ = np.array([0, 1]), np.ones((1, 1)), np.zeros(1)
     rows = np.arange(len(y))
     # One fold of all rows: a frozen classifier has nothing to hold out, and the default asks for five rows a class.
-    model = CalibratedClassifierCV(FrozenEstimator(identity), method="sigmoid", ensemble=False, cv=[(rows, rows)])
+    model = CalibratedClassifierCV(FrozenEstimator(identity), method=method, ensemble=False, cv=[(rows, rows)])
     fitted = model.fit(np.asarray(decision, np.float64)[:, None], y).calibrated_classifiers_[0].calibrators[0]
+    if method == "temperature":
+        return Temperature(float(fitted.beta_))
+    if method == "isotonic":
+        return Isotonic(fitted.X_thresholds_.astype(np.float64), fitted.y_thresholds_.astype(np.float64))
     if fitted.a_ >= 0:
         log.warning("on the validation part higher decisions are no more often fake: this detector tells nothing apart")
     return Sigmoid(float(fitted.a_), float(fitted.b_))

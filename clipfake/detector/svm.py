@@ -22,6 +22,13 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def rbf(x: Tensor, vectors: Tensor, gamma: float) -> Tensor:
+    """(N, d), (n, d) -> (N, n): exp(-gamma |x_i - v_j|^2), in the type of both."""
+    squares = vectors.square().sum(dim=1)
+    squared = torch.addmm(squares, x, vectors.T, alpha=-2) + x.square().sum(dim=1, keepdim=True)
+    return torch.exp(squared.clamp_(min=0).mul_(-gamma))
+
+
 @dataclass(frozen=True, eq=False)
 class KernelSvm:
     """f(x) = sum_i dual_coef_i exp(-gamma |x - support_vector_i|^2) + intercept; above 0 is fake.
@@ -49,13 +56,11 @@ class KernelSvm:
             within 1e-9. The sum over the support vectors is float64 either way: that is where digits get lost.
         """
         vectors = self.support_vectors.to(dtype)
-        squares = vectors.square().sum(dim=1)
         decisions = torch.empty(len(x), dtype=torch.float64, device=vectors.device)
         with exact_float32(vectors.device):
             for start in range(0, len(x), _BLOCK):
                 block = x[start : start + _BLOCK].to(vectors)
-                squared = torch.addmm(squares, block, vectors.T, alpha=-2) + block.square().sum(dim=1, keepdim=True)
-                kernel = torch.exp(squared.clamp_(min=0).mul_(-self.gamma))
+                kernel = rbf(block, vectors, self.gamma)
                 decisions[start : start + len(block)] = kernel.double() @ self.dual_coef + self.intercept
         return decisions
 
@@ -69,4 +74,5 @@ class LinearSvm:
 
     def decision(self, x: Tensor) -> Tensor:
         """(N, d) -> (N,) float64."""
-        return x.to(self.coef) @ self.coef + self.intercept
+        parts = [block.to(self.coef) @ self.coef for block in x.split(65_536)]  # one block in float64 at a time
+        return torch.cat(parts) + self.intercept

@@ -15,6 +15,8 @@ from clipfake.engine.stages import ROW, SECONDS, UNIT, Chunk
 from clipfake.engine.units import Unit, close_unit
 from clipfake.errors import ClipfakeError
 
+UNFAMILIAR = (0.95, 0.99)  # quantiles of unfamiliarity beyond which rows are counted
+
 
 @dataclass
 class Totals:
@@ -23,6 +25,7 @@ class Totals:
     rows: int = 0
     status: Counter[str] = field(default_factory=Counter)
     verdict: Counter[str] = field(default_factory=Counter)
+    unfamiliar: Counter[str] = field(default_factory=Counter)  # "scored", and how many lie beyond each quantile
     seconds: dict[str, float] = field(default_factory=dict)  # by stage, summed over actors
     bytes: int = 0
 
@@ -38,6 +41,10 @@ class Totals:
         self.bytes += pc.sum(table["size"]).as_py() or 0
         if "verdict" in table.column_names:
             self.verdict.update({k: n for k, n in _histogram(table, "verdict").items() if k is not None})
+        if "unfamiliarity" in table.column_names:
+            measured = table["unfamiliarity"].drop_null().to_numpy()
+            self.unfamiliar["scored"] += len(measured)
+            self.unfamiliar.update({str(q): int((measured > q).sum()) for q in UNFAMILIAR})
         for stage in SECONDS:
             if stage in table.column_names:
                 name = stage.strip("_").removesuffix("_s")

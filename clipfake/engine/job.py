@@ -162,6 +162,7 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
         "rows": totals.rows,
         "status": dict(totals.status),
         "verdict": dict(totals.verdict),
+        "unfamiliar": dict(totals.unfamiliar),
         "bytes": totals.bytes,
         "seconds": seconds,
         "seconds_by_stage": totals.seconds,

@@ -119,7 +119,7 @@ class Ledger:
             return both.take(take).combine_chunks().to_batches()[0]
 
         with self._open(name) as file:
-            batches = (merged(b) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
+            batches = (merged(self._complete(b)) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
             self._write(name, batches)
 
     def _write(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
@@ -133,6 +133,14 @@ class Ledger:
                 writer.write_batch(batch.cast(schema) if batch.schema != schema else batch)
                 written += batch.num_rows
         log.debug("committed %s: %d rows", name, written)
+
+    def _complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with this ledger's columns: those younger than its file are null, as readers see them."""
+        if batch.schema.names == self.schema.names:
+            return batch
+        have = set(batch.schema.names)
+        columns = [batch[f.name] if f.name in have else pa.nulls(batch.num_rows, f.type) for f in self.schema]
+        return pa.record_batch(columns, schema=self.schema)
 
     def _open(self, name: str) -> pq.ParquetFile:
         return pq.ParquetFile(self.store.path(name), filesystem=self.store.filesystem)

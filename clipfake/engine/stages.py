@@ -199,7 +199,7 @@ class Encode:
 
 
 class Detect:
-    """Rows with embeddings -> the same rows with decision, probability and verdict (null without an embedding)."""
+    """Rows with embeddings -> the same rows with the detector's columns (null without an embedding)."""
 
     def __init__(self, place: str, detector: str, device: str, threads: int) -> None:
         import torch
@@ -238,10 +238,11 @@ class _Apply:
             ("decision", scores.decision, pa.float64()),
             ("probability", scores.probability, pa.float64()),
             ("verdict", scores.verdict, pa.string()),
+            ("unfamiliarity", scores.unfamiliarity, pa.float64()),
         ):
             full = np.full(table.num_rows, None, object)
             full[ok] = values
-            table = table.append_column(name, pa.array(full, kind))
+            table = table.append_column(name, pa.array(full, kind, from_pandas=True))  # NaN is null
         return _seconds(table, "_detect_s", time.perf_counter() - start)
 
 

@@ -14,10 +14,11 @@ import torch
 from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.bundle import Detector
-from clipfake.detector.fit import MAX_KERNEL_ROWS, fit_calibrator, fit_linear_baseline, fit_svm
+from clipfake.detector.calibration import METHODS
+from clipfake.detector.familiarity import fit_reference
+from clipfake.detector.fit import check_calibration, fit_calibrator, fit_linear_baseline, fit_svm, svm_rule
 from clipfake.detector.head import Head
-from clipfake.detector.sampling import balanced_subset
-from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
+from clipfake.detector.thresholds import Threshold, fit_thresholds, rates_at, verdicts
 from clipfake.encoder.card import TOLERANCE
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.encoder import Encoder
@@ -25,6 +26,7 @@ from clipfake.engine.cluster import connected
 from clipfake.engine.head_training import HeadOptions, Part, TrainedHead, train_head
 from clipfake.engine.record import versions
 from clipfake.engine.scan import stored_embeddings
+from clipfake.engine.search import search_svm
 from clipfake.errors import UsageError
 from clipfake.evaluation.metrics import by_generator, macro_mean, metrics
 from clipfake.evaluation.split import PARTS, split_units, unit_of
@@ -40,6 +42,8 @@ class TrainOptions:
     """How a detector is trained.
 
     C : of the SVM; gamma is scikit-learn's "scale" on the head's output
+    search : find C and gamma by cross-validation within the training part instead
+    calibration : sigmoid, temperature or isotonic
     workers : of Ray Train; the result is the same up to rounding for any number
     """
 
@@ -47,10 +51,14 @@ class TrainOptions:
     C: float = 1.0
     workers: int = 1
     num_cpus: int | None = None
+    search: bool = False
+    calibration: str = "sigmoid"
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.C <= 0:
             raise UsageError("--workers must be at least 1 and --c above 0")
+        if self.calibration not in METHODS:
+            raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         + ", ".join(f"{name} {size['n']} ({size['reals']} real, {size['fakes']} fake)" for name, size in sizes.items())
     )
 
+    check_calibration(options.calibration, data.y[rows["val"]])
     encoder = Encoder.load(
         data.encoder, precision="fp32"
     )  # for the test card; refuses weights that are not the ones of `data`
@@ -132,16 +141,29 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     torch.set_num_threads(
         1
     )  # the order of a sum depends on the number of threads, and the detector's fingerprint on it
-    projected = {name: head(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
-    fit_on = _kernel_rows(parts["train"], options.head.seed, say)
-    svm = fit_svm(projected["train"][fit_on], parts["train"].y[fit_on], options.C)
+    projected = {name: _project(head, p.x) for name, p in parts.items()}
+    learned, searched = parts["train"], None
+    if options.search:
+        with connected(options.num_cpus):
+            searched = search_svm(
+                projected["train"],
+                learned.y,
+                learned.generator.tolist(),
+                data.unit[rows["train"]].tolist(),
+                options.head.seed,
+                say,
+            )
+    cost, gamma = (searched.C, searched.gamma) if searched else (options.C, None)
+    say(f"SVM: {svm_rule(len(learned.y))}")
+    svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
-    calibrator = fit_calibrator(decision["val"], parts["val"].y)
+    calibrator = fit_calibrator(decision["val"], parts["val"].y, options.calibration)
     thresholds = fit_thresholds(decision["val"][parts["val"].y == 0])
+    reference = fit_reference(learned.x, learned.y, learned.generator.tolist(), parts["val"].x, options.head.seed)
 
     baseline = fit_linear_baseline(parts["train"].x, parts["train"].y)
     raw = {name: baseline.decision(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
-    raw_calibrator = fit_calibrator(raw["val"], parts["val"].y)
+    raw_calibrator = fit_calibrator(raw["val"], parts["val"].y, options.calibration)
     tables = {
         name: {
             "detector": metrics(p.y, decision[name], calibrator.probability(decision[name]), decision[name] > 0),
@@ -164,12 +186,14 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         svm=svm,
         calibrator=calibrator,
         thresholds=thresholds,
+        reference=reference,
         test_card=encoder.test_card_embedding(),
         test_card_tolerance=TOLERANCE,
         metrics={
             **{name: table["detector"] for name, table in tables.items()},
             "test_by_generator": generators,
             "test_macro": macro_mean(generators),
+            "at_thresholds": rates_at(thresholds, test.y, decision["test"]),
             "verdicts": _verdict_counts(test.y, decision["test"], thresholds),
         },
         baseline={name: table["baseline"] for name, table in tables.items()},
@@ -184,6 +208,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "options": asdict(options),
             "history": trained.history,
             "best_epoch": trained.best_epoch,
+            "svm": {"rule": svm_rule(len(learned.y)), "C": cost, "search": searched and searched.described()},
             "versions": versions(),
         },
     )
@@ -243,12 +268,9 @@ def _storage(store: Store) -> Store:
     return Store(f"{parent}/.{name}.training")
 
 
-def _kernel_rows(part: Part, seed: int, say: Callable[[str], None]) -> np.ndarray:
-    if len(part.y) <= MAX_KERNEL_ROWS:
-        return np.arange(len(part.y))
-    rows = balanced_subset(part.y.tolist(), part.generator.tolist(), MAX_KERNEL_ROWS, seed)
-    say(f"SVM: fitted on {len(rows)} of {len(part.y)} rows, balanced over classes and generators (all take too long)")
-    return rows
+def _project(head: Head, x: np.ndarray, block: int = 65_536) -> np.ndarray:
+    """The head's output, a block at a time: on the way it needs several times the memory of what it gets."""
+    return np.concatenate([head(torch.from_numpy(x[i : i + block])).numpy() for i in range(0, len(x), block)])
 
 
 def _verdict_counts(

@@ -36,6 +36,7 @@ REPORT_SCHEMA = pa.schema(
         pa.field("decision", pa.float64()),
         pa.field("probability", pa.float64()),
         pa.field("verdict", pa.string()),
+        pa.field("unfamiliarity", pa.float64()),
         pa.field("detector", pa.string(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
         pa.field("scored_at", pa.timestamp("us", tz="UTC"), nullable=False),

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipfake.detector.bundle import Detector
-from clipfake.detector.calibration import Sigmoid
+from clipfake.detector.calibration import Isotonic, Sigmoid, Temperature
+from clipfake.detector.familiarity import Reference
 from clipfake.detector.head import init_head
 from clipfake.detector.svm import KernelSvm
 from clipfake.detector.thresholds import Threshold
@@ -49,6 +50,10 @@ def detector():
         calibrator=Sigmoid(-1.5, 0.1),
         thresholds=(Threshold(0.05, 0.2, 1100), Threshold(0.01, 0.9, 1100)),
         test_card=random.normal(size=DIM).astype(np.float32),
+        reference=Reference(
+            torch.nn.functional.normalize(torch.tensor(random.normal(size=(5, DIM)).astype(np.float32)), dim=1),
+            np.sort(random.random(7)),
+        ),
         test_card_tolerance={"fp32": 1e-4, "bf16": 2e-2},
         metrics={"test": {"auc": 0.9, "tpr_at_fpr": {"0.001": None}}},
         baseline={"test": {"auc": 0.8}},
@@ -81,7 +86,7 @@ def test_it_comes_back_as_it_was_saved(detector, folder):
 def test_the_readable_file_is_written_last_and_can_be_read(folder):
     assert list(folder) == ["detector.safetensors", "detector.json"]
     text = folder["detector.json"].decode()
-    assert json.loads(text)["schema_version"] == 1
+    assert json.loads(text)["schema_version"] == 2
     assert list(json.loads(text)) == sorted(json.loads(text))
     assert len(text.splitlines()) > 20
 
@@ -104,14 +109,16 @@ def test_a_detector_that_cannot_score_is_not_saved(detector):
 
 def test_scores_follow_from_the_parts(detector):
     x = embeddings(dtype=np.float32)
-    decision, probability, verdict = detector.score(x)
+    decision, probability, verdict, unfamiliarity = detector.score(x)
     vectors = detector.head(torch.tensor(x)).detach().numpy().astype(np.float64)
     squared = ((vectors[:, None] - detector.svm.support_vectors.numpy()[None].astype(np.float64)) ** 2).sum(-1)
     expected = np.exp(-1.5 * squared) @ detector.svm.dual_coef.numpy() + 0.25
     np.testing.assert_allclose(decision, expected, atol=1e-6)
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-1.5 * expected + 0.1)), atol=1e-6)
     assert verdict == ["fake" if f >= 0.9 else "real" if f < 0.2 else "unsure" for f in decision]
-    assert (decision.dtype, probability.dtype) == (np.float64, np.float64)
+    np.testing.assert_array_equal(unfamiliarity, detector.reference.unfamiliarity(torch.tensor(x)))
+    assert 0 < unfamiliarity.mean() < 1
+    assert {decision.dtype, probability.dtype, unfamiliarity.dtype} == {np.dtype(np.float64)}
 
 
 def test_read_only_and_no_embeddings(detector):
@@ -120,7 +127,7 @@ def test_read_only_and_no_embeddings(detector):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(detector.to("cpu").score(x).verdict) == 40
-    assert [len(column) for column in detector.score(embeddings(0))] == [0, 0, 0]
+    assert [len(column) for column in detector.score(embeddings(0))] == [0, 0, 0, 0]
 
 
 def changed_head(detector):
@@ -140,7 +147,11 @@ def changed_head(detector):
         lambda d: {"svm": replace(d.svm, dual_coef=d.svm.dual_coef.flip(0))},
         lambda d: {"svm": replace(d.svm, support_vectors=d.svm.support_vectors.flip(0))},
         lambda d: {"calibrator": Sigmoid(-1.5, 0.2)},
+        lambda d: {"calibrator": Temperature(0.75)},
         lambda d: {"thresholds": d.thresholds[:1]},
+        lambda d: {"reference": None},
+        lambda d: {"reference": replace(d.reference, points=d.reference.points.flip(0))},
+        lambda d: {"reference": replace(d.reference, quantiles=d.reference.quantiles * 0.9)},
     ],
 )
 def test_the_fingerprint_covers_what_scores(detector, change):
@@ -201,7 +212,14 @@ def put(name, data):
         (put("detector.json", b"[]"), "damaged"),
         (put("detector.json", b"\xff\xfe"), "damaged"),
         (put("detector.safetensors", b"\x80\x04pickle"), "damaged"),
-        (edit(["schema_version"], 2), "schema version 2"),
+        (edit(["schema_version"], 3), "schema version 3"),
+        (edit(["schema_version"], 1), "not of schema version 1"),
+        (edit(["schema_version"], [2]), "damaged"),
+        (edit(["contents_sha256"], None), "contents_sha256"),
+        (edit(["metrics", "test", "auc"], 0.99), "changed after"),
+        (edit(["test_card_tolerance", "fp32"], 10.0), "changed after"),
+        (edit(["provenance", "created_at"], "2027-01-01"), "changed after"),
+        (rewrite("test_card", lambda a: a + 1e-6), "changed after"),
         (edit(["schema_version"], None), "schema_version"),
         (edit(["fingerprint"], "0" * 64), "fingerprint"),
         (edit(["encoder_fingerprint"], "0" * 64), "fingerprint"),
@@ -213,7 +231,10 @@ def put(name, data):
         (put("detector.json", b'{"schema_version": 1, "svm": 1e999}'), "damaged"),
         (edit(["thresholds", 0, "reals"], 10**400), "damaged"),
         (edit(["thresholds", 0, "reals"], "many"), "damaged"),
-        (edit(["calibrator", "method"], "isotonic"), "unknown"),
+        (edit(["calibrator", "method"], "platt"), "unknown"),
+        (edit(["calibrator", "method"], "isotonic"), "calibrator.decisions"),
+        (edit(["calibrator"], {"method": "temperature", "inverse_temperature": 0.7}), "fingerprint"),
+        (edit(["calibrator"], {"method": "temperature", "inverse_temperature": -1.0}), "falls"),
         (edit(["calibrator", "a"], None), "damaged"),
         (edit(["calibrator", "a"], "steep"), "damaged"),
         (edit(["thresholds", 0, "decision"], 0.1), "fingerprint"),
@@ -234,6 +255,14 @@ def put(name, data):
         (rewrite("head.linear.weight", lambda a: None), "damaged"),
         (rewrite("test_card", lambda a: a[1:].clone()), "test card"),
         (rewrite("test_card", lambda a: None), "arrays"),
+        (rewrite("reference.points", lambda a: None), "damaged"),
+        (rewrite("reference.points", lambda a: a.flip(0)), "fingerprint"),
+        (rewrite("reference.points", lambda a: a * 2), "reference points"),
+        (rewrite("reference.points", lambda a: a[:, 1:].contiguous()), "reference points"),
+        (rewrite("reference.points", lambda a: a[:0].clone()), "reference points"),
+        (rewrite("reference.quantiles", lambda a: a.flip(0)), "reference points"),
+        (rewrite("reference.quantiles", lambda a: a.float()), "float32"),
+        (rewrite("reference.quantiles", lambda a: None), "damaged"),
     ],
 )
 def test_damage_is_refused_in_one_line(folder, damage, says):
@@ -244,16 +273,124 @@ def test_damage_is_refused_in_one_line(folder, damage, says):
     assert "\n" not in str(refused.value)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.fixture(params=["sigmoid", "isotonic"])
+def kept(request, detector):
+    """(detector, its files): with each kind of calibration that lies elsewhere in them."""
+    if request.param == "isotonic":
+        detector = replace(detector, calibrator=Isotonic(np.array([-1.0, 0, 2]), np.array([0.0, 0.25, 1])))
+    detector.save(folder := Folder())
+    return detector, folder
+
+
+def same_or_refused(detector, folder):
+    try:
+        loaded = Detector.load(folder)
+    except UsageError as refused:
+        assert "\n" not in str(refused)
+        return
+    assert loaded.fingerprint == detector.fingerprint
+    for one, two in zip(loaded.score(embeddings()), detector.score(embeddings()), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert (loaded.metrics, loaded.provenance) == (detector.metrics, detector.provenance)
+    assert loaded.test_card_tolerance == detector.test_card_tolerance
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(["detector.json", "detector.safetensors"]), st.integers(0, 10**6), st.integers(1, 255))
+def test_no_changed_byte_changes_anything_unnoticed(kept, name, position, flip):
+    detector, folder = kept
+    data = bytearray(folder[name])
+    data[position % len(data)] ^= flip
+    same_or_refused(detector, Folder(folder | {name: bytes(data)}))
+
+
+def paths(value, path=()):
+    """The path of every entry of a JSON value."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield (*path, key)
+        yield from paths(entry, (*path, key))
+
+
+def test_no_entry_and_no_array_can_be_dropped(kept):
+    _, folder = kept
+    for path in paths(json.loads(folder["detector.json"])):
+        changed = Folder(folder)
+        edit(path, None)(changed)
+        with pytest.raises(UsageError):
+            Detector.load(changed)
+    for name in safetensors.torch.load(folder["detector.safetensors"]):
+        changed = Folder(folder)
+        rewrite(name, lambda array: None)(changed)
+        with pytest.raises(UsageError):
+            Detector.load(changed)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.data(),
+    st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=5), st.just([]), st.just({}), st.integers()),
+)
+def test_no_entry_can_be_replaced_unnoticed(kept, data, value):
+    detector, folder = kept
+    path = data.draw(st.sampled_from(list(paths(json.loads(folder["detector.json"])))))
+    changed = Folder(folder)
+    description = json.loads(changed["detector.json"])
+    place = description
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    changed["detector.json"] = json.dumps(description).encode()
+    same_or_refused(detector, changed)
+
+
+def test_every_calibration_comes_back(detector):
+    x = embeddings()
+    for calibrator in (Temperature(0.4), Isotonic(np.array([-1.0, 0.5]), np.array([0.125, 0.875]))):
+        kept = replace(detector, calibrator=calibrator)
+        kept.save(folder := Folder())
+        np.testing.assert_array_equal(Detector.load(folder).score(x).probability, kept.score(x).probability)
+    for wrong in (
+        Isotonic(np.array([0.5, -1.0]), np.array([0.125, 0.875])),
+        Isotonic(np.array([0.5, 1.0]), np.array([0.9, 0.8])),
+        Isotonic(np.array([0.5, 1.0]), np.array([0.9, 1.8])),
+        Isotonic(np.array([0.5, 1.0]), np.array([0.9])),
+    ):
+        with pytest.raises(ClipfakeError, match="calibration"):
+            replace(detector, calibrator=wrong).save(Folder())
+
+
+V1 = Path(__file__).with_name("v1")  # written by clipfake 0.1.0
+
+
+@pytest.fixture
+def old():
+    return Folder({name: (V1 / name).read_bytes() for name in ("detector.json", "detector.safetensors")})
+
+
+def test_a_bundle_of_version_1_scores_as_it_did_under_its_fingerprint(old):
+    expected = json.loads((V1 / "scores.json").read_text())
+    detector = Detector.load(old)
+    assert detector.fingerprint == expected["fingerprint"]
+    scores = detector.score(embeddings(8, np.float32))
+    np.testing.assert_allclose(scores.decision, expected["decision"], atol=detector.svm.tolerance)
+    np.testing.assert_allclose(scores.probability, expected["probability"], atol=1e-4)
+    assert scores.verdict == expected["verdict"]
+    assert np.isnan(scores.unfamiliarity).all()
+    detector.save(again := Folder())
+    assert again == old
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 7))
-def test_no_flipped_bit_changes_a_score_unnoticed(detector, folder, position, bit):
-    data = bytearray(folder["detector.safetensors"])
+def test_no_flipped_bit_of_version_1_changes_a_score_unnoticed(old, position, bit):
+    data = bytearray(old["detector.safetensors"])
     data[position % len(data)] ^= 1 << bit
     try:
-        loaded = Detector.load(Folder(folder | {"detector.safetensors": bytes(data)}))
+        loaded = Detector.load(Folder(old | {"detector.safetensors": bytes(data)}))
     except UsageError:
         return
-    assert loaded.score(embeddings()).decision.tolist() == detector.score(embeddings()).decision.tolist()
+    assert loaded.score(embeddings()).decision.tolist() == Detector.load(old).score(embeddings()).decision.tolist()
 
 
 def test_another_encoder_is_refused(detector):

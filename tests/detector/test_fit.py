@@ -11,6 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from clipfake.detector import fit
+from clipfake.detector.calibration import METHODS, Isotonic
 from clipfake.detector.fit import fit_calibrator, fit_linear_baseline, fit_svm
 from clipfake.errors import UsageError
 
@@ -49,13 +51,26 @@ def test_the_baseline_equals_the_pipeline(train, fresh):
     assert ((expected > 0) == fresh[1]).mean() > 0.6
 
 
-def test_probabilities_equal_scikit_learns(reference, fresh):
+@pytest.mark.parametrize("method", METHODS)
+def test_probabilities_equal_scikit_learns(reference, fresh, method, monkeypatch):
+    monkeypatch.setattr(fit, "ISOTONIC_ROWS", 100)
     x, y = fresh
     decision = reference.decision_function(x)
-    frozen = CalibratedClassifierCV(FrozenEstimator(reference), method="sigmoid").fit(x[:500], y[:500])
-    sigmoid = fit_calibrator(decision[:500], y[:500])
-    assert sigmoid.a < 0
-    np.testing.assert_allclose(sigmoid.probability(decision), frozen.predict_proba(x)[:, 1], atol=1e-7)
+    frozen = CalibratedClassifierCV(FrozenEstimator(reference), method=method).fit(x[:500], y[:500])
+    found = fit_calibrator(decision[:500], y[:500], method)
+    np.testing.assert_allclose(found.probability(decision), frozen.predict_proba(x)[:, 1], atol=1e-7)
+    assert len(set(found.probability(decision))) > 10
+
+
+def test_isotonic_is_refused_below_a_thousand_of_each_class():
+    decision = np.random.default_rng(0).normal(size=2999)
+    y = (np.arange(2999) >= 999).astype(int)
+    with pytest.raises(UsageError, match="1000 validation items of each class and there are 999") as refused:
+        fit_calibrator(decision, y, "isotonic")
+    assert "\n" not in str(refused.value)
+    assert isinstance(fit_calibrator(np.append(decision, 0.0), np.append(y, 0), "isotonic"), Isotonic)
+    with pytest.raises(UsageError, match="choose one of sigmoid"):
+        fit_calibrator(decision, y, "platt")
 
 
 def test_probabilities_are_calibrated():
@@ -81,6 +96,6 @@ def test_a_missing_class_is_said(label):
     y = np.full(5, label)
     x = np.random.default_rng(0).normal(size=(5, 3))
     missing = "fake" if label == 0 else "real"
-    for fit, values in ((fit_svm, x), (fit_linear_baseline, x), (fit_calibrator, x[:, 0])):
+    for fitting, values in ((fit_svm, x), (fit_linear_baseline, x), (fit_calibrator, x[:, 0])):
         with pytest.raises(UsageError, match=f"holds no {missing} items"):
-            fit(values, y)
+            fitting(values, y)

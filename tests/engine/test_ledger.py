@@ -1,9 +1,13 @@
 """Committing rows: all at once, under one name, doing it again changes nothing."""
 
+import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clipfake.engine.compact import compact
 from clipfake.engine.ledger import Ledger
+from clipfake.engine.plan import Planner
 from clipfake.errors import UsageError
 from clipfake.report.schema import REPORT_SCHEMA, footer, read_footer
 
@@ -67,3 +71,54 @@ def test_foreign_parquet_is_refused(ledger):
     ledger.store.write_bytes("a.parquet", b"PAR1 no")
     with pytest.raises(UsageError, match="not a readable Parquet file"):
         ledger.check()
+
+
+@pytest.fixture
+def old(ledger, items, report_rows):
+    """The folder with one file, of three rows, from before the column `unfamiliarity`."""
+    at = REPORT_SCHEMA.get_field_index("unfamiliarity")
+    before = Ledger(ledger.store, "report", REPORT_SCHEMA.remove(at), "d", ledger.footer)
+    rows = report_rows(items(["1", "2", "3"]), "missing").drop_columns(["unfamiliarity"])
+    before.commit("a.parquet", rows)
+    return ledger
+
+
+def with_value(rows: pa.Table, value: float) -> pa.Table:
+    at = REPORT_SCHEMA.get_field_index("unfamiliarity")
+    return rows.set_column(at, REPORT_SCHEMA.field(at), pa.array([value] * rows.num_rows))
+
+
+def test_a_file_from_before_a_column_is_read_with_nulls_there(old, items, report_rows):
+    old.check()
+    old.commit("b.parquet", with_value(report_rows(items(["4"])), 0.5))
+    assert old.dataset().to_table()["unfamiliarity"].to_pylist() == [None, None, None, 0.5]
+    # Its items are known: they are not scored again (missing ones are tried again in their row).
+    planner = Planner(old, [])
+    planner.write("r", items(["1", "2", "3", "4"]).to_reader(), "images", 10, 10, dry=True)
+    assert (planner.counts.done, planner.counts.new, planner.counts.retried) == (1, 0, 3)
+
+
+def test_a_plain_reader_sees_old_and_new_rows(old, items, report_rows):
+    old.commit("b.parquet", with_value(report_rows(items(["4"])), 0.5))
+    files = f"'{old.store.path()}/*.parquet'"
+    assert duckdb.sql(f"SELECT count(*) FROM {files}").fetchall() == [(4,)]
+    by_name = f"read_parquet({files}, union_by_name = true)"
+    assert duckdb.sql(f"SELECT unfamiliarity FROM {by_name} ORDER BY item_id").fetchall() == [
+        (None,), (None,), (None,), (0.5,),
+    ]  # fmt: skip
+
+
+def test_a_retried_row_gives_an_old_file_the_column(old, items, report_rows):
+    old.replace("a.parquet", with_value(report_rows(items(["2"])), 0.25))
+    rows = pq.read_table(old.store.path("a.parquet"))
+    assert rows.schema.names == REPORT_SCHEMA.names
+    assert rows["unfamiliarity"].to_pylist() == [None, 0.25, None]
+    assert rows["status"].to_pylist() == ["missing", "ok", "missing"]
+
+
+def test_compaction_keeps_files_with_and_without_the_column_apart(old, items, report_rows):
+    for i in range(2):
+        old.commit(f"b{i}.parquet", with_value(report_rows(items([f"{4 + i}"])), 0.5))
+    compact(old.store.uri)
+    assert len(old.files()) == 2
+    assert sorted(map(str, old.dataset().to_table()["unfamiliarity"].to_pylist())) == ["0.5", "0.5"] + ["None"] * 3

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -101,6 +102,15 @@ def test_a_crawl_with_broken_files_has_one_row_each(crawl, detector, tmp_path):
         assert found[name]["status"] in ("empty", "unsupported", "corrupt", "truncated", "too_large")
         assert found[name]["error"]
         assert found[name]["decision"] is found[name]["verdict"] is found[name]["probability"] is None
+        assert found[name]["unfamiliarity"] is None
+    scored = table.filter(pc.equal(table["status"], "ok"))["unfamiliarity"].to_numpy()
+    assert ((scored >= 0) & (scored <= 1)).all()
+    # The detector was fitted on random vectors: photographs are as far from them as anything.
+    assert outcome.record["unfamiliar"] == {
+        "scored": 390,
+        "0.95": int((scored > 0.95).sum()),
+        "0.99": int((scored > 0.99).sum()),
+    }
 
     # Whoever reads the folder sees these rows and no other file of ours.
     assert pd.read_parquet(tmp_path / "out").shape[0] == 402

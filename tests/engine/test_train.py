@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
+from clipfake.detector.calibration import Temperature
 from clipfake.encoder.encoder import describe
 from clipfake.engine.head_training import HeadOptions
 from clipfake.engine.ledger import Ledger
@@ -65,7 +66,8 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
     options = TrainOptions(HeadOptions(epochs=3))
     first = train(str(embeddings), str(tmp_path / "a"), options)
     second = train(str(embeddings), str(tmp_path / "b"), options)
-    other = train(str(embeddings), str(tmp_path / "c"), TrainOptions(HeadOptions(epochs=3, seed=1)))
+    another = TrainOptions(HeadOptions(epochs=3, seed=1), search=True, calibration="temperature")
+    other = train(str(embeddings), str(tmp_path / "c"), another)
     assert first.detector.fingerprint == second.detector.fingerprint != other.detector.fingerprint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "emb"]  # no checkpoints left
 
@@ -84,6 +86,13 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
         assert bundle.metrics[name]["accuracy"] == pytest.approx(accuracy_score(y[mine], decision > 0))
         assert bundle.metrics[name]["auc"] == pytest.approx(roc_auc_score(y[mine], decision))
         assert 0.5 < bundle.baseline[name]["auc"] <= 1
+        # Training items lie on or near the reference points, validation items as far as validation items do.
+        nearer = {"train": (0, 0.05), "val": (0.48, 0.52), "test": (0.4, 0.6)}[name]
+        assert nearer[0] <= bundle.score(x[mine]).unfamiliarity.mean() <= nearer[1]
+    searched = other.detector.provenance["svm"]
+    assert searched["search"]["C"] == searched["C"]
+    assert searched["search"]["gamma"] == other.detector.svm.gamma
+    assert isinstance(other.detector.calibrator, Temperature)
 
 
 @pytest.mark.slow
@@ -130,6 +139,13 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path, description, labels, say
     with pytest.raises(UsageError, match=says):
         train(str(folder), str(tmp_path / "out"), TrainOptions())
     assert not (tmp_path / "out").exists()
+
+
+def test_isotonic_with_too_few_is_refused_before_anything_is_trained(embeddings, tmp_path):
+    with pytest.raises(UsageError, match="isotonic calibration needs 1000"):
+        train(str(embeddings), str(tmp_path / "out"), TrainOptions(calibration="isotonic"))
+    with pytest.raises(UsageError, match="choose one of sigmoid"):
+        TrainOptions(calibration="platt")
 
 
 def test_an_output_that_holds_something_else_is_refused(embeddings, tmp_path):
