@@ -128,26 +128,35 @@ def embed(
 def train(
     embeddings: Annotated[str, typer.Argument(help="Folder that `clipfake embed` wrote, from labelled items.")],
     out: Out,
+    preset: Annotated[
+        str, typer.Option(help="recommended, or source: as the system that clipfake implements. Options override it.")
+    ] = "recommended",
+    fusion: Annotated[str, typer.Option(help="image, or sum or product with the text embeddings.")] = "image",
     seed: Annotated[int, typer.Option(help="Of the split, the head and the batches.")] = 0,
     workers: Annotated[int, typer.Option(help="Workers of Ray Train.")] = 1,
-    miner: Annotated[str, typer.Option(help="Triplets: random, semi-hard, batch-hard or all-nonzero.")] = "semi-hard",
-    margin: Annotated[float, typer.Option(help="Of the triplet loss.")] = 0.2,
-    epochs: Annotated[int, typer.Option(help="At most.")] = 40,
-    patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before it stops.")] = 5,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    c: Annotated[float, typer.Option("--c", help="C of the SVM.")] = 1.0,
+    miner: Annotated[str | None, typer.Option(help="Triplets: random, semi-hard, batch-hard or all-nonzero.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Of the triplet loss.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better validation loss before it stops.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    c: Annotated[float | None, typer.Option("--c", help="C of the SVM.")] = None,
+    views: Annotated[
+        bool | None, typer.Option("--views/--no-views", help="Train on augmented views where there are any.")
+    ] = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
     """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
-    from clipfake.engine.head_training import HeadOptions
     from clipfake.engine.train import TrainOptions
     from clipfake.engine.train import train as run
 
-    head = HeadOptions(
-        miner=miner, margin=margin, epochs=epochs, patience=patience, learning_rate=learning_rate, seed=seed
-    )
-    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus))
+    options = TrainOptions.of_preset(
+        preset, fusion=fusion, seed=seed, workers=workers, miner=miner, margin=margin, epochs=epochs, patience=patience,
+        learning_rate=learning_rate, C=c, views=views, num_cpus=num_cpus,
+    )  # fmt: skip
+    trained = run(embeddings, out, options)
     if as_json:
         print_json(
             {
@@ -174,6 +183,9 @@ def score(
     save_embeddings: Annotated[
         str | None, typer.Option(help="Folder that keeps the embeddings of the same pass.")
     ] = None,
+    image_only: Annotated[
+        bool, typer.Option("--image-only", help="Leave out the text that the detector was trained with.")
+    ] = False,
     precision: Precision = None,
     batch_size: BatchSize = None,
     unit_rows: UnitRows = None,
@@ -259,6 +271,7 @@ def _scan_options(given: dict[str, Any]) -> Any:
             given["dry_run"],
             given["num_cpus"],
         ),
+        given.get("image_only", False),
     )
 
 

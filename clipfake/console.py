@@ -9,13 +9,14 @@ from typing import Any
 
 import typer
 
+MODELS = {"detector": "head + RBF SVM", "baseline": "raw linear SVM", "text": "text alone, linear SVM"}
+
 
 def print_training(trained: Any, out: str) -> None:
     """The metrics table of a training, the raw baseline beside the detector, on stdout."""
     rows = []
     for part, table in trained.tables.items():
-        for name in ("detector", "baseline"):
-            m = table[name]
+        for name, m in table.items():
             cells = [
                 number(m[key])
                 for key in ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "auc", "ap")
@@ -23,7 +24,7 @@ def print_training(trained: Any, out: str) -> None:
             rows.append(
                 (
                     part,
-                    "head + RBF SVM" if name == "detector" else "raw linear SVM",
+                    MODELS[name],
                     m["n"],
                     *cells,
                     number(m["tpr_at_fpr"]["0.05"]),
@@ -36,6 +37,8 @@ def print_training(trained: Any, out: str) -> None:
     ]
     print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), per_generator)
     detector = trained.detector
+    for note in trained.notes:
+        print(f"{note[0].upper()}{note[1:]}.")
     if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
         print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
     if detector.thresholds:

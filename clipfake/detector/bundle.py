@@ -17,15 +17,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from clipfake.detector.calibration import Sigmoid
-from clipfake.detector.head import Head
+from clipfake.detector.head import FusionHead, Head, head_of
 from clipfake.detector.svm import KernelSvm, exact_float32
+from clipfake.detector.text import TextInput
 from clipfake.detector.thresholds import Threshold, verdicts
 from clipfake.errors import ClipfakeError, UsageError
 
 SCHEMA_VERSION = 1
 DESCRIPTION = "detector.json"
 ARRAYS = "detector.safetensors"
-_SCORING = ("encoder_fingerprint", "svm", "calibrator", "thresholds")  # of the description: what the fingerprint covers
+# Of the description: what the fingerprint covers. `text` is there for detectors of image and text only.
+_SCORING = ("encoder_fingerprint", "svm", "calibrator", "thresholds", "text")
 # What reading a description or arrays that are not ours can raise.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SafetensorError)
 
@@ -56,11 +58,12 @@ class Detector:
     metrics, baseline : by part, as clipfake.evaluation.metrics gives them; the baseline is a linear SVM on the raw
         embedding
     provenance : what it was trained on and by; `check_test_card` compares its `versions` {package: version}
+    text : what text a head that fuses image and text reads; else None
     """
 
     encoder: Mapping[str, Any]
     encoder_fingerprint: str
-    head: Head
+    head: Head | FusionHead
     svm: KernelSvm
     calibrator: Sigmoid
     thresholds: tuple[Threshold, ...]
@@ -69,12 +72,15 @@ class Detector:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    text: TextInput | None = None
 
     @property
     def fingerprint(self) -> str:
         """sha256 of what scores: encoder fingerprint, head, SVM, calibrator, thresholds. Not of dates or metrics."""
         description = self._describe()
-        digest = hashlib.sha256(_canonical([SCHEMA_VERSION, *(description[name] for name in _SCORING)]))
+        digest = hashlib.sha256(
+            _canonical([SCHEMA_VERSION, *(description[name] for name in _SCORING if name in description)])
+        )
         for name, array in sorted(self._arrays().items()):
             digest.update(_canonical([name, str(array.dtype), list(array.shape)]))
             digest.update(array.numpy().tobytes())
@@ -84,11 +90,27 @@ class Detector:
         """The same detector, computing on `device` ("cpu", "cuda", "cuda:1")."""
         return replace(self, head=deepcopy(self.head).to(device), svm=self.svm.to(device))
 
-    def score(self, embeddings: np.ndarray) -> Scores:
-        """(N, D) float16 or float32, finite -> Scores. Decisions are equal within `svm.tolerance` on every machine."""
+    def without_text(self) -> "Detector":
+        """The detector that scores images alone: the image's own projection in the place of the fused vector.
+
+        It scores otherwise, so it has another fingerprint. Raises UsageError where no text is read anyway.
+        """
+        if not isinstance(self.head, FusionHead):
+            raise UsageError("the detector reads no text: leave --image-only out")
+        return replace(self, head=self.head.image, text=None)
+
+    def score(self, embeddings: np.ndarray, text: np.ndarray | None = None) -> Scores:
+        """(N, D) float16 or float32, finite -> Scores. Decisions are equal within `svm.tolerance` on every machine.
+
+        text : (N, T), which a detector of image and text needs: UsageError where it is missing
+        """
+        if self.text is not None and text is None:
+            self.text.check(None)
         device = self.svm.support_vectors.device
+        inputs = [embeddings] if self.text is None else [embeddings, text]
         with exact_float32(device):
-            decision = self.svm.decision(self.head(torch.tensor(embeddings, device=device))).cpu().numpy()
+            projected = self.head(*(torch.tensor(values, device=device) for values in inputs))
+            decision = self.svm.decision(projected).cpu().numpy()
         return Scores(decision, self.calibrator.probability(decision), verdicts(decision, self.thresholds).tolist())
 
     def check_encoder(self, fingerprint: str) -> None:
@@ -170,6 +192,7 @@ class Detector:
             "metrics": _numbers_or_null(self.metrics),
             "baseline": _numbers_or_null(self.baseline),
             "provenance": _numbers_or_null(self.provenance),
+            **_describe_text(self),
         }
 
     def _changes(self) -> str:
@@ -186,18 +209,17 @@ def _construct(description: dict[str, Any], arrays: dict[str, Tensor]) -> Detect
     if (svm["kernel"], calibrator["method"]) != ("rbf", "sigmoid"):
         raise ValueError(f"kernel {svm['kernel']} or calibration {calibrator['method']} is unknown")
     state = {name.removeprefix("head."): array for name, array in arrays.items() if name.startswith("head.")}
-    out_dim, in_dim = state["linear.weight"].shape
-    head = Head(in_dim, out_dim)
+    text = description.get("text")
+    head = head_of(state, text["fusion"] if text else "image")
     for name, array in arrays.items():
         if array.dtype != (torch.float64 if name == "svm.dual_coef" else torch.float32):
             raise ValueError(f"array {name} is {array.dtype}")
-    head.load_state_dict(state)
     if set(arrays) != {f"head.{name}" for name in state} | {"svm.support_vectors", "svm.dual_coef", "test_card"}:
         raise ValueError(f"its arrays are {', '.join(sorted(arrays))}")
     return Detector(
         encoder=dict(description["encoder"]),
         encoder_fingerprint=str(description["encoder_fingerprint"]),
-        head=head.eval().requires_grad_(False),
+        head=head,
         svm=KernelSvm(
             arrays["svm.support_vectors"], arrays["svm.dual_coef"], float(svm["intercept"]), float(svm["gamma"])
         ),
@@ -211,12 +233,22 @@ def _construct(description: dict[str, Any], arrays: dict[str, Tensor]) -> Detect
         metrics=dict(description["metrics"]),
         baseline=dict(description["baseline"]),
         provenance=dict(description["provenance"]),
+        text=TextInput.from_dict(text) if text else None,
     )
+
+
+def _describe_text(detector: Detector) -> dict[str, Any]:
+    head = detector.head
+    if detector.text is None or not isinstance(head, FusionHead):
+        return {}
+    return {"text": {"fusion": head.fusion, **asdict(detector.text)}}
 
 
 def _audit(detector: Detector) -> None:
     """Raises ValueError where the parts do not fit together or are no numbers."""
     head, svm, thresholds = detector.head, detector.svm, detector.thresholds
+    scales = [part.scale for part in head.modules() if isinstance(part, Head)]
+    text_dim = head.text_dim if isinstance(head, FusionHead) else None
     falling = sorted(thresholds, key=lambda threshold: -threshold.fpr)
     numbers = [svm.gamma, svm.intercept, *asdict(detector.calibrator).values(), *detector.test_card_tolerance.values()]
     numbers += [number for threshold in thresholds for number in (threshold.fpr, threshold.decision)]
@@ -227,7 +259,8 @@ def _audit(detector: Detector) -> None:
         ("the test card does not fit the head", detector.test_card.shape == (head.in_dim,)),
         ("a number is not finite", all(map(math.isfinite, numbers))),
         ("an array is not finite", all(bool(array.isfinite().all()) for array in arrays.values())),
-        ("the head's scale or gamma is not positive", bool((head.scale > 0).all()) and svm.gamma > 0),
+        ("the head's scale or gamma is not positive", all(bool((s > 0).all()) for s in scales) and svm.gamma > 0),
+        ("the head does not fit the text", (detector.text.dim if detector.text else None) == text_dim),
         ("thresholds fall where their rates do", all(a.decision <= b.decision for a, b in pairwise(falling))),
         ("a rate is given twice or is no rate", len({t.fpr for t in thresholds if 0 < t.fpr < 1}) == len(thresholds)),
     ):

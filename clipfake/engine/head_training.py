@@ -27,6 +27,7 @@ class HeadOptions:
     margin : of the triplet loss, in units of distance between unit vectors
     batch : rows a step, over all workers together
     patience : epochs without a better validation loss before it stops
+    fusion : "image", or how image and text become one vector: "sum" or "product"
     """
 
     out_dim: int = 128
@@ -37,9 +38,14 @@ class HeadOptions:
     patience: int = 5
     learning_rate: float = 1e-3
     seed: int = 0
+    fusion: str = "image"
 
     def __post_init__(self) -> None:
+        from clipfake.detector.head import FUSIONS
         from clipfake.detector.triplet import MINERS
+
+        if self.fusion not in FUSIONS:
+            raise UsageError(f"there is no fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
 
         if self.miner not in MINERS:
             raise UsageError(f"there is no miner {self.miner!r}: choose one of {', '.join(MINERS)}")
@@ -51,11 +57,19 @@ class HeadOptions:
 
 @dataclass(frozen=True)
 class Part:
-    """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None."""
+    """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None.
+
+    text : (N, T) float32 where the head fuses image and text
+    """
 
     x: np.ndarray
     y: np.ndarray
     generator: np.ndarray
+    text: np.ndarray | None = None
+
+    def inputs(self, rows: np.ndarray | slice = slice(None)) -> list[np.ndarray]:
+        """What the head takes of these rows: the image's vectors, and the text's where there are any."""
+        return [array[rows] for array in (self.x, self.text) if array is not None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,8 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
 def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
     digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
     for part in (train, val):
-        digest.update(np.ascontiguousarray(part.x).data)
+        for array in part.inputs():
+            digest.update(np.ascontiguousarray(array).data)
         digest.update(np.ascontiguousarray(part.y).data)
         digest.update("\n".join(str(name) for name in part.generator).encode())
     return f"head-{digest.hexdigest()[:16]}"
@@ -115,7 +130,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
-    from clipfake.detector.head import init_head
+    from clipfake.detector.head import init_fusion_head
     from clipfake.detector.parallel import TripletStats, collapsed
     from clipfake.detector.triplet import TripletSums
 
@@ -126,7 +141,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
 
-    head = init_head(train.x.shape[1], options.out_dim, options.seed, sample=train.x)
+    head = init_fusion_head(train.x, train.text, options.fusion, options.out_dim, options.seed)
     model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     history: list[dict[str, float]] = []
@@ -199,10 +214,10 @@ def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, e
     batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
     for step, rows in enumerate(batches):
         mine = shard(rows, rank, world)
-        x = torch.from_numpy(part.x[np.maximum(mine, 0)])
+        inputs = [torch.from_numpy(array) for array in part.inputs(np.maximum(mine, 0))]
         y = torch.from_numpy(np.where(mine < 0, PADDING, part.y[np.maximum(mine, 0)]))
         draws = triplet_draws(len(mine) * world, options.seed, epoch, step)
-        loss, stats = shared_triplet_loss(model(x), y, margin=options.margin, miner=options.miner, draws=draws)
+        loss, stats = shared_triplet_loss(model(*inputs), y, margin=options.margin, miner=options.miner, draws=draws)
         if optimizer is not None:
             optimizer.zero_grad()
             loss.backward()

@@ -1,38 +1,33 @@
 """The job `train`: stored embeddings -> split -> head -> SVM, calibration, thresholds -> a detector and its metrics."""
 
-import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 
 from clipfake.corpus import uri as uris
-from clipfake.corpus.store import Store, kind_of
+from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
 from clipfake.detector.fit import MAX_KERNEL_ROWS, fit_calibrator, fit_linear_baseline, fit_svm
-from clipfake.detector.head import Head
+from clipfake.detector.head import head_of
 from clipfake.detector.sampling import balanced_subset
 from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
 from clipfake.encoder.card import TOLERANCE
-from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.encoder import Encoder
 from clipfake.engine.cluster import connected
 from clipfake.engine.head_training import HeadOptions, Part, TrainedHead, train_head
+from clipfake.engine.labelled import Labelled, read_labelled
+from clipfake.engine.presets import preset
 from clipfake.engine.record import versions
-from clipfake.engine.scan import stored_embeddings
 from clipfake.errors import UsageError
 from clipfake.evaluation.metrics import by_generator, macro_mean, metrics
-from clipfake.evaluation.split import PARTS, split_units, unit_of
-from clipfake.report.schema import read_footer
+from clipfake.evaluation.split import PARTS, SPLITS
 
 log = logging.getLogger(__name__)
-
-COLUMNS = ["item_id", "label", "generator", "group_id", "content_sha256", "status", "view", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -41,40 +36,37 @@ class TrainOptions:
 
     C : of the SVM; gamma is scikit-learn's "scale" on the head's output
     workers : of Ray Train; the result is the same up to rounding for any number
+    split : a name of SPLITS
+    views : whether the train part takes augmented views where there are any
+    preset, overridden : for the record: the preset, and which of its values an option replaced
     """
 
     head: HeadOptions = field(default_factory=HeadOptions)
     C: float = 1.0
     workers: int = 1
     num_cpus: int | None = None
+    split: str = "grouped"
+    views: bool = True
+    preset: str = "recommended"
+    overridden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.C <= 0:
             raise UsageError("--workers must be at least 1 and --c above 0")
+        if self.split not in SPLITS:
+            raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
 
-
-@dataclass(frozen=True)
-class Labelled:
-    """Labelled embeddings, sorted by item_id (the order in which Ray wrote them is not stable)."""
-
-    item_id: np.ndarray
-    x: np.ndarray  # (N, D), float32 or float16 as stored
-    y: np.ndarray  # (N,) int64
-    generator: np.ndarray
-    unit: np.ndarray
-    encoder: EncoderDescription
-    precision: str
-    left_out: dict[str, int]
-
-    @property
-    def digest(self) -> str:
-        """sha256 of what is trained on: identities, contents, labels, vectors."""
-        digest = hashlib.sha256()
-        for column in (self.item_id, self.unit, self.generator):
-            digest.update("\n".join(map(str, column)).encode())
-        for array in (self.x, self.y):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+    @classmethod
+    def of_preset(cls, name: str, **given: Any) -> "TrainOptions":
+        """The options of a preset. given : fields of this class and of HeadOptions; None leaves the preset's value."""
+        known = preset(name).values
+        given = {key: value for key, value in given.items() if value is not None}
+        values = {**known, **given}
+        if values["split"] == "source" and values.get("fusion", "image") != "image":
+            values["split"] = "source-text"
+        head = {field.name: values.pop(field.name) for field in fields(HeadOptions) if field.name in values}
+        overridden = tuple(sorted(key for key in given if key in known and known[key] != given[key]))
+        return cls(HeadOptions(**head), **values, preset=name, overridden=overridden)
 
 
 @dataclass(frozen=True)
@@ -86,6 +78,7 @@ class Trained:
     tables: dict[str, dict[str, Any]]
     by_generator: dict[str, dict[str, Any]]
     sizes: dict[str, dict[str, int]]
+    notes: list[str]  # what a reader of the tables must know of how it was trained
 
 
 def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
@@ -94,10 +87,19 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     `out` must be new or hold a detector; `say` is told of each step. Raises UsageError where the embeddings cannot be
     trained on or `out` holds something else.
     """
+    _check_out(Store(uris.place(out)))
+    data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image")
+    return train_on(data, out, options, say)
+
+
+def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
+    """`train` from embeddings that are read already."""
     store = Store(uris.place(out))
     _check_out(store)
-    data = read_labelled(embeddings)
-    part = split_units(data.y.tolist(), data.generator.tolist(), data.unit.tolist(), options.head.seed)
+    notes = _notes(options)
+    for note in notes:
+        say(note)
+    part = data.parts(options.split, options.head.seed)
     rows = {name: np.flatnonzero(part == name) for name in PARTS}
     sizes = {
         name: {"n": len(r), "reals": int((data.y[r] == 0).sum()), "fakes": int((data.y[r] == 1).sum())}
@@ -117,7 +119,9 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     encoder = Encoder.load(
         data.encoder, precision="fp32"
     )  # for the test card; refuses weights that are not the ones of `data`
-    parts = {name: Part(data.x[r].astype(np.float32), data.y[r], data.generator[r]) for name, r in rows.items()}
+    parts = {name: part_of(data.take(r)) for name, r in rows.items()}
+    if parts["train"].text is not None and np.ptp(parts["train"].text, axis=0).max() < 1e-5:
+        raise UsageError("all items have one text: there is nothing to fuse; use --fusion image or another --text")
     storage = _storage(store)
     with connected(options.num_cpus):
         trained = train_head(parts["train"], parts["val"], options.head, options.workers, storage)
@@ -126,13 +130,11 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
     )
 
-    head = Head(data.x.shape[1], options.head.out_dim)
-    head.load_state_dict({name: torch.tensor(array) for name, array in trained.state.items()})
-    head.eval().requires_grad_(False)
+    head = head_of({name: torch.tensor(array) for name, array in trained.state.items()}, options.head.fusion)
     torch.set_num_threads(
         1
     )  # the order of a sum depends on the number of threads, and the detector's fingerprint on it
-    projected = {name: head(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
+    projected = {name: head(*map(torch.from_numpy, p.inputs())).numpy() for name, p in parts.items()}
     fit_on = _kernel_rows(parts["train"], options.head.seed, say)
     svm = fit_svm(projected["train"][fit_on], parts["train"].y[fit_on], options.C)
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
@@ -149,6 +151,8 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         }
         for name, p in parts.items()
     }
+    if data.text is not None:
+        notes += _text_alone(parts, tables)
     test = parts["test"]
     generators = by_generator(
         test.y,
@@ -171,6 +175,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "test_by_generator": generators,
             "test_macro": macro_mean(generators),
             "verdicts": _verdict_counts(test.y, decision["test"], thresholds),
+            "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},
         },
         baseline={name: table["baseline"] for name, table in tables.items()},
         provenance={
@@ -179,6 +184,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "data_sha256": data.digest,
             "left_out": data.left_out,
+            "notes": notes,
             "sizes": sizes,
             "generators": sorted({str(name) for name in data.generator}),
             "options": asdict(options),
@@ -186,47 +192,46 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "best_epoch": trained.best_epoch,
             "versions": versions(),
         },
+        text=data.text_input,
     )
     detector.save(store)
     storage.delete_tree("")
-    return Trained(detector, trained, tables, generators, sizes)
+    return Trained(detector, trained, tables, generators, sizes, notes)
 
 
-def read_labelled(embeddings: str) -> Labelled:
-    """The labelled embeddings of a folder; errors, unlabelled items and augmented views are left out and counted.
+def part_of(data: Labelled) -> Part:
+    """The rows as the head takes them."""
+    text = None if data.text is None else data.text.astype(np.float32)
+    return Part(data.x.astype(np.float32), data.y, data.generator, text)
 
-    Raises UsageError where the folder holds no embeddings or nothing labelled.
-    """
-    place = uris.place(embeddings)
-    if kind_of(place) != "embeddings":
-        raise UsageError(
-            f"{embeddings} holds no embeddings: make some with `clipfake embed MANIFEST --encoder ENC --out EMB`"
-        )
-    ledger = stored_embeddings(place)
-    found = read_footer(ledger.footer)
-    table = ledger.dataset().to_table(columns=COLUMNS).filter(pc.field("view") == 0)
-    errors = pc.sum(pc.not_equal(table["status"], "ok")).as_py() or 0
-    unlabelled = pc.sum(pc.and_(pc.equal(table["status"], "ok"), pc.is_null(table["label"]))).as_py() or 0
-    table = table.filter((pc.field("status") == "ok") & pc.field("label").is_valid()).sort_by("item_id")
-    if not table.num_rows:
-        raise UsageError(
-            f"{embeddings} holds no labelled embeddings: index with a layout that has labels (artifact, csv, ...)"
-        )
-    vectors = table["embedding"].combine_chunks()
-    x = vectors.flatten().to_numpy().reshape(table.num_rows, -1)
-    units = [
-        unit_of(g, c) for g, c in zip(table["group_id"].to_pylist(), table["content_sha256"].to_pylist(), strict=True)
-    ]
-    return Labelled(
-        np.asarray(table["item_id"].to_pylist(), object),
-        x,
-        table["label"].to_numpy().astype(np.int64),
-        np.asarray(table["generator"].to_pylist(), object),
-        np.asarray(units, object),
-        EncoderDescription.from_json(found["encoder_description"]),
-        found["precision"],
-        {"errors": errors, "unlabelled": unlabelled},
-    )
+
+def _notes(options: TrainOptions) -> list[str]:
+    inferred = [name for name in preset(options.preset).inferred if name not in options.overridden]
+    values = asdict(options) | asdict(options.head)
+    note = f"preset {options.preset}"
+    if inferred:
+        note += f"; inferred, since its source does not state it: {', '.join(f'{n} {values[n]}' for n in inferred)}"
+        note += ", the RBF kernel, Adam and how triplets are drawn"
+    if options.overridden:
+        note += f"; set otherwise: {', '.join(f'{name} {values[name]}' for name in options.overridden)}"
+    if options.split == "grouped":
+        return [note]
+    return [note, "split as the source did: stratified by label only; duplicates and scenes may be on both sides"]
+
+
+def _text_alone(parts: dict[str, Part], tables: dict[str, dict[str, Any]]) -> list[str]:
+    """Adds the row `text`, a linear SVM on the text embedding alone, to the tables; a note where it tells the label."""
+    texts = {name: np.asarray(p.text) for name, p in parts.items()}
+    model = fit_linear_baseline(texts["train"], parts["train"].y)
+    decision = {name: model.decision(torch.from_numpy(text)).numpy() for name, text in texts.items()}
+    calibrator = fit_calibrator(decision["val"], parts["val"].y)
+    for name, p in parts.items():
+        called = decision[name] > 0
+        tables[name]["text"] = metrics(p.y, decision[name], calibrator.probability(decision[name]), called)
+    m = tables["test"]["text"]
+    if m["accuracy_low"] <= max(m["reals"], m["fakes"]) / m["n"]:
+        return []
+    return [f"the text alone tells real from fake with accuracy {m['accuracy']:.3f} on the test part: it gives it away"]
 
 
 def _check_out(store: Store) -> None:

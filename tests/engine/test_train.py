@@ -13,8 +13,9 @@ from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
 from clipfake.encoder.encoder import describe
 from clipfake.engine.head_training import HeadOptions
+from clipfake.engine.labelled import read_labelled
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.train import TrainOptions, read_labelled, train
+from clipfake.engine.train import TrainOptions, train
 from clipfake.errors import UsageError
 from clipfake.evaluation.split import split_units
 from clipfake.report.schema import embedding_schema, footer
