@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from clipfake.console import finish, number, print_json, print_table, print_training, progress_bar, say
+from clipfake.console import (
+    finish,
+    number,
+    print_experiments,
+    print_json,
+    print_table,
+    print_training,
+    progress_bar,
+    say,
+)
 from clipfake.errors import ClipfakeError, UsageError
 
 app = typer.Typer(
@@ -218,6 +227,34 @@ def compact(
 
     done = run(place, target_mb << 20)
     print(f"{done.files_before} files -> {done.files_after}; {done.rows} rows rewritten")
+
+
+@app.command()
+def reproduce(
+    artifact: Annotated[str, typer.Option(help="The root of ArtiFact, or of a folder of its layout.")],
+    out: Out,
+    encoder: EncoderName,
+    sets: Annotated[str, typer.Option(help="Two of its folders; the third data set is both.")] = "cycle_gan,pro_gan",
+    text: Annotated[str, typer.Option(help="Template of the image's text.")] = "a photo of {category}",
+    precision: Precision = None,
+    seed: Annotated[int, typer.Option(help="Of the splits, the heads and the triplets.")] = 0,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """The source's nine experiments: image, sum, product x two sets and both, with every table and figure of it.
+
+    Writes OUT/README.md, tables.csv, and a folder with detector, split and figures for each. Run again, it goes on.
+    """
+    from clipfake.engine.reproduce import ReproduceOptions
+    from clipfake.engine.reproduce import reproduce as run
+
+    options = ReproduceOptions(tuple(sets.split(",")), text, precision, seed, num_cpus)
+    with progress_bar() as progress:
+        experiments = run(artifact, out, encoder, options, progress, say)
+    if as_json:
+        print_json(experiments)
+        return
+    print_experiments(experiments, out)
 
 
 @app.command()

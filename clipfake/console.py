@@ -53,6 +53,20 @@ def print_training(trained: Any, out: str) -> None:
     print(f"detector {detector.fingerprint[:16]} -> {out}")
 
 
+def print_experiments(experiments: list[dict[str, Any]], out: str) -> None:
+    """One line an experiment of `reproduce`, on stdout."""
+    rows = []
+    for one in experiments:
+        accuracy = one["tables"]["test"]["accuracy"]
+        cells = [number(accuracy[key]) for key in ("value", "low", "high")]
+        sizes = "/".join(str(size) for size in one["sizes"].values())
+        rows.append((one["name"], sizes, *cells, number(one["baseline"]), number(one["text_alone"])))
+    print_table(("experiment", "train/val/test", "test acc", "95% low", "high", "raw linear SVM", "text alone"), rows)
+    if not experiments[0]["trained_encoder"]:
+        print("The encoder is UNTRAINED (random weights): the way runs; nothing here says how well CLIP detects.")
+    print(f"Tables and figures: {out}/README.md")
+
+
 def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
     """Prints what a run did and exits with its code."""
     record = outcome.record
