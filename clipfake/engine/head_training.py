@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +126,29 @@ def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
 
 
 def _loop(config: dict[str, Any]) -> TrainedHead:
-    """What each worker runs."""
+    """What each worker runs: `fit_head`, from the checkpoint that is there, with reports to Ray Train."""
     import ray
     import ray.train
+    import torch
+
+    context, checkpoint = ray.train.get_context(), ray.train.get_checkpoint()
+    train, val = ray.get([config["train"], config["val"]])
+    rank, world = context.get_world_rank(), context.get_world_size()
+    saved = None
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+    return fit_head(train, val, config["options"], rank, world, saved, partial(_report, rank=rank))
+
+
+def fit_head(
+    train: Part, val: Part, options: HeadOptions, rank: int = 0, world: int = 1,
+    saved: dict[str, Any] | None = None, report: Callable[[dict[str, float], dict[str, Any]], None] | None = None,
+) -> TrainedHead:  # fmt: skip
+    """Worker `rank` of `world` trains; with more than one there is a process group. Needs no Ray.
+
+    saved : a state to go on from; report : is given the last epoch's figures and such a state now and then
+    """
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
@@ -136,11 +158,6 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
 
     torch.set_num_threads(1)  # the order of a sum depends on the number of threads
     torch.use_deterministic_algorithms(True)
-    options: HeadOptions = config["options"]
-    train, val = ray.get([config["train"], config["val"]])
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-
     head = init_fusion_head(train.x, train.text, options.fusion, options.out_dim, options.seed)
     model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -151,10 +168,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
         "loss": float("inf"),
         "state": {k: v.clone() for k, v in head.state_dict().items()},
     }
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+    if saved is not None:
         head.load_state_dict(saved["head"])
         optimizer.load_state_dict(saved["optimizer"])
         history, best = saved["history"], saved["best"]
@@ -189,7 +203,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
                 "loss": validation.loss,
                 "state": {k: v.clone() for k, v in head.state_dict().items()},
             }
-        if finished() or len(history) % EPOCHS_A_CHECKPOINT == 0:
+        if report is not None and (finished() or len(history) % EPOCHS_A_CHECKPOINT == 0):
             state = {
                 "head": head.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -197,7 +211,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
                 "best": best,
                 "sums": [list(one.sums) for one in epochs],
             }
-            _report(history[-1], state, rank)
+            report(history[-1], state)
     arrays = {name: value.numpy() for name, value in best["state"].items()}
     return TrainedHead(arrays, history, best["epoch"])
 

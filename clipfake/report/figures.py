@@ -5,6 +5,7 @@ Each function gives a Figure; `png` its bytes. No window, no global state of pyp
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def _title(figure: Figure, title: str) -> None:
+    """Above all panels, folded where a line would not fit."""
+    width = int(figure.get_figwidth() * 11.5)
+    figure.suptitle("\n".join(line for part in title.splitlines() for line in wrap(part, width)), fontsize=11)
+
+
 def _drawn(columns: int = 1, width: float = 7.0, height: float = 4.2) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(np.ravel(figure.subplots(1, columns)))
@@ -64,7 +71,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, margin:
         textcoords="offset points",
         ha="right" if right else "left",
     )
-    axes.set(title=title, xlabel="epoch", ylabel=f"triplet loss (margin {margin:g}), distance")
+    _title(figure, title)
+    axes.set(xlabel="epoch", ylabel=f"triplet loss (margin {margin:g}), distance")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right")
@@ -75,7 +83,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, margin:
 def distance_histograms(positive: np.ndarray, negative: np.ndarray, title: str) -> Figure:
     """Distances of anchors to positives (their own class) and to negatives."""
     figure, (axes,) = _drawn()
-    bins = np.linspace(0, max(1e-6, *(float(found.max(initial=0)) for found in (positive, negative))), 60)
+    bins = np.linspace(0, 2, 81)  # all there can be, so that experiments can be compared
     for found, name, colour, hatch in (
         (positive, "anchor to positive (same class)", REAL, ""),
         (negative, "anchor to negative (other class)", FAKE, "////"),
@@ -86,7 +94,8 @@ def distance_histograms(positive: np.ndarray, negative: np.ndarray, title: str) 
         axes.hist(
             found, bins=bins.tolist(), weights=weights, facecolor=f"{colour}55", label=f"{name}, mean {mean}", **style
         )
-    axes.set(title=title, xlabel="Euclidean distance on the unit sphere (0 to 2)", ylabel="share of pairs a bin")
+    _title(figure, title)
+    axes.set(xlabel="Euclidean distance on the unit sphere", ylabel="share of pairs a bin")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(top=axes.get_ylim()[1] * 1.22)
     axes.legend(loc="upper center")
@@ -104,7 +113,8 @@ def pca_scatter(scores: np.ndarray, y: np.ndarray, shares: np.ndarray, title: st
         axes.scatter(
             scores[mine, 0], scores[mine, 1], s=size, c=colour, marker=mark, alpha=0.55, linewidths=0, label=name
         )
-    axes.set(title=title, xlabel=f"component 1 ({shares[0]:.1%} of variance)", ylabel=f"component 2 ({shares[1]:.1%})")
+    _title(figure, title)
+    axes.set(xlabel=f"component 1 ({shares[0]:.1%} of variance)", ylabel=f"component 2 ({shares[1]:.1%})")
     axes.legend(loc="best", markerscale=1.5)
     return figure
 
@@ -126,7 +136,8 @@ def cumulative_variance(shares: np.ndarray, title: str) -> Figure:
                 textcoords="offset points",
             )
     axes.annotate(f"first: {total[0]:.1%}", (1, total[0]), xytext=(8, -14), textcoords="offset points")
-    axes.set(title=title, xlabel="principal components", ylabel="share of variance, cumulative")
+    _title(figure, title)
+    axes.set(xlabel="principal components", ylabel="share of variance, cumulative")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(0, 1.03)
     axes.set_xlim(0, len(total) + 1)
@@ -136,8 +147,8 @@ def cumulative_variance(shares: np.ndarray, title: str) -> Figure:
 @rc_context(_STYLE)
 def confusion_matrices(confusions: Mapping[str, Mapping[str, int]], title: str) -> Figure:
     """One matrix a part: rows are the truth, columns the call; counts, and the share of the row."""
-    figure, panels = _drawn(len(confusions), width=3.5 * len(confusions), height=3.9)
-    figure.suptitle(title)
+    figure, panels = _drawn(len(confusions), width=3.5 * len(confusions), height=4.4)
+    _title(figure, title)
     for axes, (part, counts) in zip(panels, confusions.items(), strict=True):
         matrix = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]])
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -156,7 +167,7 @@ def confusion_matrices(confusions: Mapping[str, Mapping[str, int]], title: str) 
 @rc_context(_STYLE)
 def metric_bars(tables: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) -> Figure:
     """Accuracy and the mean precision, recall and F1 of each part, with 95 % intervals."""
-    figure, (axes,) = _drawn()
+    figure, (axes,) = _drawn(width=8.0)
     names = ("accuracy", "precision macro", "recall macro", "F1 macro")
     colours = dict(zip(tables, (REAL, FAINT, FAKE), strict=False))
     for i, (part, table) in enumerate(tables.items()):
@@ -166,7 +177,8 @@ def metric_bars(tables: Mapping[str, Mapping[str, Mapping[str, Any]]], title: st
         axes.bar(at, values[0], 0.24, yerr=spread, color=colours[part], ecolor=INK, capsize=3, label=part)
         for x, value, top in zip(at, values[0], values[2], strict=True):
             axes.text(x, max(value, top) + 0.012, f"{value:.1%}", ha="center", fontsize=8)
-    axes.set(title=title, ylabel="share (bars: 95 % interval)", xticks=range(len(names)), ylim=(0, 1.24))
+    _title(figure, title)
+    axes.set(ylabel="share (whiskers: 95 % interval)", xticks=range(len(names)), ylim=(0, 1.24))
     axes.set_xticklabels(["accuracy", "precision\n(mean)", "recall\n(mean)", "F1\n(mean)"])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_yticks(np.arange(0, 1.01, 0.2))
@@ -187,8 +199,10 @@ def accuracies(rows: Sequence[tuple[str, Mapping[str, Any], float | None, float]
         )
         if source is not None:
             axes.plot([source], [i], "^", color=FAKE, label="the source's report" if i == 0 else None)
-    axes.axvline(0.5, color=FAINT, linewidth=1, linestyle=":")
-    axes.set(title=title, xlabel="accuracy on the test part", yticks=range(len(rows)))
+    if min(ours["low"] for _, ours, *_ in rows) < 0.6:
+        axes.axvline(0.5, color=FAINT, linewidth=1, linestyle=":")
+    _title(figure, title)
+    axes.set(xlabel="accuracy on the test part", yticks=range(len(rows)))
     axes.set_yticklabels([name for name, *_ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

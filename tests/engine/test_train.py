@@ -222,7 +222,7 @@ def test_image_and_text_are_trained_and_scored_together(warm_ray, tmp_path, desc
 
     # As a job: the same decisions; images alone only when asked to; other text refused.
     report = tmp_path / "report"
-    scan = ScanOptions()
+    scan = plain = ScanOptions()
     score(str(folder), str(tmp_path / "det"), str(report), scan, lambda n: lambda k: None)
     rows = ds.dataset(str(report)).to_table().sort_by("item_id")
     np.testing.assert_allclose(rows["decision"].to_numpy()[test], decision, atol=1e-4)
@@ -233,7 +233,7 @@ def test_image_and_text_are_trained_and_scored_together(warm_ray, tmp_path, desc
     assert len(set(ds.dataset(str(report)).to_table()["detector"].to_pylist())) == 2
     without = write_embeddings(tmp_path / "without", description)
     with pytest.raises(UsageError, match="there is none here"):
-        score(str(without), str(tmp_path / "det"), str(tmp_path / "none"), scan, lambda n: lambda k: None)
+        score(str(without), str(tmp_path / "det"), str(tmp_path / "none"), plain, lambda n: lambda k: None)
     assert not (tmp_path / "none").exists()
 
 
