@@ -93,18 +93,31 @@ class FusionHead(nn.Module):
 
 
 def init_fusion_head(
-    image: np.ndarray, text: np.ndarray | None, fusion: str, out_dim: int = 128, seed: int = 0
+    image: np.ndarray,
+    text: np.ndarray | None,
+    fusion: str,
+    out_dim: int = 128,
+    seed: int = 0,
+    standardise: bool = True,
 ) -> Head | FusionHead:
-    """The head of a name of FUSIONS before training, its centres and scales from the training embeddings.
+    """The head of a name of FUSIONS before training.
 
-    image : (N, D); text : (N, T), None for "image"
+    image : (N, D) training embeddings; text : (N, T), None for "image"
+    standardise : whether centres and scales come from these embeddings; else they are 0 and 1
     """
-    head = init_head(image.shape[1], out_dim, seed, sample=image)
+    head = init_head(image.shape[1], out_dim, seed, sample=image if standardise else None)
     if fusion == "image":
         return head
     if text is None:
         raise ValueError(f"the fusion {fusion!r} needs text embeddings")
-    return FusionHead(head, init_head(text.shape[1], out_dim, seed + 1, sample=text), fusion)
+    # A text that is the same everywhere is all centre: without it, only rounding would be left to project.
+    sample = text if standardise and varies(text) else None
+    return FusionHead(head, init_head(text.shape[1], out_dim, seed + 1, sample), fusion)
+
+
+def varies(vectors: np.ndarray) -> bool:
+    """Whether (N, D) vectors differ by more than rounding."""
+    return bool(np.ptp(vectors, axis=0).max() > 1e-5)
 
 
 def head_of(state: Mapping[str, Tensor], fusion: str) -> Head | FusionHead:

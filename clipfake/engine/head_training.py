@@ -30,6 +30,7 @@ class HeadOptions:
     batch : rows a step, over all workers together
     patience : epochs without a better validation loss before it stops
     fusion : "image", or how image and text become one vector: "sum" or "product"
+    standardise : each dimension of the embeddings first, by mean and deviation of the train part
     """
 
     out_dim: int = 128
@@ -41,6 +42,7 @@ class HeadOptions:
     learning_rate: float = 1e-3
     seed: int = 0
     fusion: str = "image"
+    standardise: bool = True
 
     def __post_init__(self) -> None:
         from clipfake.detector.head import FUSIONS
@@ -158,7 +160,8 @@ def fit_head(
 
     torch.set_num_threads(1)  # the order of a sum depends on the number of threads
     torch.use_deterministic_algorithms(True)
-    head = init_fusion_head(train.x, train.text, options.fusion, options.out_dim, options.seed)
+    start = options.out_dim, options.seed, options.standardise
+    head = init_fusion_head(train.x, train.text, options.fusion, *start)
     model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     history: list[dict[str, float]] = []

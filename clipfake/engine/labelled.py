@@ -41,7 +41,7 @@ class Labelled:
         digest = hashlib.sha256()
         for column in (self.item_id, self.unit, self.generator):
             digest.update("\n".join(map(str, column)).encode())
-        for array in (self.x, self.y, *([] if self.text is None else [self.text])):
+        for array in (self.x, self.y, self.view, *([] if self.text is None else [self.text])):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
@@ -55,9 +55,9 @@ class Labelled:
 
         An item's views are in its part. Only train takes the augmented ones; val and test are of the images.
         """
-        _, first, item = np.unique(self.item_id.astype(str), return_index=True, return_inverse=True)
-        one = self.take(first)
-        part = SPLITS[split](one.y.tolist(), one.generator.tolist(), one.unit.tolist(), seed)[item]
+        first = np.append(True, self.item_id[1:] != self.item_id[:-1])
+        y, generator, unit = (column[first].tolist() for column in (self.y, self.generator, self.unit))
+        part = SPLITS[split](y, generator, unit, seed)[np.cumsum(first) - 1]
         part[(part != "train") & (self.view != 0)] = ""
         return part
 

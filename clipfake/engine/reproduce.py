@@ -20,7 +20,7 @@ from clipfake.detector.text import TextInput
 from clipfake.engine import scan
 from clipfake.engine.cluster import connected
 from clipfake.engine.labelled import Labelled, read_labelled
-from clipfake.engine.train import TrainOptions, part_of, train_on
+from clipfake.engine.train import TrainOptions, part_of, project, train_on
 from clipfake.engine.work import Progress
 from clipfake.errors import UsageError
 from clipfake.evaluation.classification import classification
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 TEMPLATE = "a photo of {category}"
 ABOUT, RESULT, SPLIT = "reproduce.json", "experiment.json", "split.parquet"
-BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _experiment(
         "notes": provenance["notes"],
         "left_out": provenance["left_out"],
     }
-    vectors = {one: _projected(detector, data.take(mine)) for one, mine in rows.items()}
+    vectors = {one: project(detector.head, part_of(data.take(mine))) for one, mine in rows.items()}
     for figure, content in figures(vectors, y, result):
         store.write_bytes(f"{figure}.png", content)
     columns = {"item_id": data.item_id.tolist(), "label": data.y.astype(np.int8), "part": part.tolist()}
@@ -189,12 +188,6 @@ def _trained(store: Store, data: Labelled, options: TrainOptions, say: Callable[
         if asked == given and found.provenance["data_sha256"] == data.digest:
             return found
     return train_on(data, store.uri, options, say).detector
-
-
-def _projected(detector: Detector, data: Labelled) -> np.ndarray:
-    import torch
-
-    return detector.head(*map(torch.from_numpy, part_of(data).inputs())).numpy()
 
 
 def _confusion(y: np.ndarray, called: np.ndarray) -> dict[str, int]:

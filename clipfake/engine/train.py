@@ -13,7 +13,7 @@ from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
 from clipfake.detector.fit import MAX_KERNEL_ROWS, fit_calibrator, fit_linear_baseline, fit_svm
-from clipfake.detector.head import head_of
+from clipfake.detector.head import FusionHead, Head, head_of, varies
 from clipfake.detector.sampling import balanced_subset
 from clipfake.detector.thresholds import Threshold, fit_thresholds, verdicts
 from clipfake.encoder.card import TOLERANCE
@@ -120,8 +120,8 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
         data.encoder, precision="fp32"
     )  # for the test card; refuses weights that are not the ones of `data`
     parts = {name: part_of(data.take(r)) for name, r in rows.items()}
-    if parts["train"].text is not None and np.ptp(parts["train"].text, axis=0).max() < 1e-5:
-        raise UsageError("all items have one text: there is nothing to fuse; use --fusion image or another --text")
+    if parts["train"].text is not None and not varies(parts["train"].text):
+        notes.append("all items have one text, which can add nothing")
     storage = _storage(store)
     with connected(options.num_cpus):
         trained = train_head(parts["train"], parts["val"], options.head, options.workers, storage)
@@ -134,7 +134,7 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
     torch.set_num_threads(
         1
     )  # the order of a sum depends on the number of threads, and the detector's fingerprint on it
-    projected = {name: head(*map(torch.from_numpy, p.inputs())).numpy() for name, p in parts.items()}
+    projected = {name: project(head, p) for name, p in parts.items()}
     fit_on = _kernel_rows(parts["train"], options.head.seed, say)
     svm = fit_svm(projected["train"][fit_on], parts["train"].y[fit_on], options.C)
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
@@ -201,8 +201,14 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
 
 def part_of(data: Labelled) -> Part:
     """The rows as the head takes them."""
-    text = None if data.text is None else data.text.astype(np.float32)
-    return Part(data.x.astype(np.float32), data.y, data.generator, text)
+    text = None if data.text is None else data.text.astype(np.float32, copy=False)
+    return Part(data.x.astype(np.float32, copy=False), data.y, data.generator, text)
+
+
+def project(head: Head | FusionHead, part: Part, block: int = 65_536) -> np.ndarray:
+    """The head's output, a block at a time: on the way it needs several times the memory of what it gets."""
+    starts = range(0, len(part.y), block)
+    return np.concatenate([head(*map(torch.from_numpy, part.inputs(slice(i, i + block)))).numpy() for i in starts])
 
 
 def _notes(options: TrainOptions) -> list[str]:

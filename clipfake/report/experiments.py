@@ -124,6 +124,8 @@ def _section(one: Experiment) -> Iterator[str]:
     yield f"## {one['name']}"
     yield ""
     yield f"{one['title']}. Detector `{one['fingerprint'][:16]}` in `{one['name']}/detector`."
+    if one["tables"]["test"]["accuracy"]["value"] < one["baseline"]:
+        yield "**The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.**"
     yield ""
     yield f"| measure | {' | '.join(f'{part} | source' for part in PARTS)} |"
     yield f"|---|{'---|' * 2 * len(PARTS)}"
@@ -134,7 +136,7 @@ def _section(one: Experiment) -> Iterator[str]:
     yield ""
     for part in PARTS:
         counts = one["confusion"][part]
-        yield f"- {part}: real called real {counts['tn']:,}, called fake {counts['fp']:,}; "
+        yield f"- {part}: real called real {counts['tn']:,}, called fake {counts['fp']:,};"
         yield f"  fake called real {counts['fn']:,}, called fake {counts['tp']:,}."
     yield ""
     for name in FIGURES:

@@ -83,7 +83,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, margin:
 def distance_histograms(positive: np.ndarray, negative: np.ndarray, title: str) -> Figure:
     """Distances of anchors to positives (their own class) and to negatives."""
     figure, (axes,) = _drawn()
-    bins = np.linspace(0, 2, 81)  # all there can be, so that experiments can be compared
+    count = 80 if len(positive) > 5000 else 40
+    bins = np.linspace(0, 2, count + 1)  # all there can be, so that experiments can be compared
     for found, name, colour, hatch in (
         (positive, "anchor to positive (same class)", REAL, ""),
         (negative, "anchor to negative (other class)", FAKE, "////"),
@@ -125,22 +126,19 @@ def cumulative_variance(shares: np.ndarray, title: str) -> Figure:
     figure, (axes,) = _drawn()
     total = np.cumsum(shares)
     axes.plot(np.arange(1, len(total) + 1), total, color=REAL, marker=".", markersize=5)
-    for level in (0.9, 0.99):
+    axes.plot([1], [total[0]], "s", color=INK, label=f"first component: {total[0]:.1%}")
+    for level, mark in ((0.9, "o"), (0.99, "^")):
         needed = int(np.searchsorted(total, level)) + 1
         if needed <= len(total):
-            axes.plot([needed], [total[needed - 1]], "o", color=FAKE)
-            axes.annotate(
-                f"{level:.0%}: {needed} component{'s' if needed > 1 else ''}",
-                (needed, total[needed - 1]),
-                xytext=(8, -16),
-                textcoords="offset points",
-            )
-    axes.annotate(f"first: {total[0]:.1%}", (1, total[0]), xytext=(8, -14), textcoords="offset points")
+            name = f"{level:.0%}: {needed} component{'s' if needed > 1 else ''}"
+            axes.plot([needed], [total[needed - 1]], mark, color=FAKE, markersize=8, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _title(figure, title)
     axes.set(xlabel="principal components", ylabel="share of variance, cumulative")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(0, 1.03)
     axes.set_xlim(0, len(total) + 1)
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -112,3 +112,23 @@ def test_arrays_of_another_head_are_refused(cone, text):
             head_of(wrong, fusion)
     with pytest.raises(ValueError, match="needs text"):
         init_fusion_head(cone, None, "sum")
+
+
+@pytest.mark.parametrize("fusion", ["sum", "product"])
+def test_a_text_that_is_the_same_everywhere_is_projected_as_it_is(cone, text, fusion):
+    """Centred, only rounding would be left of it, which differs between machines."""
+    same = np.repeat(text[:1], 400, axis=0)
+    head = init_fusion_head(cone, same, fusion, 16)
+    moved = same + np.float32(1e-7)
+    assert not head.text.centre.any()
+    one, two = (head(torch.tensor(cone), torch.tensor(values)).detach() for values in (same, moved))
+    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+    torch.testing.assert_close(one.norm(dim=1), torch.ones(400))
+
+
+def test_without_standardising_centres_are_0_and_scales_1(cone, text):
+    head = init_fusion_head(cone, text, "sum", 16, standardise=False)
+    for part in (head.image, head.text):
+        assert not part.centre.any()
+        assert (part.scale == 1).all()
+    assert init_fusion_head(cone, text, "sum", 16).image.centre.any()
