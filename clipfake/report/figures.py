@@ -61,7 +61,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, margin:
     epochs = np.arange(1, len(history) + 1)
     for key, name, colour, mark in (("train_loss", "training", REAL, "o"), ("val_loss", "validation", FAKE, "^")):
         axes.plot(epochs, [entry[key] for entry in history], color=colour, marker=mark, markersize=4, label=name)
-    axes.axvline(best_epoch + 1, color=INK, linewidth=1.2, linestyle="--")
+    axes.axvline(best_epoch + 1, ymax=0.86, color=INK, linewidth=1.2, linestyle="--")
     right = best_epoch + 1 > 0.7 * len(history)
     axes.annotate(
         f"kept: epoch {best_epoch + 1}, stopped at {len(history)}",
@@ -74,8 +74,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, margin:
     _title(figure, title)
     axes.set(xlabel="epoch", ylabel=f"triplet loss (margin {margin:g}), distance")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
+    axes.legend(loc="upper center", ncols=2)
     return figure
 
 
@@ -83,8 +83,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, margin:
 def distance_histograms(positive: np.ndarray, negative: np.ndarray, title: str) -> Figure:
     """Distances of anchors to positives (their own class) and to negatives."""
     figure, (axes,) = _drawn()
-    count = 80 if len(positive) > 5000 else 40
-    bins = np.linspace(0, 2, count + 1)  # all there can be, so that experiments can be compared
+    farthest = max(float(found.max(initial=0.1)) for found in (positive, negative))
+    bins = np.linspace(0, np.ceil(10 * farthest) / 10, 51)
     for found, name, colour, hatch in (
         (positive, "anchor to positive (same class)", REAL, ""),
         (negative, "anchor to negative (other class)", FAKE, "////"),
