@@ -55,6 +55,8 @@ def print_training(trained: Any, out: str) -> None:
 
 def print_experiments(experiments: list[dict[str, Any]], out: str) -> None:
     """One line an experiment of `reproduce`, on stdout."""
+    from clipfake.report.experiments import worse_than_raw
+
     rows = []
     for one in experiments:
         accuracy = one["tables"]["test"]["accuracy"]
@@ -62,6 +64,8 @@ def print_experiments(experiments: list[dict[str, Any]], out: str) -> None:
         sizes = "/".join(str(size) for size in one["sizes"].values())
         rows.append((one["name"], sizes, *cells, number(one["baseline"]), number(one["text_alone"])))
     print_table(("experiment", "train/val/test", "test acc", "95% low", "high", "raw linear SVM", "text alone"), rows)
+    if worse := [one["name"] for one in experiments if worse_than_raw(one)]:
+        print(f"The head is worse than a linear SVM on the raw embedding in: {', '.join(worse)}.")
     if not experiments[0]["trained_encoder"]:
         print("The encoder is UNTRAINED (random weights): the way runs; nothing here says how well CLIP detects.")
     print(f"Tables and figures: {out}/README.md")

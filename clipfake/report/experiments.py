@@ -120,11 +120,19 @@ def page(experiments: Sequence[Experiment], remarks: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def worse_than_raw(one: Experiment) -> bool:
+    """Whether a linear SVM on the raw embedding has the higher accuracy on the test part."""
+    return one["tables"]["test"]["accuracy"]["value"] < one["baseline"]
+
+
 def _section(one: Experiment) -> Iterator[str]:
     yield f"## {one['name']}"
     yield ""
     yield f"{one['title']}. Detector `{one['fingerprint'][:16]}` in `{one['name']}/detector`."
-    if one["tables"]["test"]["accuracy"]["value"] < one["baseline"]:
+    for note in one["notes"]:
+        if not note.startswith(("preset ", "split ")):  # those are said above, for all
+            yield f"{note[0].upper()}{note[1:]}."
+    if worse_than_raw(one):
         yield "**The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.**"
     yield ""
     yield f"| measure | {' | '.join(f'{part} | source' for part in PARTS)} |"

@@ -196,7 +196,7 @@ def accuracies(rows: Sequence[tuple[str, Mapping[str, Any], float | None, float]
             [raw], [i], "|", color=INK, markersize=12, label="here, linear SVM on the raw embedding" if i == 0 else None
         )
         if source is not None:
-            axes.plot([source], [i], "^", color=FAKE, label="the source's report" if i == 0 else None)
+            axes.plot([source], [i], "^", color=FAKE, label="the source's report, its data" if i == 0 else None)
     if min(ours["low"] for _, ours, *_ in rows) < 0.6:
         axes.axvline(0.5, color=FAINT, linewidth=1, linestyle=":")
     _title(figure, title)

@@ -193,6 +193,8 @@ def test_the_page_says_what_the_figures_are_not(done):
     for must in ("UNTRAINED", "not the source's data", "inferred", "stratified by label only", "what text it used"):
         assert must in text, must
     assert any("inferred" in line for line in said)
+    worse = [one for one in found if one["tables"]["test"]["accuracy"]["value"] < one["baseline"]]
+    assert text.count("The head is worse") == len(worse)
     assert "91.85†" in text  # the source's, beside ours
     alone = [one["text_alone"] for one in found]
     assert alone[:3] == [None] * 3
