@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.cli_detector import Json, Prevalence, detector_app
-from clipfake.console import finish, number, print_json, print_table, print_training, progress_bar, say
+from clipfake.console import (
+    finish,
+    number,
+    print_experiments,
+    print_json,
+    print_table,
+    print_training,
+    progress_bar,
+    say,
+)
 from clipfake.errors import ClipfakeError, UsageError
 
 app = typer.Typer(
@@ -145,34 +154,43 @@ def embed(
 def train(
     embeddings: Annotated[str, typer.Argument(help="Folder that `clipfake embed` wrote, from labelled items.")],
     out: Out,
+    preset: Annotated[
+        str, typer.Option(help="recommended, or source: as the system that clipfake implements. Options override it.")
+    ] = "recommended",
+    fusion: Annotated[str, typer.Option(help="image, or sum or product with the text embeddings.")] = "image",
     seed: Annotated[int, typer.Option(help="Of the split, the head and the batches.")] = 0,
     workers: Annotated[int, typer.Option(help="Workers of Ray Train.")] = 1,
-    miner: Annotated[str, typer.Option(help="Triplets: random, semi-hard, batch-hard or all-nonzero.")] = "semi-hard",
-    margin: Annotated[float, typer.Option(help="Of the triplet loss.")] = 0.2,
-    epochs: Annotated[int, typer.Option(help="At most.")] = 40,
-    patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before it stops.")] = 5,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    c: Annotated[float, typer.Option("--c", help="C of the SVM.")] = 1.0,
+    miner: Annotated[str | None, typer.Option(help="Triplets: random, semi-hard, batch-hard or all-nonzero.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Of the triplet loss.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better validation loss before it stops.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    c: Annotated[float | None, typer.Option("--c", help="C of the SVM.")] = None,
     search: Annotated[
-        bool, typer.Option("--search", help="Find C and gamma by cross-validation within the training part.")
-    ] = False,
-    calibration: Annotated[str, typer.Option(help="sigmoid, temperature or isotonic.")] = "sigmoid",
+        bool | None, typer.Option("--search", help="Find C and gamma by cross-validation within the training part.")
+    ] = None,
+    views: Annotated[
+        bool | None, typer.Option("--views/--no-views", help="Train on augmented views where there are any.")
+    ] = None,
+    calibration: Annotated[str | None, typer.Option(help="sigmoid, temperature or isotonic.")] = None,
     prevalence: Prevalence = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
     """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
     from clipfake.detector.thresholds import check_prevalence
-    from clipfake.engine.head_training import HeadOptions
     from clipfake.engine.inspect import summary
     from clipfake.engine.train import TrainOptions
     from clipfake.engine.train import train as run
 
-    head = HeadOptions(
-        miner=miner, margin=margin, epochs=epochs, patience=patience, learning_rate=learning_rate, seed=seed
-    )
     check_prevalence(prevalence)
-    trained = run(embeddings, out, TrainOptions(head, c, workers, num_cpus, search, calibration))
+    options = TrainOptions.of_preset(
+        preset, fusion=fusion, seed=seed, workers=workers, miner=miner, margin=margin, epochs=epochs, patience=patience,
+        learning_rate=learning_rate, C=c, search=search, views=views, calibration=calibration, num_cpus=num_cpus,
+    )  # fmt: skip
+    trained = run(embeddings, out, options)
     if as_json:
         print_json(
             {
@@ -204,6 +222,9 @@ def score(
     save_embeddings: Annotated[
         str | None, typer.Option(help="Folder that keeps the embeddings of the same pass.")
     ] = None,
+    image_only: Annotated[
+        bool, typer.Option("--image-only", help="Leave out the text that the detector was trained with.")
+    ] = False,
     precision: Precision = None,
     batch_size: BatchSize = None,
     unit_rows: UnitRows = None,
@@ -237,6 +258,34 @@ def compact(
 
     done = run(place, target_mb << 20)
     print(f"{done.files_before} files -> {done.files_after}; {done.rows} rows rewritten")
+
+
+@app.command()
+def reproduce(
+    artifact: Annotated[str, typer.Option(help="The root of ArtiFact, or of a folder of its layout.")],
+    out: Out,
+    encoder: EncoderName,
+    sets: Annotated[str, typer.Option(help="Two of its folders; the third data set is both.")] = "cycle_gan,pro_gan",
+    text: Annotated[str, typer.Option(help="Template of the image's text.")] = "a photo of {category}",
+    precision: Precision = None,
+    seed: Annotated[int, typer.Option(help="Of the splits, the heads and the triplets.")] = 0,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """The source's nine experiments: image, sum, product x two sets and both, with every table and figure of it.
+
+    Writes OUT/README.md, tables.csv, and a folder with detector, split and figures for each. Run again, it goes on.
+    """
+    from clipfake.engine.reproduce import ReproduceOptions
+    from clipfake.engine.reproduce import reproduce as run
+
+    options = ReproduceOptions(tuple(sets.split(",")), text, precision, seed, num_cpus)
+    with progress_bar() as progress:
+        experiments = run(artifact, out, encoder, options, progress, say)
+    if as_json:
+        print_json(experiments)
+        return
+    print_experiments(experiments, out)
 
 
 @app.command()
@@ -291,6 +340,7 @@ def _scan_options(given: dict[str, Any]) -> Any:
             given["num_cpus"],
             given["stall_timeout"],
         ),
+        given.get("image_only", False),
     )
 
 

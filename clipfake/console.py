@@ -9,11 +9,15 @@ from typing import Any
 
 import typer
 
+MODELS = {"detector": "head + RBF SVM", "baseline": "raw linear SVM", "text": "text alone, linear SVM"}
+
 
 def print_training(trained: Any, out: str, prevalence: float | None = None) -> None:
     """The metrics table of a training, the raw baseline beside the detector, on stdout."""
     print_metrics(trained.tables)
     print_generators(trained.by_generator)
+    for note in trained.notes:
+        print(f"{note[0].upper()}{note[1:]}.")
     detector = trained.detector
     if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
         print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
@@ -29,8 +33,7 @@ def print_metrics(tables: Any) -> None:
     """part -> detector and baseline -> metrics."""
     rows = []
     for part, table in tables.items():
-        for name in ("detector", "baseline"):
-            m = table[name]
+        for name, m in table.items():
             cells = [
                 number(m[key])
                 for key in ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "auc", "ap")
@@ -38,7 +41,7 @@ def print_metrics(tables: Any) -> None:
             rows.append(
                 (
                     part,
-                    "head + RBF SVM" if name == "detector" else "raw linear SVM",
+                    MODELS[name],
                     m["n"],
                     *cells,
                     number(m["tpr_at_fpr"]["0.05"]),
@@ -148,6 +151,24 @@ def print_comparison(found: Any) -> None:
 def _short(value: Any) -> str:
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def print_experiments(experiments: list[dict[str, Any]], out: str) -> None:
+    """One line an experiment of `reproduce`, on stdout."""
+    from clipfake.report.experiments import worse_than_raw
+
+    rows = []
+    for one in experiments:
+        accuracy = one["tables"]["test"]["accuracy"]
+        cells = [number(accuracy[key]) for key in ("value", "low", "high")]
+        sizes = "/".join(str(size) for size in one["sizes"].values())
+        rows.append((one["name"], sizes, *cells, number(one["baseline"]), number(one["text_alone"])))
+    print_table(("experiment", "train/val/test", "test acc", "95% low", "high", "raw linear SVM", "text alone"), rows)
+    if worse := [one["name"] for one in experiments if worse_than_raw(one)]:
+        print(f"The head is worse than a linear SVM on the raw embedding in: {', '.join(worse)}.")
+    if not experiments[0]["trained_encoder"]:
+        print("The encoder is UNTRAINED (random weights): the way runs; nothing here says how well CLIP detects.")
+    print(f"Tables and figures: {out}/README.md")
 
 
 def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:

@@ -16,6 +16,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"  # decoding took longer than the limit
     CRASHED = "crashed"  # the decoding process died or met its memory limit
     ENCODER_ERROR = "encoder_error"  # the encoder gave no finite embedding
+    NO_TEXT = "no_text"  # the detector reads text beside the image, and the item has none
     # may pass
     MISSING = "missing"  # listed, but not there when it was read
     DENIED = "denied"  # no permission to read it

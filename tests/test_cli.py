@@ -73,6 +73,8 @@ def test_index_help_names_every_layout():
         (["embed", "images", "--encoder", "ViT-B-32/openai", "--out", "out"], "ViT-B-32-quickgelu/openai"),
         (["embed", "images", "--encoder", "ViT-S-32-alt/untrained", "--out", "out", "--precision", "fp8"], "fp8"),
         (["train", "images", "--out", "out"], "no embeddings"),
+        (["train", "images", "--out", "out", "--preset", "best"], "no preset"),
+        (["reproduce", "--artifact", "images", "--encoder", "ViT-S-32-alt/untrained", "--out", "out"], "cycle_gan"),
         (["score", "images", "--detector", "nowhere", "--out", "out"], "no detector"),
         (["score", "images", "--detector", "x", "--out", "out", "--max-error-rate", "7"], "max-error-rate"),
         (["compact", "images"], "nothing to compact"),

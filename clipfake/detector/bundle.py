@@ -16,9 +16,10 @@ from torch import Tensor
 
 from clipfake.detector.calibration import Calibrator
 from clipfake.detector.familiarity import Reference
-from clipfake.detector.head import Head
+from clipfake.detector.head import FusionHead, Head
 from clipfake.detector.parts import arrays_of, audit, construct, construct_v1, describe
 from clipfake.detector.svm import KernelSvm, exact_float32
+from clipfake.detector.text import TextInput
 from clipfake.detector.thresholds import Threshold, verdicts
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -26,7 +27,8 @@ SCHEMA_VERSION = 2
 _READERS = {1: construct_v1, 2: construct}
 DESCRIPTION = "detector.json"
 ARRAYS = "detector.safetensors"
-_SCORING = ("encoder_fingerprint", "svm", "calibrator", "thresholds")  # of the description: what the fingerprint covers
+# Of the description: what the fingerprint covers. `text` is there for detectors of image and text only.
+_SCORING = ("encoder_fingerprint", "svm", "calibrator", "thresholds", "text")
 # What reading a description or arrays that are not ours can raise.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SafetensorError)
 
@@ -63,11 +65,12 @@ class Detector:
         embedding
     provenance : what it was trained on and by; `check_test_card` compares its `versions` {package: version}
     schema_version : of the files it was read from; saved again, it keeps it, and with it its fingerprint
+    text : what text a head that fuses image and text reads; else None
     """
 
     encoder: Mapping[str, Any]
     encoder_fingerprint: str
-    head: Head
+    head: Head | FusionHead
     svm: KernelSvm
     calibrator: Calibrator
     thresholds: tuple[Threshold, ...]
@@ -78,6 +81,7 @@ class Detector:
     baseline: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    text: TextInput | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -85,19 +89,35 @@ class Detector:
         or metrics. So rows with the same fingerprint were made alike, to the last column.
         """
         description = describe(self)
-        return _sha256([self.schema_version, *(description[name] for name in _SCORING)], arrays_of(self))
+        scoring = [description[name] for name in _SCORING if name in description]
+        return _sha256([self.schema_version, *scoring], arrays_of(self))
 
     def to(self, device: str) -> "Detector":
         """The same detector, computing on `device` ("cpu", "cuda", "cuda:1")."""
         reference = self.reference.to(device) if self.reference is not None else None
         return replace(self, head=deepcopy(self.head).to(device), svm=self.svm.to(device), reference=reference)
 
-    def score(self, embeddings: np.ndarray) -> Scores:
-        """(N, D) float16 or float32, finite -> Scores. Decisions are equal within `svm.tolerance` on every machine."""
+    def without_text(self) -> "Detector":
+        """The detector that scores images alone: the image's own projection in the place of the fused vector.
+
+        It scores otherwise, so it has another fingerprint. Raises UsageError where no text is read anyway.
+        """
+        if not isinstance(self.head, FusionHead):
+            raise UsageError("the detector reads no text: leave --image-only out")
+        return replace(self, head=self.head.image, text=None)
+
+    def score(self, embeddings: np.ndarray, text: np.ndarray | None = None) -> Scores:
+        """(N, D) float16 or float32, finite -> Scores. Decisions are equal within `svm.tolerance` on every machine.
+
+        text : (N, T), which a detector of image and text needs: UsageError where it is missing
+        """
+        if self.text is not None and text is None:
+            self.text.check(None)
         device = self.svm.support_vectors.device
         x = torch.tensor(embeddings, device=device)
+        inputs = [x] if self.text is None else [x, torch.tensor(text, device=device)]
         with exact_float32(device):
-            decision = self.svm.decision(self.head(x)).cpu().numpy()
+            decision = self.svm.decision(self.head(*inputs)).cpu().numpy()
         return Scores(
             decision,
             self.calibrator.probability(decision),

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from clipfake.detector.calibration import METHODS, Calibrator, Isotonic, Sigmoid, Temperature
 from clipfake.detector.familiarity import Reference
-from clipfake.detector.head import Head
+from clipfake.detector.head import FusionHead, Head, head_of
 from clipfake.detector.svm import KernelSvm
+from clipfake.detector.text import TextInput
 from clipfake.detector.thresholds import Threshold
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def describe(detector: "Detector") -> dict[str, Any]:
         "metrics": _numbers_or_null(detector.metrics),
         "baseline": _numbers_or_null(detector.baseline),
         "provenance": _numbers_or_null(detector.provenance),
+        **_describe_text(detector),
     }
 
 
@@ -67,7 +69,9 @@ def construct(description: Mapping[str, Any], arrays: dict[str, Tensor]) -> dict
     svm = description["svm"]
     if svm["kernel"] != "rbf":
         raise ValueError(f"kernel {svm['kernel']} is unknown")
-    head = _head({name.removeprefix("head."): arrays[name] for name in arrays if name.startswith("head.")})
+    text = description.get("text")
+    state = {name.removeprefix("head."): arrays[name] for name in arrays if name.startswith("head.")}
+    head = head_of(state, text["fusion"] if text else "image")
     if set(arrays) != names:
         raise ValueError(f"its arrays are {', '.join(sorted(arrays))}")
     return {
@@ -88,6 +92,7 @@ def construct(description: Mapping[str, Any], arrays: dict[str, Tensor]) -> dict
         "metrics": dict(description["metrics"]),
         "baseline": dict(description["baseline"]),
         "provenance": dict(description["provenance"]),
+        "text": TextInput.from_dict(text) if text else None,
     }
 
 
@@ -101,6 +106,8 @@ def construct_v1(description: Mapping[str, Any], arrays: dict[str, Tensor]) -> d
 def audit(detector: "Detector") -> None:
     """Raises ValueError where the parts do not fit together or are no numbers."""
     head, svm, thresholds = detector.head, detector.svm, detector.thresholds
+    scales = [part.scale for part in head.modules() if isinstance(part, Head)]
+    text_dim = head.text_dim if isinstance(head, FusionHead) else None
     falling = sorted(thresholds, key=lambda threshold: -threshold.fpr)
     numbers = [svm.gamma, svm.intercept, *detector.test_card_tolerance.values()]
     numbers += [value for value in _describe_calibrator(detector.calibrator).values() if not isinstance(value, str)]
@@ -112,7 +119,8 @@ def audit(detector: "Detector") -> None:
         ("the test card does not fit the head", detector.test_card.shape == (head.in_dim,)),
         ("a number is not finite", all(map(math.isfinite, numbers))),
         ("an array is not finite", all(bool(array.isfinite().all()) for array in arrays.values())),
-        ("the head's scale or gamma is not positive", bool((head.scale > 0).all()) and svm.gamma > 0),
+        ("the head's scale or gamma is not positive", all(bool((s > 0).all()) for s in scales) and svm.gamma > 0),
+        ("the head does not fit the text", (detector.text.dim if detector.text else None) == text_dim),
         ("thresholds fall where their rates do", all(a.decision <= b.decision for a, b in pairwise(falling))),
         ("a rate is given twice or is no rate", len({t.fpr for t in thresholds if 0 < t.fpr < 1}) == len(thresholds)),
         ("a threshold's number of reals does not fit its rate", all(0 <= t.allowed < t.reals for t in thresholds)),
@@ -172,11 +180,11 @@ def _fits(reference: Reference | None, dim: int) -> bool:
     )
 
 
-def _head(state: Mapping[str, Tensor]) -> Head:
-    out_dim, in_dim = state["linear.weight"].shape
-    head = Head(in_dim, out_dim)
-    head.load_state_dict(state)
-    return head.eval().requires_grad_(False)
+def _describe_text(detector: "Detector") -> dict[str, Any]:
+    head = detector.head
+    if detector.text is None or not isinstance(head, FusionHead):
+        return {}
+    return {"text": {"fusion": head.fusion, **asdict(detector.text)}}
 
 
 def _numbers_or_null(value: Any) -> Any:

@@ -15,8 +15,9 @@ from clipfake.corpus.store import Store
 from clipfake.engine.cluster import connected
 from clipfake.engine.head_training import HeadOptions
 from clipfake.engine.job import JobOptions, Outcome
+from clipfake.engine.labelled import read_labelled
 from clipfake.engine.scan import ScanOptions, embed, score
-from clipfake.engine.train import Trained, TrainOptions, read_labelled, train
+from clipfake.engine.train import Trained, TrainOptions, train
 from clipfake.engine.work import Progress
 from clipfake.evaluation.metrics import metrics
 

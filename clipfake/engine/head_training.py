@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ class HeadOptions:
     margin : of the triplet loss, in units of distance between unit vectors
     batch : rows a step, over all workers together
     patience : epochs without a better validation loss before it stops
+    fusion : "image", or how image and text become one vector: "sum" or "product"
+    standardise : each dimension of the embeddings first, by mean and deviation of the train part
     """
 
     out_dim: int = 128
@@ -37,9 +41,15 @@ class HeadOptions:
     patience: int = 5
     learning_rate: float = 1e-3
     seed: int = 0
+    fusion: str = "image"
+    standardise: bool = True
 
     def __post_init__(self) -> None:
+        from clipfake.detector.head import FUSIONS
         from clipfake.detector.triplet import MINERS
+
+        if self.fusion not in FUSIONS:
+            raise UsageError(f"there is no fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
 
         if self.miner not in MINERS:
             raise UsageError(f"there is no miner {self.miner!r}: choose one of {', '.join(MINERS)}")
@@ -51,11 +61,19 @@ class HeadOptions:
 
 @dataclass(frozen=True)
 class Part:
-    """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None."""
+    """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None.
+
+    text : (N, T) float32 where the head fuses image and text
+    """
 
     x: np.ndarray
     y: np.ndarray
     generator: np.ndarray
+    text: np.ndarray | None = None
+
+    def inputs(self, rows: np.ndarray | slice = slice(None)) -> list[np.ndarray]:
+        """What the head takes of these rows: the image's vectors, and the text's where there are any."""
+        return [array[rows] for array in (self.x, self.text) if array is not None]
 
 
 @dataclass(frozen=True)
@@ -102,31 +120,48 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
 def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
     digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
     for part in (train, val):
-        digest.update(np.ascontiguousarray(part.x).data)
+        for array in part.inputs():
+            digest.update(np.ascontiguousarray(array).data)
         digest.update(np.ascontiguousarray(part.y).data)
         digest.update("\n".join(str(name) for name in part.generator).encode())
     return f"head-{digest.hexdigest()[:16]}"
 
 
 def _loop(config: dict[str, Any]) -> TrainedHead:
-    """What each worker runs."""
+    """What each worker runs: `fit_head`, from the checkpoint that is there, with reports to Ray Train."""
     import ray
     import ray.train
     import torch
+
+    context, checkpoint = ray.train.get_context(), ray.train.get_checkpoint()
+    train, val = ray.get([config["train"], config["val"]])
+    rank, world = context.get_world_rank(), context.get_world_size()
+    saved = None
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+    return fit_head(train, val, config["options"], rank, world, saved, partial(_report, rank=rank))
+
+
+def fit_head(
+    train: Part, val: Part, options: HeadOptions, rank: int = 0, world: int = 1,
+    saved: dict[str, Any] | None = None, report: Callable[[dict[str, float], dict[str, Any]], None] | None = None,
+) -> TrainedHead:  # fmt: skip
+    """Worker `rank` of `world` trains; with more than one there is a process group. Needs no Ray.
+
+    saved : a state to go on from; report : is given the last epoch's figures and such a state now and then
+    """
+    import torch
     from torch.nn.parallel import DistributedDataParallel
 
-    from clipfake.detector.head import init_head
+    from clipfake.detector.head import init_fusion_head
     from clipfake.detector.parallel import TripletStats, collapsed
     from clipfake.detector.triplet import TripletSums
 
     torch.set_num_threads(1)  # the order of a sum depends on the number of threads
     torch.use_deterministic_algorithms(True)
-    options: HeadOptions = config["options"]
-    train, val = ray.get([config["train"], config["val"]])
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-
-    head = init_head(train.x.shape[1], options.out_dim, options.seed, sample=train.x)
+    start = options.out_dim, options.seed, options.standardise
+    head = init_fusion_head(train.x, train.text, options.fusion, *start)
     model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     history: list[dict[str, float]] = []
@@ -136,10 +171,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
         "loss": float("inf"),
         "state": {k: v.clone() for k, v in head.state_dict().items()},
     }
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
+    if saved is not None:
         head.load_state_dict(saved["head"])
         optimizer.load_state_dict(saved["optimizer"])
         history, best = saved["history"], saved["best"]
@@ -174,7 +206,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
                 "loss": validation.loss,
                 "state": {k: v.clone() for k, v in head.state_dict().items()},
             }
-        if finished() or len(history) % EPOCHS_A_CHECKPOINT == 0:
+        if report is not None and (finished() or len(history) % EPOCHS_A_CHECKPOINT == 0):
             state = {
                 "head": head.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -182,7 +214,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
                 "best": best,
                 "sums": [list(one.sums) for one in epochs],
             }
-            _report(history[-1], state, rank)
+            report(history[-1], state)
     arrays = {name: value.numpy() for name, value in best["state"].items()}
     return TrainedHead(arrays, history, best["epoch"])
 
@@ -199,10 +231,10 @@ def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, e
     batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
     for step, rows in enumerate(batches):
         mine = shard(rows, rank, world)
-        x = torch.from_numpy(part.x[np.maximum(mine, 0)])
+        inputs = [torch.from_numpy(array) for array in part.inputs(np.maximum(mine, 0))]
         y = torch.from_numpy(np.where(mine < 0, PADDING, part.y[np.maximum(mine, 0)]))
         draws = triplet_draws(len(mine) * world, options.seed, epoch, step)
-        loss, stats = shared_triplet_loss(model(x), y, margin=options.margin, miner=options.miner, draws=draws)
+        loss, stats = shared_triplet_loss(model(*inputs), y, margin=options.margin, miner=options.miner, draws=draws)
         if optimizer is not None:
             optimizer.zero_grad()
             loss.backward()

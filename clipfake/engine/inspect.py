@@ -9,6 +9,7 @@ import numpy as np
 from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
+from clipfake.detector.head import FusionHead
 from clipfake.detector.parts import arrays_of, describe
 from clipfake.detector.thresholds import expected_precisions
 from clipfake.errors import ClipfakeError, UsageError
@@ -128,6 +129,8 @@ def compare(one: Detector, two: Detector) -> Comparison:
         return Comparison("the same", differences, arrays, {})
     if one.head.in_dim != two.head.in_dim:
         raise ClipfakeError("two detectors of one encoder take embeddings of different sizes; one of them is damaged")
+    if one.text != two.text:
+        return Comparison("different", differences, arrays, {})
     measured = _measure(one, two)
     within = measured["decision"] <= max(one.svm.tolerance, two.svm.tolerance)
     alike = within and not measured["other_verdicts"] and measured["probability"] <= 1e-3
@@ -137,11 +140,14 @@ def compare(one: Detector, two: Detector) -> Comparison:
 def _measure(one: Detector, two: Detector) -> dict[str, float]:
     random = np.random.default_rng(0)
     parts = [d.reference.points.numpy() for d in (one, two) if d.reference is not None]
-    for head in (one.head, two.head):
+    for head in (d.head.image if isinstance(d.head, FusionHead) else d.head for d in (one, two)):
         noise = random.normal(size=(PROBES // 2, head.in_dim)).astype(np.float32)
         parts.append(head.centre.numpy() + head.scale.numpy() * noise)
     x = np.concatenate(parts)
-    a, b = one.score(x), two.score(x)
+    text = None if one.text is None else random.normal(size=(len(x), one.text.dim)).astype(np.float32)
+    if text is not None:
+        text /= np.linalg.norm(text, axis=1, keepdims=True)
+    a, b = one.score(x, text), two.score(x, text)
     measured = {
         "probes": len(x),
         "decision": float(np.abs(a.decision - b.decision).max()),

@@ -18,6 +18,7 @@ from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import list_corpus, read_manifest
 from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.bundle import Detector
+from clipfake.detector.text import TextInput
 from clipfake.encoder.description import EncoderDescription
 from clipfake.engine.commit import Sink
 from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_rows
@@ -25,7 +26,7 @@ from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
 from clipfake.engine.resources import Layout
-from clipfake.engine.stages import Detect, Encode, Prepare, PrepareOptions
+from clipfake.engine.stages import Bundle, Detect, Encode, Prepare, PrepareOptions
 from clipfake.engine.work import Pipeline, Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
@@ -46,6 +47,7 @@ class ScanOptions:
     limits: Limits = field(default_factory=Limits)
     fetch: FetchOptions = field(default_factory=FetchOptions)
     job: JobOptions = field(default_factory=JobOptions)
+    image_only: bool = False  # score without the text that the detector was trained with
 
     def __post_init__(self) -> None:
         if self.precision not in (None, *PRECISIONS):
@@ -99,6 +101,10 @@ def score(
     if kind == "report":
         raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
     trained = Detector.load(bundle)
+    if options.image_only:
+        trained = trained.without_text()
+    if trained.text is not None and kind != "embeddings":
+        trained.text.check(None)
     description = EncoderDescription.from_dict(trained.encoder)
     if encoder is not None:
         from clipfake.encoder.encoder import describe
@@ -113,6 +119,8 @@ def score(
         stored = stored_embeddings(place)
         found = read_footer(stored.footer)
         trained.check_encoder(found["encoder"])
+        if trained.text is not None:
+            trained.text.check(TextInput.from_footer(found))
         precision = found["precision"]
         listing: Callable[[], pa.RecordBatchReader] = partial(_stored_listing, stored)
     else:
@@ -142,7 +150,7 @@ def score(
         ledger,
         "embeddings" if kind == "embeddings" else "images",
         listing,
-        partial(_pipeline, store.uri, description, precision, bundle.uri, options, None),
+        partial(_pipeline, store.uri, description, precision, Bundle(bundle.uri, options.image_only), options, None),
         sinks,
         saves,
         options={"source": place, "detector": bundle.uri, **options.described()},
@@ -151,7 +159,7 @@ def score(
 
 
 def _pipeline(
-    place: str, encoder: EncoderDescription, precision: str, detector: str | None, options: ScanOptions,
+    place: str, encoder: EncoderDescription, precision: str, detector: Bundle | None, options: ScanOptions,
     what: EmbedOptions | None, source: str, layout: Layout, saving: bool,
 ) -> Pipeline:  # fmt: skip
     """What Ray Data runs over the chunks of a plan below `place`."""

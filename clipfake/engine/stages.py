@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,20 @@ class Chunk(TypedDict):
     unit: int
     group: int
     first: int
+
+
+class Bundle(NamedTuple):
+    """Which detector an actor loads, and how: `image_only` scores without the text that it was trained with."""
+
+    place: str
+    image_only: bool = False
+
+    def load(self, device: str) -> "_Apply":
+        """The detector, ready to score on `device`."""
+        from clipfake.detector.bundle import Detector
+
+        detector = Detector.load(Store(self.place))
+        return _Apply((detector.without_text() if self.image_only else detector).to(device))
 
 
 def _read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
@@ -115,7 +129,7 @@ class Encode:
 
     Where an item has augmented views, VIEWS holds theirs; it is ok if all of its vectors are finite.
 
-    detector : the folder of the bundle, or None
+    detector : the bundle, or None
     keep : whether the embeddings leave the actor
     text : how an item's text is made: adds `text_embedding`, null for an item without a text
     """
@@ -127,7 +141,7 @@ class Encode:
         device: str,
         threads: int,
         batch_size: int,
-        detector: str | None,
+        detector: Bundle | None,
         *,
         keep: bool,
         text: TextTemplate | None = None,
@@ -146,7 +160,7 @@ class Encode:
                 from clipfake.encoder.text import TextEncoder
 
                 self._texts = TextEncoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
-            self._apply = Detect.of(detector, device) if detector else None
+            self._apply = detector.load(device) if detector else None
             if self._apply is not None:
                 self._apply.detector.check_encoder(self._encoder.description.fingerprint)
                 self._apply.detector.check_test_card(self._encoder.test_card_embedding(), precision)
@@ -201,39 +215,40 @@ class Encode:
 class Detect:
     """Rows with embeddings -> the same rows with the detector's columns (null without an embedding)."""
 
-    def __init__(self, place: str, detector: str, device: str, threads: int) -> None:
+    def __init__(self, place: str, detector: Bundle, device: str, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
         self._store = Store(place)
-        self._apply = Detect.of(detector, device)
-
-    @staticmethod
-    def of(detector: str, device: str) -> "_Apply":
-        """The detector in the folder `detector`, ready to score on `device`."""
-        from clipfake.detector.bundle import Detector
-
-        return _Apply(Detector.load(Store(detector)).to(device))
+        self._apply = detector.load(device)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         table = _read_chunk(self._store, chunk)
         start = time.perf_counter()
-        table = _read_embeddings(table)
-        vectors = table["embedding"].combine_chunks()
-        ok = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
-        dim = vectors.type.list_size
-        matrix = vectors.values.to_numpy().reshape(-1, dim)[vectors.offset : vectors.offset + len(vectors)][ok]
-        table = _seconds(table.drop_columns(["embedding"]), "_fetch_s", time.perf_counter() - start)
-        return self._apply.to_rows(table, ok, matrix)
+        needs = self._apply.detector.text
+        table = _read_embeddings(table, leave_out=() if needs else ("text_embedding",))
+        ok, matrix = _matrix(table["embedding"])
+        text = None
+        if needs is not None:
+            known, text = np.empty(0, np.int64), np.empty((0, needs.dim), np.float32)
+            if "text_embedding" in table.column_names:
+                known, text = _matrix(table["text_embedding"])
+            lacking = np.setdiff1d(ok, known)
+            table = _mark(table, lacking, Status.NO_TEXT, "the detector reads text beside the image: it has none")
+            matrix, text = matrix[np.isin(ok, known)], text[np.isin(known, ok)]
+            ok = np.intersect1d(ok, known)
+        vectors = [name for name in ("embedding", "text_embedding") if name in table.column_names]
+        table = _seconds(table.drop_columns(vectors), "_fetch_s", time.perf_counter() - start)
+        return self._apply.to_rows(table, ok, matrix, text)
 
 
 @dataclass(frozen=True)
 class _Apply:
     detector: "Detector"
 
-    def to_rows(self, table: pa.Table, ok: np.ndarray, vectors: np.ndarray) -> pa.Table:
+    def to_rows(self, table: pa.Table, ok: np.ndarray, vectors: np.ndarray, text: np.ndarray | None = None) -> pa.Table:
         start = time.perf_counter()
-        scores = self.detector.score(vectors)
+        scores = self.detector.score(vectors, text)
         for name, values, kind in (
             ("decision", scores.decision, pa.float64()),
             ("probability", scores.probability, pa.float64()),
@@ -265,7 +280,15 @@ def _vectors(rows: int, ok: np.ndarray, vectors: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(full.reshape(-1)), vectors.shape[1], mask=pa.array(missing))
 
 
-def _read_embeddings(items: pa.Table) -> pa.Table:
+def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows that are not null, their vectors as (N, D)) of a fixed-size list column."""
+    vectors = column.combine_chunks()
+    rows = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
+    matrix = vectors.values.to_numpy().reshape(-1, vectors.type.list_size)
+    return rows, matrix[vectors.offset : vectors.offset + len(vectors)][rows]
+
+
+def _read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
     """Joins stored rows to a chunk that names them by `source` (an embedding file) and `row` in it."""
     parts = []
     sources = np.asarray(items["source"].to_pylist(), object)
@@ -278,7 +301,8 @@ def _read_embeddings(items: pa.Table) -> pa.Table:
             ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
             groups = sorted(set(np.searchsorted(ends, wanted, side="right").tolist()))
             starts = ends - np.diff(ends, prepend=0)
-            stored = file.read_row_groups(groups)
+            columns = [name for name in file.schema_arrow.names if name not in leave_out]
+            stored = file.read_row_groups(groups, columns=columns)
         # Row numbers in the file -> row numbers among the row groups that were read.
         base = np.concatenate([np.arange(starts[g], ends[g]) for g in groups])
         taken = stored.take(np.searchsorted(base, wanted))
@@ -289,4 +313,4 @@ def _read_embeddings(items: pa.Table) -> pa.Table:
         for name in ours:
             taken = taken.append_column(name, mine_items[name])
         parts.append(taken.replace_schema_metadata(None))
-    return pa.concat_tables(parts)
+    return pa.concat_tables(parts, promote_options="default")  # of files with and without text

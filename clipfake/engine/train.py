@@ -1,40 +1,35 @@
 """The job `train`: stored embeddings -> split -> head -> SVM, calibration, thresholds -> a detector and its metrics."""
 
-import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 
 from clipfake.corpus import uri as uris
-from clipfake.corpus.store import Store, kind_of
+from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibration import METHODS
 from clipfake.detector.familiarity import fit_reference
 from clipfake.detector.fit import check_calibration, fit_calibrator, fit_linear_baseline, fit_svm, svm_rule
-from clipfake.detector.head import Head
+from clipfake.detector.head import FusionHead, Head, head_of, varies
 from clipfake.detector.thresholds import Threshold, fit_thresholds, rates_at, verdicts
 from clipfake.encoder.card import TOLERANCE
-from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.encoder import Encoder
 from clipfake.engine.cluster import connected
 from clipfake.engine.head_training import HeadOptions, Part, TrainedHead, train_head
+from clipfake.engine.labelled import Labelled, read_labelled
+from clipfake.engine.presets import preset
 from clipfake.engine.record import versions
-from clipfake.engine.scan import stored_embeddings
 from clipfake.engine.search import search_svm
 from clipfake.errors import UsageError
 from clipfake.evaluation.metrics import by_generator, macro_mean, metrics
-from clipfake.evaluation.split import PARTS, split_units, unit_of
-from clipfake.report.schema import read_footer
+from clipfake.evaluation.split import PARTS, SPLITS
 
 log = logging.getLogger(__name__)
-
-COLUMNS = ["item_id", "label", "generator", "group_id", "content_sha256", "status", "view", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,9 @@ class TrainOptions:
     search : find C and gamma by cross-validation within the training part instead
     calibration : sigmoid, temperature or isotonic
     workers : of Ray Train; the result is the same up to rounding for any number
+    split : a name of SPLITS
+    views : whether the train part takes augmented views where there are any
+    preset, overridden : for the record: the preset, and which of its values an option replaced
     """
 
     head: HeadOptions = field(default_factory=HeadOptions)
@@ -53,36 +51,30 @@ class TrainOptions:
     num_cpus: int | None = None
     search: bool = False
     calibration: str = "sigmoid"
+    split: str = "grouped"
+    views: bool = True
+    preset: str = "recommended"
+    overridden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.C <= 0:
             raise UsageError("--workers must be at least 1 and --c above 0")
         if self.calibration not in METHODS:
             raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
+        if self.split not in SPLITS:
+            raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
 
-
-@dataclass(frozen=True)
-class Labelled:
-    """Labelled embeddings, sorted by item_id (the order in which Ray wrote them is not stable)."""
-
-    item_id: np.ndarray
-    x: np.ndarray  # (N, D), float32 or float16 as stored
-    y: np.ndarray  # (N,) int64
-    generator: np.ndarray
-    unit: np.ndarray
-    encoder: EncoderDescription
-    precision: str
-    left_out: dict[str, int]
-
-    @property
-    def digest(self) -> str:
-        """sha256 of what is trained on: identities, contents, labels, vectors."""
-        digest = hashlib.sha256()
-        for column in (self.item_id, self.unit, self.generator):
-            digest.update("\n".join(map(str, column)).encode())
-        for array in (self.x, self.y):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+    @classmethod
+    def of_preset(cls, name: str, **given: Any) -> "TrainOptions":
+        """The options of a preset. given : fields of this class and of HeadOptions; None leaves the preset's value."""
+        known = preset(name).values
+        given = {key: value for key, value in given.items() if value is not None}
+        values = {**known, **given}
+        if values["split"] == "source" and values.get("fusion", "image") != "image":
+            values["split"] = "source-text"
+        head = {field.name: values.pop(field.name) for field in fields(HeadOptions) if field.name in values}
+        overridden = tuple(sorted(key for key in given if key in known and known[key] != given[key]))
+        return cls(HeadOptions(**head), **values, preset=name, overridden=overridden)
 
 
 @dataclass(frozen=True)
@@ -94,6 +86,7 @@ class Trained:
     tables: dict[str, dict[str, Any]]
     by_generator: dict[str, dict[str, Any]]
     sizes: dict[str, dict[str, int]]
+    notes: list[str]  # what a reader of the tables must know of how it was trained
 
 
 def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
@@ -102,10 +95,19 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     `out` must be new or hold a detector; `say` is told of each step. Raises UsageError where the embeddings cannot be
     trained on or `out` holds something else.
     """
+    _check_out(Store(uris.place(out)))
+    data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image")
+    return train_on(data, out, options, say)
+
+
+def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
+    """`train` from embeddings that are read already."""
     store = Store(uris.place(out))
     _check_out(store)
-    data = read_labelled(embeddings)
-    part = split_units(data.y.tolist(), data.generator.tolist(), data.unit.tolist(), options.head.seed)
+    notes = _notes(options)
+    for note in notes:
+        say(note)
+    part = data.parts(options.split, options.head.seed)
     rows = {name: np.flatnonzero(part == name) for name in PARTS}
     sizes = {
         name: {"n": len(r), "reals": int((data.y[r] == 0).sum()), "fakes": int((data.y[r] == 1).sum())}
@@ -123,10 +125,11 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     )
 
     check_calibration(options.calibration, data.y[rows["val"]])
-    encoder = Encoder.load(
-        data.encoder, precision="fp32"
-    )  # for the test card; refuses weights that are not the ones of `data`
-    parts = {name: Part(data.x[r].astype(np.float32), data.y[r], data.generator[r]) for name, r in rows.items()}
+    # For the test card; refuses weights that are not the ones of `data`.
+    encoder = Encoder.load(data.encoder, precision="fp32")
+    parts = {name: part_of(data.take(r)) for name, r in rows.items()}
+    if parts["train"].text is not None and not varies(parts["train"].text):
+        notes.append("all items have one text, which can add nothing")
     storage = _storage(store)
     with connected(options.num_cpus):
         trained = train_head(parts["train"], parts["val"], options.head, options.workers, storage)
@@ -135,13 +138,10 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
     )
 
-    head = Head(data.x.shape[1], options.head.out_dim)
-    head.load_state_dict({name: torch.tensor(array) for name, array in trained.state.items()})
-    head.eval().requires_grad_(False)
-    torch.set_num_threads(
-        1
-    )  # the order of a sum depends on the number of threads, and the detector's fingerprint on it
-    projected = {name: _project(head, p.x) for name, p in parts.items()}
+    head = head_of({name: torch.tensor(array) for name, array in trained.state.items()}, options.head.fusion)
+    # The order of a sum depends on the number of threads, and the detector's fingerprint on it.
+    torch.set_num_threads(1)
+    projected = {name: project(head, p) for name, p in parts.items()}
     learned, searched = parts["train"], None
     if options.search:
         with connected(options.num_cpus):
@@ -171,6 +171,8 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
         }
         for name, p in parts.items()
     }
+    if data.text is not None:
+        notes += _text_alone(parts, tables)
     test = parts["test"]
     generators = by_generator(
         test.y,
@@ -195,6 +197,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "test_macro": macro_mean(generators),
             "at_thresholds": rates_at(thresholds, test.y, decision["test"]),
             "verdicts": _verdict_counts(test.y, decision["test"], thresholds),
+            "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},
         },
         baseline={name: table["baseline"] for name, table in tables.items()},
         provenance={
@@ -203,6 +206,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "data_sha256": data.digest,
             "left_out": data.left_out,
+            "notes": notes,
             "sizes": sizes,
             "generators": sorted({str(name) for name in data.generator}),
             "options": asdict(options),
@@ -211,47 +215,52 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
             "svm": {"rule": svm_rule(len(learned.y)), "C": cost, "search": searched and searched.described()},
             "versions": versions(),
         },
+        text=data.text_input,
     )
     detector.save(store)
     storage.delete_tree("")
-    return Trained(detector, trained, tables, generators, sizes)
+    return Trained(detector, trained, tables, generators, sizes, notes)
 
 
-def read_labelled(embeddings: str) -> Labelled:
-    """The labelled embeddings of a folder; errors, unlabelled items and augmented views are left out and counted.
+def part_of(data: Labelled) -> Part:
+    """The rows as the head takes them."""
+    text = None if data.text is None else data.text.astype(np.float32, copy=False)
+    return Part(data.x.astype(np.float32, copy=False), data.y, data.generator, text)
 
-    Raises UsageError where the folder holds no embeddings or nothing labelled.
-    """
-    place = uris.place(embeddings)
-    if kind_of(place) != "embeddings":
-        raise UsageError(
-            f"{embeddings} holds no embeddings: make some with `clipfake embed MANIFEST --encoder ENC --out EMB`"
-        )
-    ledger = stored_embeddings(place)
-    found = read_footer(ledger.footer)
-    table = ledger.dataset().to_table(columns=COLUMNS).filter(pc.field("view") == 0)
-    errors = pc.sum(pc.not_equal(table["status"], "ok")).as_py() or 0
-    unlabelled = pc.sum(pc.and_(pc.equal(table["status"], "ok"), pc.is_null(table["label"]))).as_py() or 0
-    table = table.filter((pc.field("status") == "ok") & pc.field("label").is_valid()).sort_by("item_id")
-    if not table.num_rows:
-        raise UsageError(
-            f"{embeddings} holds no labelled embeddings: index with a layout that has labels (artifact, csv, ...)"
-        )
-    vectors = table["embedding"].combine_chunks()
-    x = vectors.flatten().to_numpy().reshape(table.num_rows, -1)
-    units = [
-        unit_of(g, c) for g, c in zip(table["group_id"].to_pylist(), table["content_sha256"].to_pylist(), strict=True)
-    ]
-    return Labelled(
-        np.asarray(table["item_id"].to_pylist(), object),
-        x,
-        table["label"].to_numpy().astype(np.int64),
-        np.asarray(table["generator"].to_pylist(), object),
-        np.asarray(units, object),
-        EncoderDescription.from_json(found["encoder_description"]),
-        found["precision"],
-        {"errors": errors, "unlabelled": unlabelled},
-    )
+
+def project(head: Head | FusionHead, part: Part, block: int = 65_536) -> np.ndarray:
+    """The head's output, a block at a time: on the way it needs several times the memory of what it gets."""
+    starts = range(0, len(part.y), block)
+    return np.concatenate([head(*map(torch.from_numpy, part.inputs(slice(i, i + block)))).numpy() for i in starts])
+
+
+def _notes(options: TrainOptions) -> list[str]:
+    inferred = [name for name in preset(options.preset).inferred if name not in options.overridden]
+    values = asdict(options) | asdict(options.head)
+    note = f"preset {options.preset}"
+    if inferred:
+        note += f"; inferred, since its source does not state it: {', '.join(f'{n} {values[n]}' for n in inferred)}"
+        note += ", the RBF kernel, Adam and how triplets are drawn"
+    if options.overridden:
+        note += f"; set otherwise: {', '.join(f'{name} {values[name]}' for name in options.overridden)}"
+    if options.split == "grouped":
+        return [note]
+    return [note, "split as the source did: stratified by label only; duplicates and scenes may be on both sides"]
+
+
+def _text_alone(parts: dict[str, Part], tables: dict[str, dict[str, Any]]) -> list[str]:
+    """Adds the row `text`, a linear SVM on the text embedding alone, to the tables; a note where it tells the label."""
+    texts = {name: np.asarray(p.text) for name, p in parts.items()}
+    model = fit_linear_baseline(texts["train"], parts["train"].y)
+    decision = {name: model.decision(torch.from_numpy(text)).numpy() for name, text in texts.items()}
+    calibrator = fit_calibrator(decision["val"], parts["val"].y)
+    for name, p in parts.items():
+        called = decision[name] > 0
+        tables[name]["text"] = metrics(p.y, decision[name], calibrator.probability(decision[name]), called)
+    m = tables["test"]["text"]
+    if m["accuracy_low"] <= max(m["reals"], m["fakes"]) / m["n"]:
+        return []
+    return [f"the text alone tells real from fake with accuracy {m['accuracy']:.3f} on the test part: it gives it away"]
 
 
 def _check_out(store: Store) -> None:
@@ -266,11 +275,6 @@ def _storage(store: Store) -> Store:
     """Where Ray Train keeps its checkpoints: hidden, beside the output, so on storage that all nodes share if it is."""
     parent, _, name = store.uri.rpartition("/")
     return Store(f"{parent}/.{name}.training")
-
-
-def _project(head: Head, x: np.ndarray, block: int = 65_536) -> np.ndarray:
-    """The head's output, a block at a time: on the way it needs several times the memory of what it gets."""
-    return np.concatenate([head(torch.from_numpy(x[i : i + block])).numpy() for i in range(0, len(x), block)])
 
 
 def _verdict_counts(

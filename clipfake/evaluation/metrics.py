@@ -29,7 +29,7 @@ def metrics(y: np.ndarray, decision: np.ndarray, probability: np.ndarray, predic
     reals = n - fakes
     tp, fp = int((fake & called).sum()), int((~fake & called).sum())
     tn, fn = reals - fp, fakes - tp
-    low, high = _wilson(tp + tn, n)
+    low, high = wilson(tp + tn, n)
     real_accuracy, fake_accuracy = _share(tn, reals), _share(tp, fakes)
     both = real_accuracy is not None and fake_accuracy is not None
     return {
@@ -84,7 +84,8 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _wilson(successes: int, n: int) -> tuple[float | None, float | None]:
+def wilson(successes: int, n: int) -> tuple[float | None, float | None]:
+    """The 95 % Wilson interval of a share; None where n is 0."""
     from scipy.stats import binomtest
 
     if not n:

@@ -2,9 +2,12 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+
+from clipfake.errors import UsageError
 
 PARTS = ("train", "val", "test")
 _CUTS = (7, 8)  # tenths of a stratum's units where train ends, and where val ends
@@ -40,6 +43,42 @@ def split_units(
         for position, name in enumerate(units):
             part_of[name] = PARTS[(position >= train_end) + (position >= val_end)]
     return np.array([part_of[name] for name in unit], dtype="<U5")
+
+
+def split_source(
+    label: Sequence[int],
+    generator: Sequence[str | None],
+    unit: Sequence[str],
+    seed: int = 0,
+    *,
+    test_of_rest: float = 0.2 / 0.3,
+) -> np.ndarray:
+    """The part of each row as the source system split, so that its sizes come out to the row; arguments as above.
+
+    Two stratified splits by scikit-learn, 30 % and of those `test_of_rest`. It knows labels only: duplicates, scenes
+    and generators are cut apart. scikit-learn rounds up, so that 0.2 / 0.3 and 2 / 3, one unit in the last place apart,
+    give sizes one row apart: the former are those of the source's experiments on images, the latter of those with text.
+    """
+    from sklearn.model_selection import train_test_split
+
+    y, rows = np.asarray(label), np.arange(len(label))
+    try:
+        train, rest = train_test_split(rows, test_size=0.3, stratify=y, random_state=seed)
+        val, test = train_test_split(rest, test_size=test_of_rest, stratify=y[rest], random_state=seed)
+    except ValueError as error:
+        raise UsageError(f"too few labelled items for the split of the preset source ({error})") from None
+    part = np.empty(len(y), "<U5")
+    for name, mine in zip(PARTS, (train, val, test), strict=True):
+        part[mine] = name
+    return part
+
+
+Split = Callable[[Sequence[int], Sequence[str | None], Sequence[str], int], np.ndarray]
+SPLITS: dict[str, Split] = {
+    "grouped": split_units,
+    "source": split_source,
+    "source-text": partial(split_source, test_of_rest=2 / 3),
+}
 
 
 def _rank(seed: int, unit: str) -> bytes:

@@ -1,5 +1,7 @@
 """Training: the same detector from the same data and seed, figures that anyone can recompute, clear refusals."""
 
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,16 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibration import Temperature
+from clipfake.detector.text import TextInput
 from clipfake.encoder.encoder import describe
 from clipfake.engine.head_training import HeadOptions
+from clipfake.engine.labelled import read_labelled
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.train import TrainOptions, read_labelled, train
+from clipfake.engine.presets import PRESETS
+from clipfake.engine.scan import ScanOptions, score
+from clipfake.engine.train import TrainOptions, _notes, train
 from clipfake.errors import UsageError
-from clipfake.evaluation.split import split_units
+from clipfake.evaluation.split import SPLITS, split_units
 from clipfake.report.schema import embedding_schema, footer
 
 ENCODER = "ViT-S-32-alt/untrained"
@@ -34,8 +40,15 @@ def embeddings(tmp_path: Path, description) -> Path:
     return write_embeddings(tmp_path / "emb", description)
 
 
-def write_embeddings(folder: Path, description, labels: np.ndarray | None = None) -> Path:
-    """ROWS embeddings of two classes that overlap, in an order that is not that of their names."""
+TEXT = TextInput("a photo of {category}", "t" * 64, 24)
+
+
+def write_embeddings(folder: Path, description, labels=None, *, views: int = 0, text: bool = False) -> Path:
+    """ROWS embeddings of two classes that overlap, in an order that is not that of their names.
+
+    views : copies of each with a little noise; text : adds one of seven text embeddings, whatever the label, to all
+    but three
+    """
     random = np.random.default_rng(3)
     y = np.arange(ROWS) % 2 if labels is None else labels
     x = random.normal(size=(ROWS, description.dim)).astype(np.float32)
@@ -48,11 +61,25 @@ def write_embeddings(folder: Path, description, labels: np.ndarray | None = None
         "label": [None if v is None else int(v) for v in y], "generator": [f"g{i % 3}" for i in range(ROWS)],
         "content_sha256": [f"{i:064d}" for i in range(ROWS)], "embedding": list(x),
     }  # fmt: skip
+    if text:
+        captions = random.normal(size=(7, TEXT.dim)).astype(np.float32)
+        schema = schema.append(pa.field("text_embedding", pa.list_(pa.float32(), TEXT.dim)))
+        columns["text_embedding"] = [captions[i % 7] if i > 2 else None for i in range(ROWS)]
     table = pa.table([pa.array(columns.get(f.name, [None] * ROWS), f.type) for f in schema], schema=schema)
+    for view in range(1, views + 1):
+        noisy = pa.array(
+            list(x + np.float32(0.01) * random.normal(size=x.shape).astype(np.float32)), schema.field("embedding").type
+        )
+        more = table.slice(0, ROWS).set_column(schema.get_field_index("embedding"), schema.field("embedding"), noisy)
+        more = more.set_column(
+            schema.get_field_index("view"), schema.field("view"), pa.array([view] * ROWS, pa.int16())
+        )
+        table = pa.concat_tables([table, more])
     facts = {
         "encoder": description.fingerprint,
         "encoder_description": description.to_dict(),
         "precision": "fp32",
+        **({"text": asdict(TEXT)} if text else {}),
     }
     ledger = Ledger(
         Store(f"file://{folder}"), "embeddings", schema, description.fingerprint, footer("embeddings", facts)
@@ -153,3 +180,85 @@ def test_an_output_that_holds_something_else_is_refused(embeddings, tmp_path):
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"notes\.txt"):
         train(str(embeddings), str(tmp_path / "out"), TrainOptions())
+
+
+def test_recommended_is_what_the_options_are_without_a_preset():
+    assert TrainOptions.of_preset("recommended") == TrainOptions()
+
+
+def test_options_replace_a_presets_values_and_are_named():
+    options = TrainOptions.of_preset("source", margin=0.3, epochs=None, miner="random", seed=7, fusion="sum")
+    assert (options.head.margin, options.head.epochs, options.head.seed) == (0.3, PRESETS["source"].values["epochs"], 7)
+    assert (options.preset, options.overridden, options.split) == ("source", ("margin",), "source-text")
+    assert TrainOptions.of_preset("source").split == "source"
+    (note, split) = _notes(options)
+    inferred, otherwise = note.split("; set otherwise: ")
+    assert otherwise == "margin 0.3"
+    assert "miner random" in inferred
+    assert "margin" not in inferred
+    assert "out_dim" not in inferred  # stated
+    assert "stratified by label only" in split
+    assert _notes(TrainOptions()) == ["preset recommended"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "best"}, {"name": "source", "fusion": "mean"}, {"name": "source", "split": "half"}]
+)
+def test_unknown_presets_fusions_and_splits_are_refused(wrong):
+    with pytest.raises(UsageError, match="choose one of"):
+        TrainOptions.of_preset(**wrong)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_only_train_takes_views_and_an_item_keeps_its_part(tmp_path, description, split):
+    folder = str(write_embeddings(tmp_path / "emb", description, views=2))
+    plain, all_views = read_labelled(folder), read_labelled(folder, views=True)
+    assert (len(plain.y), len(all_views.y)) == (ROWS, 3 * ROWS)
+    part, parts = plain.parts(split, 0), all_views.parts(split, 0)
+    assert parts[all_views.view == 0].tolist() == part.tolist()
+    train = part == "train"
+    assert (parts == "train").sum() == 3 * train.sum()
+    assert set(all_views.item_id[parts == "train"]) == set(plain.item_id[train])
+    assert set(parts[all_views.view > 0]) == {"train", ""}
+
+
+@pytest.mark.slow
+def test_image_and_text_are_trained_and_scored_together(warm_ray, tmp_path, description):
+    folder = write_embeddings(tmp_path / "emb", description, text=True)
+    options = TrainOptions.of_preset("source", fusion="product", epochs=2)
+    trained = train(str(folder), str(tmp_path / "det"), options)
+    assert trained.detector.text == TEXT
+    assert trained.detector.provenance["left_out"]["without_text"] == 3
+    assert trained.tables["test"]["text"]["auc"] < 0.6  # it says nothing of the label here
+    assert not any("gives it away" in note for note in trained.notes)
+    assert Detector.load(Store(f"file://{tmp_path}/det")).provenance["notes"] == trained.notes
+
+    data = read_labelled(str(folder), text=True)
+    test = data.parts("source-text", 0) == "test"
+    decision = trained.detector.score(data.x[test], data.text[test]).decision
+    assert accuracy_score(data.y[test], decision > 0) == trained.detector.metrics["test"]["accuracy"]
+
+    # As a job: the same decisions; images alone only when asked to; other text refused.
+    report = tmp_path / "report"
+    scan = plain = ScanOptions()
+    score(str(folder), str(tmp_path / "det"), str(report), scan, lambda n: lambda k: None)
+    rows = ds.dataset(str(report)).to_table().sort_by("item_id")
+    assert Counter(rows["status"].to_pylist()) == {"ok": ROWS - 3, "no_text": 3}
+    scored = rows.filter(ds.field("status") == "ok")
+    np.testing.assert_allclose(scored["decision"].to_numpy()[test], decision, atol=1e-4)
+    alone = score(
+        str(folder), str(tmp_path / "det"), str(report), replace(scan, image_only=True), lambda n: lambda k: None
+    )
+    assert alone.record["options"]["image_only"]
+    assert len(set(ds.dataset(str(report)).to_table()["detector"].to_pylist())) == 2
+    without = write_embeddings(tmp_path / "without", description)
+    with pytest.raises(UsageError, match="there is none here"):
+        score(str(without), str(tmp_path / "det"), str(tmp_path / "none"), plain, lambda n: lambda k: None)
+    assert not (tmp_path / "none").exists()
+
+
+def test_text_that_is_missing_is_refused(tmp_path, description):
+    options = TrainOptions.of_preset("source", fusion="sum")
+    with pytest.raises(UsageError, match="no text embeddings"):
+        train(str(write_embeddings(tmp_path / "emb", description)), str(tmp_path / "out"), options)
+    assert not (tmp_path / "out").exists()

@@ -3,10 +3,12 @@
 from collections import Counter, defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipfake.evaluation.split import PARTS, split_units, unit_of
+from clipfake.errors import UsageError
+from clipfake.evaluation.split import PARTS, SPLITS, split_units, unit_of
 
 row = st.tuples(st.integers(0, 1), st.sampled_from(["cycle_gan", "glide", None]), st.integers(0, 40).map(str))
 corpora = st.lists(row, min_size=1, max_size=150)
@@ -78,3 +80,27 @@ def test_units_are_groups_or_else_contents_and_never_mixed_up(group, content):
 
 def test_labels_may_be_numpy():
     assert split_units(np.array([0, 1], np.int8), [None, None], ["a", "b"]).dtype == np.dtype("<U5")
+
+
+SOURCE_SIZES = {  # total: (images), (images and text); the system's slides state them
+    15_210: ((10_647, 1_520, 3_043), (10_647, 1_521, 3_042)),
+    40_000: ((28_000, 3_999, 8_001), (28_000, 4_000, 8_000)),
+    55_210: ((38_647, 5_520, 11_043), (38_647, 5_521, 11_042)),
+}
+
+
+@pytest.mark.parametrize("total", SOURCE_SIZES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_sources_sizes_come_out_to_the_row(total, seed):
+    label = np.arange(total) % 2
+    for name, sizes in zip(("source", "source-text"), SOURCE_SIZES[total], strict=True):
+        part = SPLITS[name](label, [None] * total, [""] * total, seed)
+        assert tuple((part == one).sum() for one in PARTS) == sizes
+        for one in PARTS:
+            assert abs(label[part == one].mean() - 0.5) <= 1 / (part == one).sum()
+        assert (part != SPLITS[name](label, [None] * total, [""] * total, seed + 2)).any()
+
+
+def test_the_sources_split_needs_enough_of_both_classes():
+    with pytest.raises(UsageError, match="too few"):
+        SPLITS["source"]([0, 0, 0, 1], [None] * 4, list("abcd"), 0)
