@@ -40,7 +40,7 @@ class Layout:
 def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None) -> Layout:
     """The layout for `items` images on `nodes`.
 
-    With GPUs: one encoder a GPU, all other cores decode. Without: encoders of up to 4 cores each; one preparer
+    With GPUs: one encoder a GPU, the other cores decode. Without: encoders of up to 4 cores each; one preparer
     beside each encoder with an eighth of its share, since a CPU encodes 10 to 100 times slower than it decodes.
     Never more actors than there are chunks of work.
 
@@ -55,13 +55,12 @@ def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None) ->
     chunk = batch * max(1, ROWS_PER_CHUNK[kind] // batch)
     chunks = max(1, math.ceil(items / chunk))
     if gpus:
-        encoders = min(gpus, chunks)
-        free = sum(node.cpus for node in nodes) - gpus
-        size = min(CORES_PER_PREPARER, max(1, free))
-        preparers = max(1, int(free // size)) if free > 0 else 1
-        if free <= 0:  # fewer cores than GPUs: share each core between encoder and decoding
-            return Layout("cuda", encoders, 0.5, 1.0, 1, encoders, 0.4, 1, batch, chunk)
-        return Layout("cuda", encoders, 1.0, 1.0, 1, min(preparers, chunks), size, math.ceil(size), batch, chunk)
+        # A core a GPU is left free for its encoder, but half of a node's cores decode at least. The encoders claim no
+        # CPU: wherever Ray puts the preparers, they cannot keep an encoder from its GPU.
+        spare = [max(node.cpus - node.gpus, node.cpus / 2) for node in nodes]
+        size = min(float(CORES_PER_PREPARER), max(spare))
+        preparers = min(sum(int(cpus // size) for cpus in spare), chunks)
+        return Layout("cuda", min(gpus, chunks), 0.0, 1.0, 1, preparers, size, max(1, int(size)), batch, chunk)
     cores = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))

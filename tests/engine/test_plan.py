@@ -134,9 +134,11 @@ def test_an_error_of_the_listing_comes_through_as_it_is(ledger, items):
 
 def test_embeddings_that_are_kept_already_are_not_kept_twice(ledger, items, tmp_path):
     listing = items(["a", "b", "c"])
-    columns = ["item_id", "version"]
-    kept = listing.select(columns).slice(0, 2).append_column("status", pa.array(["ok", "missing"]))
-    schema = pa.schema([("item_id", pa.string()), ("version", pa.string()), ("status", pa.string())])
+    schema = pa.schema(
+        [("item_id", pa.string()), ("version", pa.string()), ("status", pa.string()), ("view", pa.int16())]
+    )
+    own = [*listing.select(["item_id", "version"]).slice(0, 2).columns, pa.array(["ok", "missing"]), pa.array([0, 0])]
+    kept = pa.table(own, names=schema.names)
     saves = Ledger(Store(f"file://{tmp_path}/emb"), "embeddings", schema, "e", {})
     saves.commit("k.parquet", kept.cast(schema))
     done, _ = plan(ledger, listing, saves=saves)

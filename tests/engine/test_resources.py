@@ -19,6 +19,7 @@ def test_all_actors_fit_beside_one_another(nodes, items):
     layout = plan_layout(nodes, items)
     cpus = layout.encoders * layout.encoder_cpus + layout.preparers * layout.preparer_cpus
     assert cpus <= sum(node.cpus for node in nodes)
+    assert layout.preparers <= sum(node.cpus // layout.preparer_cpus for node in nodes)
     assert layout.encoders * layout.encoder_gpus <= sum(node.gpus for node in nodes)
     assert min(layout.encoders, layout.preparers, layout.decoders, layout.encoder_threads) >= 1
     assert layout.chunk_rows % layout.batch_size == 0
@@ -38,7 +39,7 @@ def test_all_actors_fit_beside_one_another(nodes, items):
         ([Node(16, 1)], 1, 1, 3, 4),
         ([Node(64, 8)], 8, 1, 14, 4),
         ([Node(8, 1), Node(64)], 1, 1, 17, 4),
-        ([Node(4, 8)], 8, 1, 8, 1),
+        ([Node(4, 8)], 8, 1, 1, 2),
     ],
 )
 def test_shapes(nodes, encoders, threads, preparers, decoders):

@@ -77,7 +77,7 @@ def test_what_is_left_are_the_chunks_that_miss_a_row(tmp_path_factory, items, re
     rows = pa.concat_tables([rows_of(0, report_rows, items), rows_of(1, report_rows, items)])
     work.add(rows.take(pa.array(sorted(came), pa.int64())))
     places = [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0), (1, 1)]
-    left = [(c["unit"], c["group"]) for chunk in work.chunks() for c in chunk.to_pylist()]
+    left = [(chunk["unit"], chunk["group"]) for chunk in work.chunks()]
     assert left == sorted({place for i, place in enumerate(places) if i not in came})
     assert work.missing == 7 - len(came)
 
