@@ -78,6 +78,11 @@ def test_index_help_names_every_layout():
         (["score", "images", "--detector", "nowhere", "--out", "out"], "no detector"),
         (["score", "images", "--detector", "x", "--out", "out", "--max-error-rate", "7"], "max-error-rate"),
         (["compact", "images"], "nothing to compact"),
+        (["train", "images", "--out", "out", "--calibration", "platt"], "platt"),
+        (["train", "images", "--out", "out", "--prevalence", "7"], "--prevalence"),
+        (["detector", "show", "images"], "no detector"),
+        (["detector", "verify", "nowhere"], "no detector"),
+        (["detector", "diff", "images", "images"], "no detector"),
     ],
 )
 def test_unusable_input_is_one_line_exit_2_and_writes_nothing(tmp_path, arguments, says):
