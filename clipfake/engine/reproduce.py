@@ -19,6 +19,7 @@ from clipfake.detector.head import FUSIONS
 from clipfake.detector.text import TextInput
 from clipfake.engine import scan
 from clipfake.engine.cluster import connected
+from clipfake.engine.embedding import EmbedOptions
 from clipfake.engine.labelled import Labelled, read_labelled
 from clipfake.engine.train import TrainOptions, part_of, project, train_on
 from clipfake.engine.work import Progress
@@ -100,7 +101,8 @@ def _embed(
     manifest: str, encoder: str, embeddings: str, options: ReproduceOptions, progress: Callable[[int], Progress]
 ) -> None:
     """Images and their texts; only what is not there yet."""
-    scan.embed(manifest, encoder, embeddings, scan.ScanOptions(precision=options.precision), progress)
+    what = EmbedOptions(text=options.text)
+    scan.embed(manifest, encoder, embeddings, scan.ScanOptions(precision=options.precision), progress, what)
 
 
 def _folder(artifact: Store, name: str) -> str:

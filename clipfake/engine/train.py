@@ -159,7 +159,10 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
     calibrator = fit_calibrator(decision["val"], parts["val"].y, options.calibration)
     thresholds = fit_thresholds(decision["val"][parts["val"].y == 0])
-    reference = fit_reference(learned.x, learned.y, learned.generator.tolist(), parts["val"].x, options.head.seed)
+    own = data.view[rows["train"]] == 0  # augmented views are not what is scored later
+    reference = fit_reference(
+        learned.x[own], learned.y[own], learned.generator[own].tolist(), parts["val"].x, options.head.seed
+    )
 
     baseline = fit_linear_baseline(parts["train"].x, parts["train"].y)
     raw = {name: baseline.decision(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
