@@ -51,6 +51,9 @@ MaxPixels = Annotated[int, typer.Option(help="Larger images are too_large.")]
 DecodeTimeout = Annotated[float, typer.Option(help="Seconds one image may take to decode.")]
 DecodeMemory = Annotated[int, typer.Option(help="Bytes of memory one image may take to decode.")]
 RetryErrors = Annotated[bool, typer.Option(help="Try all errors again, also those that do not pass by themselves.")]
+StallTimeout = Annotated[
+    float, typer.Option(help="Seconds without progress after which the rest is laid out anew on the nodes left.")
+]
 NumCpus = Annotated[int | None, typer.Option(help="CPUs to use where no cluster is named by RAY_ADDRESS.")]
 
 
@@ -121,6 +124,7 @@ def embed(
     decode_memory: DecodeMemory = 2 << 30,
     retry_errors: RetryErrors = False,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
+    stall_timeout: StallTimeout = 600.0,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
@@ -205,6 +209,7 @@ def score(
     decode_memory: DecodeMemory = 2 << 30,
     retry_errors: RetryErrors = False,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
+    stall_timeout: StallTimeout = 600.0,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
@@ -307,6 +312,7 @@ def _scan_options(given: dict[str, Any]) -> Any:
             given["retry_errors"],
             given["dry_run"],
             given["num_cpus"],
+            given["stall_timeout"],
         ),
         given.get("image_only", False),
     )

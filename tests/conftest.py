@@ -1,10 +1,19 @@
 """Fixtures for all tests: an S3 server on loopback."""
 
+import contextlib
 import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -122,3 +131,47 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coarse = Image.fromarray(random.integers(0, 255, (6, 6, 3), dtype=np.uint8))
         coarse.resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{i:02d}.jpg", quality=90)
     return folder
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """free_port() -> a port of loopback that nobody has."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture
+def ray_node(free_port: Callable[[], int]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """ray_node("--head", ...) -> the process of a node that `ray start` made, leader of a group with all of the node's.
+
+    The nodes end with the test, by process id.
+    """
+    nodes: list[subprocess.Popen[bytes]] = []
+    temporary = tempfile.mkdtemp(prefix="cf-", dir="/tmp")  # Ray's socket names must be short
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `python` is the one with clipfake
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *arguments]
+        # The agent's own port is fixed, and taken where another Ray runs on this machine.
+        command += [f"--dashboard-agent-listen-port={free_port()}"]
+        if "--head" in arguments:
+            command += [f"--temp-dir={temporary}"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        nodes.append(subprocess.Popen(command, **quiet, start_new_session=True, env={**os.environ, "PATH": path}))
+        return nodes[-1]
+
+    yield start
+    for node in reversed(nodes):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(node.pid).children(recursive=True)
+            os.killpg(node.pid, signal.SIGTERM)
+            _, alive = psutil.wait_procs(children, timeout=20)
+            for process in alive:
+                process.kill()
+        node.wait(timeout=20)
+    shutil.rmtree(temporary, ignore_errors=True)

@@ -1,16 +1,12 @@
 """The jobs as a cluster runs them: `ray start --head`, `ray job submit`, the same rows as from the command line."""
 
-import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pyarrow.dataset as ds
 import pytest
 
@@ -18,43 +14,22 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+RayNode = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address for jobs of a cluster of two CPUs that `ray start --head` made; ended by process id."""
-    port, temporary = free_port(), Path("/tmp") / f"cf-{os.getpid()}"  # Ray's socket names must be short
-    command = [RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}", f"--temp-dir={temporary}"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--disable-usage-stats"]
-    command += [f"--dashboard-agent-listen-port={free_port()}"]  # its fixed port is taken where another Ray runs here
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `python` is the one with clipfake
-    head = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PATH": path},
-    )
+def dashboard(ray_node: RayNode, free_port: Callable[[], int]) -> str:
+    """The address for jobs of a cluster of two CPUs that `ray start --head` made."""
+    port = free_port()
+    arguments = ["--head", "--num-cpus=2", f"--port={free_port()}"]
+    ray_node(*arguments, "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.5)
-    yield f"http://127.0.0.1:{port}"
-    children = psutil.Process(head.pid).children(recursive=True)
-    os.killpg(head.pid, signal.SIGTERM)
-    _, alive = psutil.wait_procs(children, timeout=20)
-    for process in alive:
-        process.kill()
-    head.wait(timeout=20)
-    shutil.rmtree(temporary, ignore_errors=True)
+    return f"http://127.0.0.1:{port}"
 
 
 def submit(address: str, *arguments: object) -> subprocess.CompletedProcess[str]:

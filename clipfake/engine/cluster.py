@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -15,28 +15,38 @@ NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 
 
 @contextlib.contextmanager
-def connected(num_cpus: int | None = None) -> Iterator[None]:
-    """A Ray session for the duration of the block.
+def connected(num_cpus: int | None = None) -> Iterator[Callable[[], None]]:
+    """A Ray session for the duration of the block; gives a function that replaces it by a new one.
 
     Inside a job (`ray job submit`) or with RAY_ADDRESS set it joins that cluster and leaves it running; else it
     starts Ray on this machine, with `num_cpus` CPUs where given, and stops it at the end. A session that is
-    already open in this process is used as it is.
+    already open in this process is used as it is, and never replaced: it is somebody else's.
+
+    A new session ends all that the old one had on the cluster, actors that hang included, which Ray Data leaves alone.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray 2.60 warns at each start where it is unset
     import ray
 
     if ray.is_initialized():
-        yield
+        yield lambda: None
         return
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    with _without_native_log():
+
+    def connect() -> None:
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address := os.environ.get("RAY_ADDRESS"):
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
+        _quiet_ray_data()
+
+    def reconnect() -> None:
+        ray.shutdown()
+        connect()
+
+    with _without_native_log():
         try:
-            _quiet_ray_data()
-            yield
+            connect()
+            yield reconnect
         finally:
             ray.shutdown()
 

@@ -15,12 +15,13 @@ from clipfake.corpus.store import Store
 from clipfake.engine import resources
 from clipfake.engine.claim import Claim, claimed
 from clipfake.engine.cluster import connected, root_cause
+from clipfake.engine.commit import Sink, Totals
 from clipfake.engine.compact import finish_compactions
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import Counts, Planner
 from clipfake.engine.record import new_run_id, read_records, versions, write_record
 from clipfake.engine.units import Plan, close_plan, open_plans
-from clipfake.engine.work import Pipeline, Progress, Sink, Totals, work_off
+from clipfake.engine.work import Pipeline, Progress, work_off
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class JobOptions:
     retry_errors : also try the errors again that are permanent
     dry_run : only say what would be done
     num_cpus : CPUs of the Ray that is started where no cluster is named
+    stall_timeout : seconds without progress after which what is left is laid out anew on the nodes that are there
     """
 
     max_error_rate: float = 0.05
@@ -48,8 +50,11 @@ class JobOptions:
     retry_errors: bool = False
     dry_run: bool = False
     num_cpus: int | None = None
+    stall_timeout: float = 600.0
 
     def __post_init__(self) -> None:
+        if self.stall_timeout <= 0:
+            raise UsageError(f"--stall-timeout must be above 0 seconds, not {self.stall_timeout:g}")
         if not 0 <= self.max_error_rate <= 1:
             raise UsageError(f"--max-error-rate must lie between 0 and 1, not {self.max_error_rate}")
         for name in ("unit_rows", "batch_size", "num_cpus"):
@@ -114,7 +119,7 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
             left_open = open_plans(job.ledger, clear=not options.dry_run)
             planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
             with contextlib.ExitStack() as cluster:
-                cluster.enter_context(connected(options.num_cpus))
+                reconnect = cluster.enter_context(connected(options.num_cpus))
                 nodes = resources.cluster_nodes()
                 sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
@@ -128,7 +133,7 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
                 advance = progress(sum(p.items for p in plans))
                 for one in plans:
                     if one.units:
-                        _work(job, one, run_id, nodes, options, claims, totals, advance)
+                        _work(job, one, run_id, options, claims, totals, advance, reconnect)
         worked = time.monotonic()
     except UsageError:
         if fresh and not totals.rows:
@@ -165,21 +170,25 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
 
 
 def _work(
-    job: Job, plan: Plan, run_id: str, nodes: list[resources.Node], options: JobOptions, claims: list[Claim],
-    totals: Totals, advance: Progress,
+    job: Job, plan: Plan, run_id: str, options: JobOptions, claims: list[Claim], totals: Totals, advance: Progress,
+    reconnect: Callable[[], None],
 ) -> None:  # fmt: skip
     from ray.exceptions import RayError
 
     store = job.ledger.store
-    layout = resources.plan_layout(nodes, plan.items, options.batch_size)
     saves = job.saves if plan.saves else None
     if plan.saves and (job.saves is None or job.saves.store.uri != plan.saves):
         raise UsageError(
             f"run {plan.run_id} left units open that save embeddings; finish them with --save-embeddings {plan.saves}"
         )
-    pipeline = job.pipeline(plan.source, layout, saves is not None)
+
+    def pipeline() -> Pipeline:
+        layout = resources.plan_layout(resources.cluster_nodes(), plan.items, options.batch_size)
+        return job.pipeline(plan.source, layout, saves is not None)
+
     try:
-        work_off(store, plan, pipeline, job.sinks(run_id, saves), claims, totals, advance)
+        sinks = job.sinks(run_id, saves)
+        work_off(store, plan, pipeline, sinks, claims, totals, advance, options.stall_timeout, reconnect)
     except UsageError:
         if not totals.rows:
             close_plan(store, plan)

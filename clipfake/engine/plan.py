@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from clipfake.engine.units import PLAN_FOLDER, Plan, UnitWriter
 from clipfake.errors import UsageError
 from clipfake.status import Status
 
-PLANNER_MEMORY = "512MB"  # of DuckDB's; what does not fit is spilled to disk
+PLANNER_MEMORY = "256MB"  # of DuckDB's; what does not fit is spilled to disk
 SCAN = {"batch_size": 32_768, "batch_readahead": 2, "fragment_readahead": 1}  # bounds what pyarrow reads ahead
 
 
@@ -51,6 +52,9 @@ class Planner:
         self.saves = saves
         self.retryable = [s.value for s in Status if s.may_pass or (retry_errors and s is not Status.OK)]
         self.counts = Counts()
+        # What is done is remembered by 16 bytes an item. A stranger who names files cannot make two names collide: the
+        # salt is new for each plan. A collision by chance (1 in 10^20 at 10^9 items) would be gone the next night.
+        self._salt = secrets.token_hex(16)
         self._broke: BaseException | None = None
 
     def write(
@@ -109,12 +113,16 @@ class Planner:
             # The listing streams past tables of what is done; never the other way round, it may be far larger.
             database.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             database.execute("CREATE TABLE fresh (item_id VARCHAR, version VARCHAR)")
+            database.execute(
+                f"CREATE MACRO key_of(item_id, version) AS md5_number('{self._salt}' || item_id || chr(0) || version)"
+            )
             database.register("committed", _committed(self.ledger))
             database.register("planned", _planned(self.ledger.store, self.still_open))
             database.execute(
                 """CREATE TABLE done AS
-                   SELECT item_id, version, CASE WHEN list_contains($retry, status) THEN file END AS file FROM committed
-                   UNION ALL SELECT item_id, version, NULL FROM planned""",
+                   SELECT key_of(item_id, version) AS key, hash(item_id) AS item,
+                       CASE WHEN list_contains($retry, status) THEN file END AS file FROM committed
+                   UNION ALL SELECT key_of(item_id, version), hash(item_id), NULL FROM planned""",
                 {"retry": self.retryable},
             )
             if self.saves is not None:
@@ -122,7 +130,8 @@ class Planner:
                 # '' : its embedding is there already; a file's name: that file holds an error row to replace
                 database.execute(
                     """CREATE TABLE saved AS
-                       SELECT item_id, version, CASE status WHEN 'ok' THEN '' ELSE file END AS file FROM kept"""
+                       SELECT key_of(item_id, version) AS key, CASE status WHEN 'ok' THEN '' ELSE file END AS file
+                       FROM kept"""
                 )
             yield database
 
@@ -130,11 +139,12 @@ class Planner:
         """The listing's rows that are to do, with `rewrites`, the report file that holds their error, and `saved`."""
         saved, join = "NULL::VARCHAR", ""
         if self.saves is not None:
-            saved, join = "s.file", "LEFT JOIN saved s ON m.item_id = s.item_id AND m.version = s.version"
+            saved, join = "s.file", "LEFT JOIN saved s ON m.key = s.key"
         return f"""
-            SELECT m.*, d.file AS rewrites, {saved} AS saved
-            FROM listing m LEFT JOIN done d ON m.item_id = d.item_id AND m.version = d.version {join}
-            WHERE d.item_id IS NULL OR d.file IS NOT NULL"""
+            SELECT m.* EXCLUDE (key), f.file AS rewrites, {saved} AS saved
+            FROM (SELECT *, key_of(item_id, version) AS key FROM listing) m
+            ANTI JOIN (SELECT key FROM done WHERE file IS NULL) d ON m.key = d.key
+            LEFT JOIN (SELECT key, file FROM done WHERE file IS NOT NULL) f ON m.key = f.key {join}"""
 
     def _sort_out(
         self, inserts: duckdb.DuckDBPyConnection, again: pa.RecordBatch, fresh: pa.RecordBatch, writer: "UnitWriter"
@@ -156,7 +166,7 @@ class Planner:
         twice = "SELECT item_id FROM fresh GROUP BY item_id, version HAVING count(*) > 1 LIMIT 1"
         for (item,) in database.sql(twice).fetchall():
             raise UsageError(f"the input lists {item} twice; every item must be listed once")
-        changed = "SELECT count(DISTINCT item_id) FROM done WHERE item_id IN (SELECT item_id FROM fresh)"
+        changed = "SELECT count(DISTINCT item) FROM done WHERE item IN (SELECT hash(item_id) FROM fresh)"
         ((self.counts.changed,),) = database.sql(changed).fetchall()
         self.counts.done = self.counts.listed - self.counts.new - self.counts.retried
 

@@ -20,12 +20,13 @@ from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.bundle import Detector
 from clipfake.detector.text import TextInput
 from clipfake.encoder.description import EncoderDescription
+from clipfake.engine.commit import Sink
 from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
 from clipfake.engine.resources import Layout
 from clipfake.engine.stages import Bundle, Detect, Encode, Prepare, PrepareOptions
-from clipfake.engine.work import Pipeline, Progress, Sink
+from clipfake.engine.work import Pipeline, Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
 from clipfake.report.schema import REPORT_SCHEMA, embedding_schema, footer, read_footer

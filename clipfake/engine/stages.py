@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -47,9 +47,13 @@ class Bundle(NamedTuple):
         return _Apply((detector.without_text() if self.image_only else detector).to(device))
 
 
-def chunk_schema() -> pa.Schema:
-    """One row a chunk: which row group of which unit's item list, and where its rows stand in the unit."""
-    return pa.schema([("path", pa.string()), ("unit", pa.int32()), ("group", pa.int32()), ("first", pa.int32())])
+class Chunk(TypedDict):
+    """What the pipeline is fed: a row group of a unit's item list, and where its first row stands in the unit."""
+
+    path: str
+    unit: int
+    group: int
+    first: int
 
 
 def _read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
@@ -243,8 +247,8 @@ def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """(rows that are not null, their vectors as (N, D)) of a fixed-size list column."""
     vectors = column.combine_chunks()
     rows = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
-    matrix = vectors.values.to_numpy().reshape(-1, vectors.type.list_size)
-    return rows, matrix[vectors.offset : vectors.offset + len(vectors)][rows]
+    values = vectors.drop_null().flatten()  # what a null row holds may be null too
+    return rows, values.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
 
 
 def _read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:

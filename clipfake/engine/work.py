@@ -1,168 +1,117 @@
-"""Working plans off: chunks go through Ray Data's actors; a unit commits on its own once all of its rows are back."""
+"""Working plans off: chunks go through Ray Data's actors, a wave at a time, on whatever nodes are there."""
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clipfake.corpus.store import Store
 from clipfake.engine.claim import Claim
-from clipfake.engine.ledger import Ledger
-from clipfake.engine.stages import REFUSED, ROW, SECONDS, UNIT, chunk_schema
-from clipfake.engine.units import Plan, Unit, close_unit
+from clipfake.engine.cluster import root_cause
+from clipfake.engine.commit import Committer, Sink, Totals
+from clipfake.engine.stages import REFUSED
+from clipfake.engine.units import Plan, Unit
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
 
 CHUNKS_A_WAVE = 20_000  # chunks one execution of Ray Data gets at a time: bounds what its driver keeps in mind
 REPORT_EVERY_S = 60.0
+FRUITLESS = 3  # executions in a row that may break off without a row to show
 
 Pipeline = Callable[["ray.data.Dataset"], "ray.data.Dataset"]  # type: ignore[name-defined]  # noqa: F821
 Progress = Callable[[int], None]
 
 
-@dataclass
-class Totals:
-    """What came out of the units so far."""
-
-    rows: int = 0
-    status: Counter[str] = field(default_factory=Counter)
-    verdict: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)  # by stage, summed over actors
-    bytes: int = 0
-
-    @property
-    def errors(self) -> int:
-        """Rows whose status is not ok."""
-        return self.rows - self.status["ok"]
-
-    def add(self, table: pa.Table) -> None:
-        """Counts committed rows."""
-        self.rows += table.num_rows
-        self.status.update(_histogram(table, "status"))
-        self.bytes += pc.sum(table["size"]).as_py() or 0
-        if "verdict" in table.column_names:
-            self.verdict.update({k: n for k, n in _histogram(table, "verdict").items() if k is not None})
-        for stage in SECONDS:
-            if stage in table.column_names:
-                name = stage.strip("_").removesuffix("_s")
-                self.seconds[name] = self.seconds.get(name, 0.0) + (pc.sum(table[stage]).as_py() or 0.0)
-
-
-@dataclass(frozen=True)
-class Sink:
-    """Where a unit's rows go.
-
-    ledger : the folder
-    shape : pipeline rows -> rows of the ledger's schema
-    goes : the column that says where a row goes: null, into the unit's own file; '', nowhere; else the name of the
-        committed file whose row for the item it replaces
-    """
-
-    ledger: Ledger
-    shape: Callable[[pa.Table], pa.Table]
-    goes: str
-
-    def commit(self, unit: Unit, rows: pa.Table) -> None:
-        """Each file in one step; doing it again gives the same files."""
-        goes = rows[self.goes]
-        shaped = self.shape(rows)
-        for name in sorted({name for name in pc.unique(goes).to_pylist() if name}):
-            self.ledger.replace(name, shaped.filter(pc.equal(goes, name)))
-        new = shaped.filter(pc.is_null(goes))
-        if new.num_rows:
-            self.ledger.commit(unit.name, new)
-            if self.ledger.count(unit.name) != new.num_rows:
-                raise ClipfakeError(
-                    f"{self.ledger.store.uri}/{unit.name} does not hold the {new.num_rows} rows written to it"
-                )
-
-
-class Committer:
-    """Collects rows by unit, whatever their order, and commits a unit when every one of its rows is there, once."""
-
-    def __init__(self, store: Store, units: list[Unit], sinks: list[Sink], claims: list[Claim], totals: Totals) -> None:
-        self._store, self._units, self._sinks, self._claims, self._totals = store, units, sinks, claims, totals
-        self._parts: dict[int, list[pa.Table]] = {}
-        self._missing: dict[int, np.ndarray] = {}
-        self._closed: set[int] = set()
-
-    def add(self, table: pa.Table) -> None:
-        """Takes the rows of any units; a row that came before is dropped (Ray may run a task again)."""
-        units = table[UNIT].to_numpy()
-        for number in np.unique(units).tolist():
-            if number in self._closed:
-                continue
-            part = table if len(units) and (units == number).all() else table.filter(pa.array(units == number))
-            missing = self._missing.setdefault(number, np.ones(self._units[number].rows, bool))
-            rows, first = np.unique(part[ROW].to_numpy(), return_index=True)
-            new = missing[rows]
-            if new.sum() < part.num_rows:
-                part = part.take(first[new])
-            missing[rows] = False
-            self._parts.setdefault(number, []).append(part)
-            if not missing.any():
-                self._commit(number)
-
-    def finish(self) -> None:
-        """Raises ClipfakeError where a unit is incomplete: rows went missing on the way."""
-        lost = sum(int(missing.sum()) for missing in self._missing.values())
-        lost += sum(unit.rows for i, unit in enumerate(self._units) if i not in self._closed and i not in self._missing)
-        if lost:
-            raise ClipfakeError(
-                f"{lost} rows did not come back from the cluster; run the same command again to finish them"
-            )
-
-    def _commit(self, number: int) -> None:
-        unit = self._units[number]
-        rows = pa.concat_tables(self._parts.pop(number), promote_options="permissive").sort_by(ROW)
-        for claim in self._claims:
-            claim.check()
-        for sink in self._sinks:
-            sink.commit(unit, rows)
-        close_unit(self._store, unit)
-        self._closed.add(number)
-        del self._missing[number]
-        self._totals.add(rows)
-
-
 def work_off(
     store: Store,
     plan: Plan,
-    pipeline: Pipeline,
+    pipeline: Callable[[], Pipeline],
     sinks: list[Sink],
     claims: list[Claim],
     totals: Totals,
     progress: Progress,
+    stall_s: float,
+    reconnect: Callable[[], None],
 ) -> None:
-    """Runs every open unit of `plan` through `pipeline` and commits it; what was committed stays where it raises."""
-    import ray.data
+    """Runs every open unit of `plan` through a pipeline and commits it; what was committed stays where it raises.
 
+    pipeline : lays the work out on the nodes that are there when it is called: for each wave, and again for the rest
+        of a wave that broke off
+    stall_s : seconds without progress after which an execution breaks off. Where an actor's process dies Ray restarts
+        it, but where its node is gone Ray waits, and the actor's tasks with it, while all others go on.
+    reconnect : gives up everything this process has on the cluster, actors that hang included
+    """
     received = 0
+    spoke = time.monotonic()
     for units in _waves(plan.units):
         committer = Committer(store, units, sinks, claims, totals)
-        dataset = pipeline(ray.data.from_arrow(list(_chunks(units))))
-        before, started = totals.rows, time.monotonic()
-        spoke = started
-        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            if REFUSED in table.column_names:
-                raise UsageError(table[REFUSED][0].as_py())
-            if not table.num_rows:
-                continue
-            committer.add(table)
-            received += table.num_rows
-            progress(table.num_rows)
-            if time.monotonic() - spoke > REPORT_EVERY_S:
-                spoke = time.monotonic()
-                log.info("%d of %d items done, %d committed", received, plan.items, totals.rows)
-        committer.finish()
-        log.debug("%d rows in %.1f s", totals.rows - before, time.monotonic() - started)
+        fruitless = 0
+        while missing := committer.missing:
+            try:
+                for table in _execute(pipeline(), committer, stall_s):
+                    committer.add(table)
+                    received += table.num_rows
+                    progress(table.num_rows)
+                    if time.monotonic() - spoke > REPORT_EVERY_S:
+                        spoke = time.monotonic()
+                        log.info("%d of %d items done, %d committed", received, plan.items, totals.rows)
+            except _broken_off() as error:
+                fruitless = fruitless + 1 if committer.missing == missing else 0
+                if fruitless == FRUITLESS:
+                    raise ClipfakeError(
+                        f"{FRUITLESS} times in a row the cluster gave no row: {_why(error, stall_s)}; what was "
+                        "committed stays: run it again"
+                    ) from error
+                log.warning("%s: the rest is laid out anew on the nodes that are there", _why(error, stall_s))
+                reconnect()
+            else:
+                if committer.missing:
+                    raise ClipfakeError(
+                        f"{committer.missing} rows did not come back from the cluster; run the same command again to "
+                        "finish them"
+                    )
+
+
+def _execute(pipeline: Pipeline, committer: Committer, stall_s: float) -> Iterator[pa.Table]:
+    """The rows of what the committer misses, as they come. Raises UsageError where the actors cannot do the work."""
+    import ray.data
+
+    ray.data.DataContext.get_current().execution_no_progress_timeout_s = stall_s
+    chunks = list(committer.chunks())
+    # A block a chunk. Not from_arrow: that runs a task a block, which waits for ever where actors hold all CPUs.
+    dataset = pipeline(ray.data.from_items(chunks, override_num_blocks=len(chunks)))
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        if REFUSED in table.column_names:
+            raise UsageError(table[REFUSED][0].as_py())
+        if table.num_rows:
+            yield table
+
+
+def _broken_off() -> tuple[type[BaseException], ...]:
+    """What an execution raises where the cluster gave way: not where our own code raised on it."""
+    from ray import exceptions
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    return (
+        ExecutionTimeoutError,
+        exceptions.ActorDiedError,
+        exceptions.ActorUnavailableError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+        exceptions.WorkerCrashedError,
+    )
+
+
+def _why(error: BaseException, stall_s: float) -> str:
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    if isinstance(error, ExecutionTimeoutError):
+        return f"no progress for {stall_s:g} s (a node is lost, or a chunk takes longer: --stall-timeout)"
+    return root_cause(error)
 
 
 def _waves(units: tuple[Unit, ...]) -> Iterator[list[Unit]]:
@@ -174,16 +123,3 @@ def _waves(units: tuple[Unit, ...]) -> Iterator[list[Unit]]:
             wave += more
             chunks += len(more[0].chunks)
         yield wave
-
-
-def _chunks(units: list[Unit]) -> Iterator[pa.Table]:
-    for number, unit in enumerate(units):
-        first = 0
-        for group, rows in enumerate(unit.chunks):
-            row = {"path": unit.path, "unit": number, "group": group, "first": first}
-            yield pa.Table.from_pylist([row], schema=chunk_schema())
-            first += rows
-
-
-def _histogram(table: pa.Table, column: str) -> dict[str, int]:
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(table[column]).to_pylist()}

@@ -1,5 +1,6 @@
 """Killing a scoring run where it hurts: what the chaos tests and the chaos benchmark share."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -82,12 +84,13 @@ class Run:
     store: Store
     unit_rows: int = 16
     broken: bool = False
+    options: tuple[str, ...] = ()
 
     def start(self) -> subprocess.Popen:
         arguments = ["score", self.corpus, "--detector", str(self.detector), "--out", self.store.uri]
         mode = "BROKEN" if self.broken else "WHOLE"
         return subprocess.Popen(
-            [sys.executable, "-c", DRIVER, mode, *arguments, "--unit-rows", str(self.unit_rows)],
+            [sys.executable, "-c", DRIVER, mode, *arguments, "--unit-rows", str(self.unit_rows), *self.options],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,3 +169,39 @@ def copy_images(source: Path, to: Path, count: int) -> Path:
     for i, path in enumerate(files[:: max(1, len(files) // count)][:count]):
         (to / f"{i:04d}{path.suffix}").write_bytes(path.read_bytes())
     return to
+
+
+def wait_for_nodes(address: str, wanted: int, timeout_s: float = 120) -> None:
+    """Returns when the cluster at that address has so many alive nodes."""
+    from ray._raylet import GcsClient
+
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            nodes = GcsClient(address=address).get_all_node_info().values()
+        except Exception:  # it is not up yet, and each version of Ray says so with another error
+            nodes = []
+        if sum(node.state == node.ALIVE for node in nodes) >= wanted:
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"{address} has no {wanted} nodes after {timeout_s:g} s")
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL to a process and all below it, as when a host loses power."""
+    root = psutil.Process(pid)
+    for process in [root, *root.children(recursive=True)]:
+        process.kill()
+
+
+def halt_encoders(*roots: int) -> list[psutil.Process]:
+    """Halts (SIGSTOP) the encoding actors below these processes that are past their start; all that are halted."""
+    halted = []
+    for root in roots:
+        for process in psutil.Process(root).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                title = " ".join(process.cmdline())
+                if "MapBatches(Encode)" in title and "__init__" not in title:
+                    process.suspend()
+                    halted.append(process)
+    return halted

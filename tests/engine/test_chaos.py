@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from chaos import Kill, Run, check_complete, check_whole, copy_images
+from chaos import Kill, Run, check_complete, check_whole, copy_images, halt_encoders, kill_tree, wait_for_nodes
 
 from clipfake.corpus.store import Store
 
@@ -80,6 +80,28 @@ def test_an_actor_killed_in_the_middle(warm_cluster, corpus, detector, undisturb
             victim.kill()
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
+    check_complete(run, ITEMS, undisturbed)
+
+
+@pytest.mark.timeout(900)
+def test_a_worker_node_killed_in_the_middle_while_the_other_hangs(
+    undisturbed, ray_node, free_port, corpus, detector, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    address = f"127.0.0.1:{free_port()}"
+    head = ray_node("--head", "--num-cpus=1", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false")
+    wait_for_nodes(address, 1)
+    worker = ray_node("--num-cpus=1", f"--address={address}")
+    wait_for_nodes(address, 2)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "40"))
+    process = run.start()
+    # Both nodes' encoders are halted as soon as they have work: the kill hits one that holds some, the other one hangs.
+    for node in (head, worker):
+        assert run.wait_for(process, lambda: halt_encoders(head.pid, worker.pid) and halt_encoders(node.pid))  # noqa: B023
+    kill_tree(worker.pid)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert "laid out anew" in output
     check_complete(run, ITEMS, undisturbed)
 
 

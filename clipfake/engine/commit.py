@@ -1,0 +1,136 @@
+"""The commit: rows collected by unit, whatever their order, and put into the ledgers a whole unit at a time, once."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipfake.corpus.store import Store
+from clipfake.engine.claim import Claim
+from clipfake.engine.ledger import Ledger
+from clipfake.engine.stages import ROW, SECONDS, UNIT, Chunk
+from clipfake.engine.units import Unit, close_unit
+from clipfake.errors import ClipfakeError
+
+
+@dataclass
+class Totals:
+    """What came out of the units so far."""
+
+    rows: int = 0
+    status: Counter[str] = field(default_factory=Counter)
+    verdict: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage, summed over actors
+    bytes: int = 0
+
+    @property
+    def errors(self) -> int:
+        """Rows whose status is not ok."""
+        return self.rows - self.status["ok"]
+
+    def add(self, table: pa.Table) -> None:
+        """Counts committed rows."""
+        self.rows += table.num_rows
+        self.status.update(_histogram(table, "status"))
+        self.bytes += pc.sum(table["size"]).as_py() or 0
+        if "verdict" in table.column_names:
+            self.verdict.update({k: n for k, n in _histogram(table, "verdict").items() if k is not None})
+        for stage in SECONDS:
+            if stage in table.column_names:
+                name = stage.strip("_").removesuffix("_s")
+                self.seconds[name] = self.seconds.get(name, 0.0) + (pc.sum(table[stage]).as_py() or 0.0)
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where a unit's rows go.
+
+    ledger : the folder
+    shape : pipeline rows -> rows of the ledger's schema
+    goes : the column that says where a row goes: null, into the unit's own file; '', nowhere; else the name of the
+        committed file whose row for the item it replaces
+    """
+
+    ledger: Ledger
+    shape: Callable[[pa.Table], pa.Table]
+    goes: str
+
+    def commit(self, unit: Unit, rows: pa.Table) -> None:
+        """Each file in one step; doing it again gives the same files."""
+        goes = rows[self.goes]
+        shaped = self.shape(rows)
+        for name in sorted({name for name in pc.unique(goes).to_pylist() if name}):
+            self.ledger.replace(name, shaped.filter(pc.equal(goes, name)))
+        new = shaped.filter(pc.is_null(goes))
+        if new.num_rows:
+            self.ledger.commit(unit.name, new)
+            if self.ledger.count(unit.name) != new.num_rows:
+                raise ClipfakeError(
+                    f"{self.ledger.store.uri}/{unit.name} does not hold the {new.num_rows} rows written to it"
+                )
+
+
+class Committer:
+    """Collects rows by unit, whatever their order, and commits a unit when every one of its rows is there, once."""
+
+    def __init__(self, store: Store, units: list[Unit], sinks: list[Sink], claims: list[Claim], totals: Totals) -> None:
+        self._store, self._units, self._sinks, self._claims, self._totals = store, units, sinks, claims, totals
+        self._parts: dict[int, list[pa.Table]] = {}
+        self._missing: dict[int, np.ndarray] = {}
+        self._closed: set[int] = set()
+
+    def add(self, table: pa.Table) -> None:
+        """Takes the rows of any units; a row that came before is dropped (Ray may run a task again)."""
+        units = table[UNIT].to_numpy()
+        for number in np.unique(units).tolist():
+            if number in self._closed:
+                continue
+            part = table if len(units) and (units == number).all() else table.filter(pa.array(units == number))
+            missing = self._missing_of(number)
+            rows, first = np.unique(part[ROW].to_numpy(), return_index=True)
+            new = missing[rows]
+            if new.sum() < part.num_rows:
+                part = part.take(first[new])
+            missing[rows] = False
+            self._parts.setdefault(number, []).append(part)
+            if not missing.any():
+                self._commit(number)
+
+    @property
+    def missing(self) -> int:
+        """Rows that have not come yet."""
+        return sum(int(self._missing_of(number).sum()) for number in self._open())
+
+    def chunks(self) -> Iterator[Chunk]:
+        """What is still to be worked off: all chunks of which a row is missing."""
+        for number in self._open():
+            unit, first = self._units[number], 0
+            for group, rows in enumerate(unit.chunks):
+                if self._missing_of(number)[first : first + rows].any():
+                    yield {"path": unit.path, "unit": number, "group": group, "first": first}
+                first += rows
+
+    def _open(self) -> Iterator[int]:
+        return (number for number in range(len(self._units)) if number not in self._closed)
+
+    def _missing_of(self, number: int) -> np.ndarray:
+        return self._missing.setdefault(number, np.ones(self._units[number].rows, bool))
+
+    def _commit(self, number: int) -> None:
+        unit = self._units[number]
+        rows = pa.concat_tables(self._parts.pop(number), promote_options="permissive").sort_by(ROW)
+        for claim in self._claims:
+            claim.check()
+        for sink in self._sinks:
+            sink.commit(unit, rows)
+        close_unit(self._store, unit)
+        self._closed.add(number)
+        del self._missing[number]
+        self._totals.add(rows)
+
+
+def _histogram(table: pa.Table, column: str) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in pc.value_counts(table[column]).to_pylist()}
