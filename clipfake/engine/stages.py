@@ -284,8 +284,8 @@ def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """(rows that are not null, their vectors as (N, D)) of a fixed-size list column."""
     vectors = column.combine_chunks()
     rows = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
-    matrix = vectors.values.to_numpy().reshape(-1, vectors.type.list_size)
-    return rows, matrix[vectors.offset : vectors.offset + len(vectors)][rows]
+    values = vectors.drop_null().flatten()  # what a null row holds may be null too
+    return rows, values.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
 
 
 def _read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
