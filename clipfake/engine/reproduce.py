@@ -14,6 +14,7 @@ from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.corpus.store import Store
+from clipfake.corpus.text import TextTemplate
 from clipfake.detector.bundle import Detector
 from clipfake.detector.head import FUSIONS
 from clipfake.detector.text import TextInput
@@ -82,7 +83,7 @@ def reproduce(
         if text is None:
             say("the embeddings hold no text: only the three experiments on images are run")
         else:
-            if text.template != options.text:
+            if text.template != TextTemplate.parse(options.text).template:
                 raise UsageError(f"{embeddings} holds the text {text.template!r}: give it as --text, or a new --out")
             data |= dict.fromkeys(FUSIONS[1:], read_labelled(embeddings, text=True))
         experiments = [
