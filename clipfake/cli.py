@@ -4,11 +4,11 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from clipfake.cli_detector import Json, Prevalence, detector_app
+from clipfake.cli_detector import detector_app
 from clipfake.console import (
     finish,
     number,
@@ -20,6 +20,30 @@ from clipfake.console import (
     say,
 )
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.options import (
+    BatchSize,
+    Columns,
+    DecodeMemory,
+    DecodeTimeout,
+    EncoderName,
+    Fake,
+    GroupBy,
+    Json,
+    LayoutName,
+    MaxBytes,
+    MaxErrors,
+    MaxPixels,
+    NumCpus,
+    Out,
+    Precision,
+    Prevalence,
+    Real,
+    RetryErrors,
+    StallTimeout,
+    UnitRows,
+    listing_options,
+    scan_options,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,33 +54,6 @@ app = typer.Typer(
 )
 
 app.add_typer(detector_app, name="detector")
-
-Out = Annotated[str, typer.Option(help="Folder or URI (s3://..., gs://...) to write to.", show_default=False)]
-LayoutName = Annotated[
-    str, typer.Option(help="How the corpus is listed and labelled; `clipfake index --help` names them.")
-]
-GroupBy = Annotated[
-    str | None, typer.Option(help="Regular expression on the path; its groups give group_id (scene, video).")
-]
-Columns = Annotated[list[str] | None, typer.Option(help="NAME=COLUMN of a table, e.g. label=target; may be repeated.")]
-Real = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold real images (layout folders).")]
-Fake = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold fake images (layout folders).")]
-EncoderName = Annotated[
-    str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
-]
-Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
-BatchSize = Annotated[int | None, typer.Option(help="Images a forward pass.")]
-UnitRows = Annotated[int | None, typer.Option(help="Items that commit together; by default about two minutes of work.")]
-MaxErrors = Annotated[float, typer.Option(help="Exit with 3 when a larger share of the rows has an error.")]
-MaxBytes = Annotated[int, typer.Option(help="Larger files are too_large.")]
-MaxPixels = Annotated[int, typer.Option(help="Larger images are too_large.")]
-DecodeTimeout = Annotated[float, typer.Option(help="Seconds one image may take to decode.")]
-DecodeMemory = Annotated[int, typer.Option(help="Bytes of memory one image may take to decode.")]
-RetryErrors = Annotated[bool, typer.Option(help="Try all errors again, also those that do not pass by themselves.")]
-StallTimeout = Annotated[
-    float, typer.Option(help="Seconds without progress after which the rest is laid out anew on the nodes left.")
-]
-NumCpus = Annotated[int | None, typer.Option(help="CPUs to use where no cluster is named by RAY_ADDRESS.")]
 
 
 @app.callback()
@@ -91,7 +88,7 @@ def index(
     from clipfake.corpus.store import Store
 
     summary = write_manifest(
-        uris.place(corpus), layout, _listing(group_by, columns, real, fake), Store(uris.place(out))
+        uris.place(corpus), layout, listing_options(group_by, columns, real, fake), Store(uris.place(out))
     )
     if as_json:
         print_json(asdict(summary))
@@ -144,7 +141,7 @@ def embed(
     from clipfake.engine import scan
     from clipfake.engine.embedding import EmbedOptions
 
-    options, what = _scan_options(ctx.params), EmbedOptions(feature, text, tuple(allow_word or ()), views)
+    options, what = scan_options(ctx.params), EmbedOptions(feature, text, tuple(allow_word or ()), views)
     with progress_bar() as progress:
         outcome = scan.embed(manifest, encoder, out, options, progress, what)
     finish(outcome, out, as_json=as_json, dry_run=dry_run)
@@ -242,7 +239,7 @@ def score(
     """Score every item into a report: one row each. Run again, it scores only what is new or changed."""
     from clipfake.engine import scan
 
-    options = _scan_options(ctx.params)
+    options = scan_options(ctx.params)
     with progress_bar() as progress:
         outcome = scan.score(source, detector, out, options, progress, save_embeddings, encoder)
     finish(outcome, out, as_json=as_json, dry_run=dry_run)
@@ -307,41 +304,6 @@ def demo(
     finish(result.scored, f"{out}/reports", as_json=False, dry_run=False)
     print("The same with real CLIP weights (they are fetched from a model hub):")
     print("  clipfake embed MANIFEST --encoder ViT-B-32-quickgelu/openai --out EMBEDDINGS")
-
-
-def _listing(group_by: str | None, columns: list[str] | None, real: list[str] | None, fake: list[str] | None) -> Any:
-    from clipfake.corpus.layouts import LayoutOptions
-
-    pairs = [pair.partition("=") for pair in columns or []]
-    if any(not sign or not value for _, sign, value in pairs):
-        raise UsageError("--columns takes NAME=COLUMN, for example --columns label=target")
-    return LayoutOptions({name: value for name, _, value in pairs}, tuple(real or ()), tuple(fake or ()), group_by)
-
-
-def _scan_options(given: dict[str, Any]) -> Any:
-    """The options that embed and score share, from what the command was given."""
-    from clipfake.corpus.fetch import FetchOptions
-    from clipfake.engine.job import JobOptions
-    from clipfake.engine.scan import ScanOptions
-    from clipfake.images.decode import Limits
-
-    return ScanOptions(
-        given["layout"],
-        _listing(given.get("group_by"), given["columns"], given.get("real"), given.get("fake")),
-        given["precision"],
-        Limits(given["max_bytes"], given["max_pixels"], given["decode_timeout"], given["decode_memory"]),
-        FetchOptions(max_bytes=given["max_bytes"]),
-        JobOptions(
-            given["max_error_rate"],
-            given["unit_rows"],
-            given["batch_size"],
-            given["retry_errors"],
-            given["dry_run"],
-            given["num_cpus"],
-            given["stall_timeout"],
-        ),
-        given.get("image_only", False),
-    )
 
 
 def main(*command: str) -> None:

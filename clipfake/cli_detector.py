@@ -6,15 +6,11 @@ import typer
 
 from clipfake.console import print_comparison, print_detector, print_json, print_table
 from clipfake.errors import UsageError
+from clipfake.options import Json, Prevalence
 
 detector_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What a detector is, whether it still holds, what two have apart."
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Prevalence = Annotated[
-    float | None, typer.Option(help="Share of fakes where it will be used: prints the precision to expect.")
-]
 
 
 @detector_app.command()
