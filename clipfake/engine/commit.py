@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipfake.corpus.store import Store
+from clipfake.engine.chunk import ROW, SECONDS, UNIT, Chunk
 from clipfake.engine.claim import Claim
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.stages import ROW, SECONDS, UNIT, Chunk
 from clipfake.engine.units import Unit, close_unit
 from clipfake.errors import ClipfakeError
 

@@ -10,8 +10,8 @@ from clipfake.corpus.store import Store
 from clipfake.corpus.text import TextTemplate, checked
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.feature import PROJECTED, blocks_of
+from clipfake.engine.chunk import VIEWS
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.stages import VIEWS
 from clipfake.errors import UsageError
 from clipfake.images.augment import MAX_VIEWS
 from clipfake.report.schema import embedding_schema, footer

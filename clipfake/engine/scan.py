@@ -21,12 +21,13 @@ from clipfake.detector.bundle import Detector
 from clipfake.detector.text import TextInput
 from clipfake.encoder.description import EncoderDescription
 from clipfake.engine.commit import Sink
+from clipfake.engine.detect import Bundle, Detect
 from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_rows
 from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
 from clipfake.engine.resources import Layout
-from clipfake.engine.stages import Bundle, Detect, Encode, Prepare, PrepareOptions
+from clipfake.engine.stages import Encode, Prepare, PrepareOptions
 from clipfake.engine.work import Pipeline, Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits

@@ -8,10 +8,10 @@ from itertools import islice
 import pyarrow as pa
 
 from clipfake.corpus.store import Store
+from clipfake.engine.chunk import REFUSED
 from clipfake.engine.claim import Claim
 from clipfake.engine.cluster import root_cause
 from clipfake.engine.commit import Committer, Sink, Totals
-from clipfake.engine.stages import REFUSED
 from clipfake.engine.units import Plan, Unit
 from clipfake.errors import ClipfakeError, UsageError
 

@@ -20,13 +20,13 @@ from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.corpus.store import Store
 from clipfake.encoder.description import EncoderDescription
+from clipfake.engine.chunk import VIEWS
 from clipfake.engine.commit import Sink
 from clipfake.engine.embedding import EmbedOptions, embedding_rows
 from clipfake.engine.job import Outcome
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import Planner
 from clipfake.engine.scan import ScanOptions, embed, score
-from clipfake.engine.stages import VIEWS
 from clipfake.engine.units import Unit
 from clipfake.errors import UsageError
 from clipfake.images.augment import augment

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipfake.corpus.store import Store
+from clipfake.engine.chunk import ROW, UNIT
 from clipfake.engine.commit import Committer, Sink, Totals
 from clipfake.engine.ledger import Ledger
-from clipfake.engine.stages import ROW, UNIT
 from clipfake.engine.units import Unit
 from clipfake.engine.work import _waves
 from clipfake.errors import ClipfakeError

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipfake.engine.stages import _matrix
+from clipfake.engine.chunk import matrix_of
 
 
 def test_rows_without_a_vector_are_left_out(tmp_path):
@@ -17,6 +17,6 @@ def test_rows_without_a_vector_are_left_out(tmp_path):
         (stored.take([3, 0]), [0], [[3, 4]]),
         (stored.slice(0, 1), [], np.empty((0, 2))),
     ):
-        found, matrix = _matrix(table["v"])
+        found, matrix = matrix_of(table["v"])
         assert found.tolist() == rows
         np.testing.assert_array_equal(matrix, vectors)
