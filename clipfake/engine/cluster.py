@@ -4,13 +4,17 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from clipfake.errors import ClipfakeError
+
 log = logging.getLogger(__name__)
 
+REACHED_WITHIN_S = 20.0
 NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 
 
@@ -34,7 +38,11 @@ def connected(num_cpus: int | None = None) -> Iterator[Callable[[], None]]:
     def connect() -> None:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address := os.environ.get("RAY_ADDRESS"):
-            ray.init(address=address, **quiet)
+            _check_reachable(address)
+            try:
+                ray.init(address=address, **quiet)
+            except ConnectionError as error:
+                raise _unreachable(address, error) from error
         else:
             ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
         _quiet_ray_data()
@@ -44,11 +52,29 @@ def connected(num_cpus: int | None = None) -> Iterator[Callable[[], None]]:
         connect()
 
     with _without_native_log():
+        connect()
         try:
-            connect()
             yield reconnect
         finally:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for minutes, silently, for a cluster that is not there."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "://" in address or not port.isdigit():  # "auto", or a client's address: Ray says at once
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN_S).close()
+    except OSError as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> ClipfakeError:
+    return ClipfakeError(
+        f"no Ray cluster answers at RAY_ADDRESS={address} ({str(error).splitlines()[0]}); start it with `ray start "
+        "--head`, or unset RAY_ADDRESS to run on this machine alone"
+    )
 
 
 @contextlib.contextmanager
