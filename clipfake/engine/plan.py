@@ -19,7 +19,7 @@ from clipfake.engine.units import PLAN_FOLDER, Plan, UnitWriter
 from clipfake.errors import UsageError
 from clipfake.status import Status
 
-PLANNER_MEMORY = "384MB"  # of DuckDB's; what does not fit is spilled to disk
+PLANNER_MEMORY = "640MB"  # of DuckDB's; what does not fit is spilled to disk
 SCAN = {"batch_size": 32_768, "batch_readahead": 2, "fragment_readahead": 1}  # bounds what pyarrow reads ahead
 
 
