@@ -8,6 +8,7 @@ import torch
 
 from clipfake.detector.calibration import METHODS, Calibrator, Isotonic, Sigmoid, Temperature
 from clipfake.detector.linear import fit_linear
+from clipfake.detector.moments import moments
 from clipfake.detector.nystroem import LANDMARKS, fit_nystroem
 from clipfake.detector.sampling import balanced_subset
 from clipfake.detector.svm import KernelSvm, LinearSvm
@@ -18,7 +19,6 @@ log = logging.getLogger(__name__)
 # Up to here the exact SVC: about a minute for 40,000 rows, and its time grows with the cube. Above, Nystroem.
 MAX_KERNEL_ROWS = 50_000
 ISOTONIC_ROWS = 1_000  # of each class; below, its steps follow single items
-_BLOCK = 65_536
 
 
 def svm_rule(rows: int, landmarks: int = LANDMARKS) -> str:
@@ -60,7 +60,7 @@ def fit_svm(
 
 def scale_gamma(x: np.ndarray) -> float:
     """scikit-learn's gamma "scale" as a number: 1 / (d x variance of all entries of x), or 1 where nothing varies."""
-    mean, variance = _moments(x)
+    mean, variance = moments(x)
     total = float((variance + (mean - mean.mean()) ** 2).sum())  # d x the variance over all entries
     return 1.0 / total if total > 0 else 1.0
 
@@ -75,7 +75,7 @@ def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> LinearS
     from sklearn.svm import LinearSVC
 
     _both_classes(y, "training")
-    mean, variance = _moments(x)
+    mean, variance = moments(x)
     # A dimension that does not vary is only centred, as by StandardScaler.
     scale = np.where(variance > 10 * np.finfo(np.float64).eps * (variance + mean**2), np.sqrt(variance), 1.0)
     if len(x) <= MAX_KERNEL_ROWS:
@@ -115,14 +115,6 @@ def _fit_nystroem(
 ) -> KernelSvm:
     rows = balanced_subset(y.tolist(), generators if generators is not None else [None] * len(x), landmarks, seed)
     return fit_nystroem(x, y, x[rows], C, gamma)
-
-
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each column in float64, a block at a time."""
-    starts = range(0, len(x), _BLOCK)
-    mean = sum(x[start : start + _BLOCK].sum(axis=0, dtype=np.float64) for start in starts) / len(x)
-    squares = sum(((x[start : start + _BLOCK] - mean) ** 2).sum(axis=0, dtype=np.float64) for start in starts)
-    return mean, squares / len(x)
 
 
 def check_calibration(method: str, y: np.ndarray) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_BLOCK = 65_536  # rows
+from clipfake.detector.moments import moments
+
 FUSIONS = ("image", "sum", "product")  # image alone, or how image and text become one vector
 
 
@@ -54,10 +55,8 @@ def init_head(in_dim: int, out_dim: int = 128, seed: int = 0, sample: np.ndarray
         head.linear.weight.normal_(std=in_dim**-0.5, generator=random)
         head.linear.bias.zero_()
         if sample is not None:
-            centre = np.mean(sample, axis=0, dtype=np.float64)
-            blocks = range(0, len(sample), _BLOCK)  # numpy's own std would take a float64 copy of it all
-            squares = sum(np.square(sample[i : i + _BLOCK] - centre).sum(axis=0) for i in blocks)
-            spread = np.sqrt(squares / len(sample))
+            centre, variance = moments(sample)
+            spread = np.sqrt(variance)
             head.centre.copy_(torch.from_numpy(centre))
             head.scale.copy_(torch.from_numpy(np.where(spread > 1e-7, spread, 1.0)))
     return head

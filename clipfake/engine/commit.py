@@ -85,17 +85,17 @@ class Committer:
     def __init__(self, store: Store, units: list[Unit], sinks: list[Sink], claims: list[Claim], totals: Totals) -> None:
         self._store, self._units, self._sinks, self._claims, self._totals = store, units, sinks, claims, totals
         self._parts: dict[int, list[pa.Table]] = {}
-        self._missing: dict[int, np.ndarray] = {}
-        self._closed: set[int] = set()
+        # Of each unit that is not committed, which rows have not come yet.
+        self._missing = {number: np.ones(unit.rows, bool) for number, unit in enumerate(units)}
 
     def add(self, table: pa.Table) -> None:
         """Takes the rows of any units; a row that came before is dropped (Ray may run a task again)."""
         units = table[UNIT].to_numpy()
         for number in np.unique(units).tolist():
-            if number in self._closed:
+            if number not in self._missing:
                 continue
             part = table if len(units) and (units == number).all() else table.filter(pa.array(units == number))
-            missing = self._missing_of(number)
+            missing = self._missing[number]
             rows, first = np.unique(part[ROW].to_numpy(), return_index=True)
             new = missing[rows]
             if new.sum() < part.num_rows:
@@ -108,22 +108,16 @@ class Committer:
     @property
     def missing(self) -> int:
         """Rows that have not come yet."""
-        return sum(int(self._missing_of(number).sum()) for number in self._open())
+        return sum(int(missing.sum()) for missing in self._missing.values())
 
     def chunks(self) -> Iterator[Chunk]:
         """What is still to be worked off: all chunks of which a row is missing."""
-        for number in self._open():
+        for number, missing in self._missing.items():
             unit, first = self._units[number], 0
             for group, rows in enumerate(unit.chunks):
-                if self._missing_of(number)[first : first + rows].any():
+                if missing[first : first + rows].any():
                     yield {"path": unit.path, "unit": number, "group": group, "first": first}
                 first += rows
-
-    def _open(self) -> Iterator[int]:
-        return (number for number in range(len(self._units)) if number not in self._closed)
-
-    def _missing_of(self, number: int) -> np.ndarray:
-        return self._missing.setdefault(number, np.ones(self._units[number].rows, bool))
 
     def _commit(self, number: int) -> None:
         unit = self._units[number]
@@ -133,7 +127,6 @@ class Committer:
         for sink in self._sinks:
             sink.commit(unit, rows)
         close_unit(self._store, unit)
-        self._closed.add(number)
         del self._missing[number]
         self._totals.add(rows)
 

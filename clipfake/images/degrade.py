@@ -20,19 +20,13 @@ FILTERS: Final = {
 def jpeg(image: Image.Image, quality: float) -> Image.Image:
     """Saved as JPEG (4:2:0) at `quality` 1..100, rounded, and read again. Edges of at most 65,500 pixels."""
     _need("JPEG quality", quality, 1, 100)
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=round(quality))
-    data.seek(0)
-    return JpegImageFile(data).convert("RGB")
+    return JpegImageFile(_saved(image, "JPEG", quality)).convert("RGB")
 
 
 def webp(image: Image.Image, quality: float) -> Image.Image:
     """Saved as lossy WebP at `quality` 1..100, rounded, and read again. Edges of at most 16,383 pixels."""
     _need("WebP quality", quality, 1, 100)
-    data = io.BytesIO()
-    image.save(data, "WEBP", quality=round(quality))
-    data.seek(0)
-    return WebPImageFile(data).convert("RGB")
+    return WebPImageFile(_saved(image, "WEBP", quality)).convert("RGB")
 
 
 def resize(image: Image.Image, scale: float, resample: str = "bicubic") -> Image.Image:
@@ -82,6 +76,13 @@ DEGRADATIONS: Final[dict[str, Callable[[Image.Image, float], Image.Image]]] = {
     "noise": noise,
     "brightness": brightness,
 }
+
+
+def _saved(image: Image.Image, format: str, quality: float) -> io.BytesIO:
+    data = io.BytesIO()
+    image.save(data, format, quality=round(quality))
+    data.seek(0)
+    return data
 
 
 def _need(what: str, value: float, low: float, high: float) -> None:

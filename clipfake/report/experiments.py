@@ -7,9 +7,9 @@ from typing import Any
 
 from clipfake.evaluation.classification import MEASURES
 from clipfake.evaluation.source import SIZES, reported
+from clipfake.evaluation.split import PARTS
 
 FIGURES = ("loss", "distances", "pca", "variance", "confusion", "metrics")
-PARTS = ("train", "val", "test")
 
 # An experiment as `experiment.json` holds it: name, variant, slot, data, encoder, trained (bool), sizes and tables by
 # part, confusion by part, baseline and text_alone (accuracies on the test part), notes.
