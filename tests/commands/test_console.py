@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipfake.console import _print_unfamiliar
+from clipfake.commands.console import _print_unfamiliar
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from clipfake.console import print_comparison, print_detector, print_json, print_table
+from clipfake.commands.console import print_comparison, print_detector, print_json, print_table
+from clipfake.commands.options import Json, Prevalence
 from clipfake.errors import UsageError
-from clipfake.options import Json, Prevalence
 
 detector_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What a detector is, whether it still holds, what two have apart."

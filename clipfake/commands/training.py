@@ -1,0 +1,129 @@
+"""`clipfake train|reproduce|demo`: each a few lines over clipfake.engine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipfake.commands.console import (
+    finish,
+    number,
+    print_experiments,
+    print_json,
+    print_table,
+    print_training,
+    progress_bar,
+    say,
+)
+from clipfake.commands.options import (
+    EncoderName,
+    Json,
+    NumCpus,
+    Out,
+    Precision,
+    Prevalence,
+)
+
+
+def train(
+    embeddings: Annotated[str, typer.Argument(help="Folder that `clipfake embed` wrote, from labelled items.")],
+    out: Out,
+    preset: Annotated[
+        str, typer.Option(help="recommended, or source: as the system that clipfake implements. Options override it.")
+    ] = "recommended",
+    fusion: Annotated[str, typer.Option(help="image, or sum or product with the text embeddings.")] = "image",
+    seed: Annotated[int, typer.Option(help="Of the split, the head and the batches.")] = 0,
+    workers: Annotated[int, typer.Option(help="Workers of Ray Train.")] = 1,
+    miner: Annotated[str | None, typer.Option(help="Triplets: random, semi-hard, batch-hard or all-nonzero.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Of the triplet loss.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better validation loss before it stops.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    c: Annotated[float | None, typer.Option("--c", help="C of the SVM.")] = None,
+    search: Annotated[
+        bool | None, typer.Option("--search", help="Find C and gamma by cross-validation within the training part.")
+    ] = None,
+    views: Annotated[
+        bool | None, typer.Option("--views/--no-views", help="Train on augmented views where there are any.")
+    ] = None,
+    calibration: Annotated[str | None, typer.Option(help="sigmoid, temperature or isotonic.")] = None,
+    prevalence: Prevalence = None,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
+    from clipfake.detector.thresholds import check_prevalence
+    from clipfake.engine.inspect import summary
+    from clipfake.engine.train import TrainOptions
+    from clipfake.engine.train import train as run
+
+    check_prevalence(prevalence)
+    options = TrainOptions.of_preset(
+        preset, fusion=fusion, seed=seed, workers=workers, miner=miner, margin=margin, epochs=epochs, patience=patience,
+        learning_rate=learning_rate, C=c, search=search, views=views, calibration=calibration, num_cpus=num_cpus,
+    )  # fmt: skip
+    trained = run(embeddings, out, options)
+    if as_json:
+        print_json(
+            {
+                "fingerprint": trained.detector.fingerprint,
+                "metrics": trained.detector.metrics,
+                "baseline": trained.detector.baseline,
+                **(
+                    {"expected_precision": summary(trained.detector, prevalence)["expected_precision"]}
+                    if prevalence
+                    else {}
+                ),
+            }
+        )
+        return
+    print_training(trained, out, prevalence)
+
+
+def reproduce(
+    artifact: Annotated[str, typer.Option(help="The root of ArtiFact, or of a folder of its layout.")],
+    out: Out,
+    encoder: EncoderName,
+    sets: Annotated[str, typer.Option(help="Two of its folders; the third data set is both.")] = "cycle_gan,pro_gan",
+    text: Annotated[str, typer.Option(help="Template of the image's text.")] = "a photo of {category}",
+    precision: Precision = None,
+    seed: Annotated[int, typer.Option(help="Of the splits, the heads and the triplets.")] = 0,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """The source's nine experiments: image, sum, product x two sets and both, with every table and figure of it.
+
+    Writes OUT/README.md, tables.csv, and a folder with detector, split and figures for each. Run again, it goes on.
+    """
+    from clipfake.engine.reproduce import ReproduceOptions
+    from clipfake.engine.reproduce import reproduce as run
+
+    options = ReproduceOptions(tuple(sets.split(",")), text, precision, seed, num_cpus)
+    with progress_bar() as progress:
+        experiments = run(artifact, out, encoder, options, progress, say)
+    if as_json:
+        print_json(experiments)
+        return
+    print_experiments(experiments, out)
+
+
+def demo(
+    out: Annotated[str, typer.Option(help="Folder for what it makes.")] = "clipfake-demo",
+    num_cpus: NumCpus = None,
+) -> None:
+    """The whole way on a small corpus made on the spot: index, embed, train, score. Needs no network."""
+    from clipfake.engine.demo import run_demo
+
+    with progress_bar() as progress:
+        result = run_demo(Path(out), num_cpus, progress, say)
+    print_training(result.trained, f"{out}/detector")
+    m = result.held_out
+    rows = [(m["reals"], m["fakes"], *(number(m[key]) for key in ("real_accuracy", "fake_accuracy", "auc")))]
+    print("The generator that training never saw:")
+    print_table(("real", "fake", "real acc", "fake acc", "AUC"), rows)
+    print("The crawl, with three broken files in it:")
+    finish(result.scored, f"{out}/reports", as_json=False, dry_run=False)
+    print("The same with real CLIP weights (they are fetched from a model hub):")
+    print("  clipfake embed MANIFEST --encoder ViT-B-32-quickgelu/openai --out EMBEDDINGS")
