@@ -64,13 +64,13 @@ def embed(
     what: EmbedOptions | None = None,
 ) -> Outcome:  # fmt: skip
     """Computes the embeddings of a manifest's or a corpus' items into the folder `out`; of what, says `what`."""
-    from clipfake.encoder.encoder import describe
-
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
     options, what = _reading(place, options), what or EmbedOptions()
     listing = _image_listing(place, options)
+    from clipfake.encoder.encoder import describe  # imports open_clip, seconds: what is wrong so far is said before
+
     description = describe(encoder, what.feature)
     precision = options.precision or "fp32"
     ledger = embedding_ledger(store, description, precision, what)
