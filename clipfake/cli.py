@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, scanning, training
+from clipfake.commands import corpus, detector, report, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -24,6 +24,7 @@ for command in (
     scanning.embed,
     training.train,
     scanning.score,
+    report.report,
     scanning.compact,
     training.reproduce,
     training.demo,
