@@ -26,4 +26,4 @@ def report(
         print_json(found)
     else:
         total = found["total"]
-        print(f"{total['n']} items, {total['flagged']} called fake, {total['errors']} errors -> {out}")
+        print(f"{total['n']} items, {total['flagged']} flagged as fake, {total['errors']} errors -> {out}")

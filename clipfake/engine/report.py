@@ -88,6 +88,8 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         "thresholds": thresholds,
         "bundle": detector_summary(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
+        "prevalence": None,
+        "no_prevalence": "name the detector's folder with --detector.",
         "rows": sum(here.values()),
         "runs": runs,
         "checks": checks(found, runs, sum(here.values())),

@@ -106,7 +106,7 @@ def by_day(days: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]
     above.errorbar(
         at, value, yerr=np.maximum([value - low, high - value], 0), fmt="o-", color=FAKE, markersize=3.5, linewidth=1.2
     )
-    above.set_ylabel("called fake")
+    above.set_ylabel("flagged")
     above.set_ylim(bottom=0)
     above.yaxis.set_major_formatter(PercentFormatter(1))
     scored, errors = ([day[name] for day in days] for name in ("scored", "errors"))
@@ -119,4 +119,4 @@ def by_day(days: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]
     names = [day["day"][5:] for day in days]
     under.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[int(x)] if 0 <= x < len(names) else ""))
     figure.legend(loc="outside lower center", ncols=2)
-    return svg(figure, "Share of images called fake by day with its interval, and how many images each day had")
+    return svg(figure, "Share of images flagged by day with its interval, and how many images each day had")

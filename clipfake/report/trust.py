@@ -60,7 +60,7 @@ def _of_thresholds(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if total["scored"] and total["flagged"] / total["scored"] <= fpr:
         yield (
             CARE,
-            f"{share(total['flagged'] / total['scored'])} are called fake; were every image real, up to {share(fpr)} would "
+            f"{share(total['flagged'] / total['scored'])} are flagged; were every image real, up to {share(fpr)} would "
             "be, by mistake. All of them may be false alarms.",
         )
 

@@ -60,7 +60,7 @@ def share(value: float | None) -> str:
     if value is None:
         return "–"
     percent = 100 * value
-    digits = 0 if percent in (0, 100) else 1 if 1 <= percent <= 99 else 2 if percent >= 0.1 else 3
+    digits = 0 if abs(percent - round(percent)) < 1e-9 else 1 if 1 <= percent <= 99 else 2 if percent >= 0.1 else 3
     return f"{percent:.{digits}f} %"
 
 
