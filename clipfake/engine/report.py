@@ -74,12 +74,13 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         if not found["total"]["n"]:
             raise UsageError(f"{place} has no rows of run {options.run_id}: _runs/ names its runs")
         by_run = rows.ask("SELECT run_id, count(*) AS n FROM $rows WHERE detector = $d GROUP BY 1", d=detector)
+    found["total"]["prevalence"] = None
     here = {row["run_id"]: row["n"] for row in by_run}
     runs = runs_of(records, here)
     bundle = bundle or _recorded_bundle(records, detector)
     return {
         "place": store.uri,
-        "made_at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         "clipfake": __version__,
         "detector": detector,
         "detectors": there,
@@ -88,7 +89,6 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         "thresholds": thresholds,
         "bundle": detector_summary(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
-        "prevalence": None,
         "no_prevalence": "name the detector's folder with --detector.",
         "rows": sum(here.values()),
         "runs": runs,

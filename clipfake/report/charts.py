@@ -76,17 +76,19 @@ def score_histogram(found: Mapping[str, Any], thresholds: Sequence[Mapping[str, 
     if logarithmic:
         axes.set_yscale("log")
     axes.set_ylim(0.7 if logarithmic else 0, total.max() * (4 if logarithmic else 1.25))
-    middle = edges[0] + 0.55 * (edges[-1] - edges[0])
-    for i, threshold in enumerate(sorted(thresholds, key=lambda t: t["decision"])):
-        at = threshold["decision"]
+    lines = sorted(thresholds, key=lambda t: t["decision"])
+    for i, threshold in enumerate(lines):
+        at, last = threshold["decision"], i == len(lines) - 1
         axes.axvline(at, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        # Beside its line, on the side where no other line is, as far as there is room.
+        right = last and at < edges[0] + 0.8 * (edges[-1] - edges[0])
         axes.annotate(
             f"FPR {100 * threshold['fpr']:.3g} %",
-            (at, 1 - 0.09 * i),
+            (at, 1 if last else 1 - 0.09 * (len(lines) - 1 - i)),
             xycoords=("data", "axes fraction"),
-            xytext=(-4 if at > middle else 4, -3),
+            xytext=(4 if right else -4, -3),
             textcoords="offset points",
-            ha="right" if at > middle else "left",
+            ha="left" if right else "right",
             va="top",
         )
     axes.set(xlabel="decision value", ylabel="images (log scale)" if logarithmic else "images")
@@ -108,7 +110,7 @@ def by_day(days: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]
     )
     above.set_ylabel("flagged")
     above.set_ylim(bottom=0)
-    above.yaxis.set_major_formatter(PercentFormatter(1))
+    above.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     scored, errors = ([day[name] for day in days] for name in ("scored", "errors"))
     under.bar(at, scored, 0.8, color=REAL, label="scored")
     under.bar(at, errors, 0.8, bottom=scored, color=FAINT, label="errors")

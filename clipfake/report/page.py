@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipfake.detector.thresholds import Threshold
-from clipfake.evaluation.metrics import wilson
 from clipfake.report import charts
 from clipfake.report.thumbnails import Thumbnail
 from clipfake.report.trust import trust
-from clipfake.report.wording import environment
+from clipfake.report.wording import environment, flagged_share
 
 _NO_PICTURE = Thumbnail(None, reason="no thumbnail was asked for")
 
@@ -16,24 +15,17 @@ _NO_PICTURE = Thumbnail(None, reason="no thumbnail was asked for")
 def render_report(found: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -> str:
     """The page as text. found : of `clipfake.engine.report.summarise`; pictures : by item_id"""
     total = found["total"]
-    days = [day | {"interval": share_of(day)} for day in found["days"]]
+    days = found["days"]
     return environment().get_template("report.html.j2").render(
         found=found,
         total=total,
         trust=trust(found),
-        days=days,
         thresholds=_thresholds(found),
         histogram=found["histogram"] and charts.score_histogram(found["histogram"], found["thresholds"]),
-        by_day=charts.by_day(days, [day["interval"] for day in days]) if len(days) > 1 else None,
+        by_day=charts.by_day(days, [flagged_share(day) for day in days]) if len(days) > 1 else None,
         prefix=_common([folder["folder"] for folder in found["folders"]]),
         picture=lambda item: pictures.get(item["item_id"], _NO_PICTURE),
     )
-
-
-def share_of(tally: Mapping[str, Any]) -> dict[str, float | None]:
-    """The share flagged of what was scored, with its 95 % Wilson interval."""
-    low, high = wilson(tally["flagged"], tally["scored"])
-    return {"value": tally["flagged"] / tally["scored"] if tally["scored"] else None, "low": low, "high": high}
 
 
 def _thresholds(found: Mapping[str, Any]) -> list[dict[str, Any]]:

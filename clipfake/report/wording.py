@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipfake.corpus import uri as uris
+from clipfake.evaluation.metrics import wilson
 
 LONGEST = 600  # characters of a name that are shown
 # Control, format (bidirectional too), private, surrogate and unassigned characters, line and paragraph separators.
@@ -32,6 +33,8 @@ def environment() -> Environment:
         "place": lambda uri: name(uris.shown(uri)),
         "count": lambda n: "–" if n is None else f"{n:,}",
         "share": share,
+        "flagged": flagged_share,
+        "between": between,
         "number": lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}",
     }
     return made
@@ -61,7 +64,21 @@ def share(value: float | None) -> str:
         return "–"
     percent = 100 * value
     digits = 0 if abs(percent - round(percent)) < 1e-9 else 1 if 1 <= percent <= 99 else 2 if percent >= 0.1 else 3
-    return f"{percent:.{digits}f} %"
+    return f"{percent:.{digits}f}\u202f%"  # a narrow space that does not break
+
+
+def flagged_share(tally: Mapping[str, Any]) -> dict[str, float | None]:
+    """The share flagged of what was scored, with its 95 % Wilson interval."""
+    low, high = wilson(tally["flagged"], tally["scored"])
+    return {"value": tally["flagged"] / tally["scored"] if tally["scored"] else None, "low": low, "high": high}
+
+
+def between(found: Mapping[str, Any] | None) -> str:
+    """`value` with its interval `low` to `high`, all shares."""
+    if found is None or found["low"] is None:
+        return "–"
+    ends = f"{share(found['low'])[:-2]}–{share(found['high'])}"
+    return ends if found["value"] is None else f"{share(found['value'])} ({ends})"
 
 
 def _cut(text: str, longest: int) -> str:
