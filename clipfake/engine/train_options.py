@@ -1,5 +1,6 @@
 """How a detector is trained: the options of `train`, from a preset and what replaces its values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -53,3 +54,12 @@ class TrainOptions:
         head = {field.name: values.pop(field.name) for field in fields(HeadOptions) if field.name in values}
         overridden = tuple(sorted(key for key in given if key in known and known[key] != given[key]))
         return cls(HeadOptions(**head), **values, preset=name, overridden=overridden)
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "TrainOptions":
+        """The options that `asdict` gave `record` of, as a bundle's provenance keeps them; what it lacks is default."""
+        values, head = (
+            {field.name: given[field.name] for field in fields(kind) if field.name in given}
+            for kind, given in ((cls, record), (HeadOptions, record.get("head", {})))
+        )
+        return cls(**values | {"head": HeadOptions(**head), "overridden": tuple(record.get("overridden", ()))})
