@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, report, scanning, training
+from clipfake.commands import corpus, detector, evaluate, report, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -26,6 +26,7 @@ for command in (
     scanning.score,
     report.report,
     scanning.compact,
+    evaluate.evaluate,
     training.reproduce,
     training.demo,
 ):

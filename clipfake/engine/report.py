@@ -1,6 +1,7 @@
 """`clipfake report`: from a report folder, its run records and its detector to one HTML file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from clipfake.engine.ledger import Ledger
 from clipfake.engine.record import read_records
 from clipfake.errors import UsageError
 from clipfake.report import summary
+from clipfake.report.card import render_card
 from clipfake.report.page import render_report
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.rows import detectors, latest, opened
@@ -43,8 +45,7 @@ def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
 
     Raises UsageError where the folder is no report, or has no rows of that detector or run.
     """
-    target = uris.place(out)
-    folder, _, name = target.rpartition("/")
+    folder, name = _target(out, "--out")
     if folder == uris.place(place):
         raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
     found = summarise(place, options)
@@ -53,6 +54,21 @@ def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
     made = dict(zip(wanted, thumbnails(list(wanted.values()), _bytes_column(found["runs"])), strict=True))
     Store(folder).write_bytes(name, render_report(found, made).encode())
     return found
+
+
+def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
+    """Writes the model card of the detector at `detector`. result : of `clipfake.engine.evaluate.evaluate`"""
+    folder, name = _target(out, "--html")
+    bundle = Detector.load(Store(uris.place(detector)))
+    Store(folder).write_bytes(name, render_card(result, detector_summary(bundle)).encode())
+
+
+def _target(out: str, option: str) -> tuple[str, str]:
+    """The folder and the name of a page."""
+    folder, _, name = uris.place(out).rpartition("/")
+    if not name.endswith((".html", ".htm")):
+        raise UsageError(f"{option} is the page's file: give a name that ends in .html")
+    return folder, uris.shown(name)
 
 
 def summarise(place: str, options: PageOptions) -> dict[str, Any]:

@@ -122,3 +122,78 @@ def by_day(days: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]
     under.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[int(x)] if 0 <= x < len(names) else ""))
     figure.legend(loc="outside lower center", ncols=2)
     return svg(figure, "Share of images flagged by day with its interval, and how many images each day had")
+
+
+_SHORT = 22  # letters of a name in a chart
+
+
+@rc_context(_STYLE)
+def generators(cells: Sequence[Mapping[str, Any]]) -> Markup:
+    """A line a cell: accuracy on reals and on fakes and their mean, with 95 % intervals. cells : of an evaluation"""
+    figure, (axes,) = _drawn(height=1.1 + 0.42 * len(cells))
+    for k, (kind, label, colour, mark) in enumerate(
+        (("real_accuracy", "reals", REAL, "s"), ("fake_accuracy", "fakes", FAKE, "^"), ("balanced_accuracy", "mean", INK, "o"))
+    ):
+        at = [(i + 0.22 * (k - 1), one) for i, one in enumerate(cells) if one[kind] is not None]
+        for y, one in at:
+            if one[f"{kind}_low"] is not None:
+                axes.plot([one[f"{kind}_low"], one[f"{kind}_high"]], [y, y], color=colour, linewidth=1.5)
+        axes.plot([one[kind] for _, one in at], [y for y, _ in at], mark, color=colour, markersize=4.5, label=label)
+    axes.axvline(0.5, color=FAINT, linewidth=1, linestyle=":")
+    names = [one["tested_on"] or "(none)" for one in cells]
+    axes.set(yticks=range(len(cells)), xlim=(-0.02, 1.02), xlabel="share that is called right (lines: 95 % interval)")
+    axes.set_yticklabels([name if len(name) <= _SHORT else f"{name[: _SHORT - 1]}…" for name in names])
+    axes.set_ylim(len(cells) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.grid(visible=False)
+    figure.legend(loc="outside lower center", ncols=3)
+    return svg(figure, "Accuracy on reals, on fakes and their mean for each generator, with intervals")
+
+
+@rc_context(_STYLE)
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
+    """The share of fakes against the probability that is stated, a point a bin."""
+    figure, (axes,) = _drawn()
+    at, share = ([one[key] for one in bins] for key in ("probability", "fakes"))
+    low = [one["fakes"] - (one["fakes"] if one["fakes_low"] is None else one["fakes_low"]) for one in bins]
+    high = [(one["fakes"] if one["fakes_high"] is None else one["fakes_high"]) - one["fakes"] for one in bins]
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+    axes.errorbar(at, share, yerr=np.maximum([low, high], 0), fmt="o", color=FAKE, markersize=4, linewidth=1.2)
+    axes.set(xlabel="probability that is stated", ylabel="share that is fake", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    return svg(figure, "Share of fakes among images of each stated probability")
+
+
+@rc_context(_STYLE)
+def against_strength(rows: Sequence[Mapping[str, Any]], kind: str, clean: float, measure: str) -> Markup:
+    """One kind of degradation: the measure at each strength, a line an option; dotted what it is on clean images."""
+    figure, (axes,) = _drawn(width=3.4, height=2.3)
+    axes.axhline(clean, color=FAINT, linewidth=1, linestyle=":")
+    options = list(dict.fromkeys(row["option"] for row in rows))
+    numbers = kind != "social"
+    for option, colour, mark in zip(options, (REAL, FAKE, INK, FAINT) * len(options), "o^sD" * len(options), strict=False):
+        mine = [row for row in rows if row["option"] == option]
+        x = [row["strength"] if numbers else options.index(option) for row in mine]
+        label = option if numbers else None
+        axes.plot(x, [row[measure] for row in mine], marker=mark, color=colour, markersize=4, linewidth=1.2, label=label)
+    if not numbers:
+        axes.set_xticks(range(len(options)), options)
+    axes.set(title=kind, ylim=(min(0.45, *(row[measure] for row in rows)) - 0.02, 1.02))
+    if numbers and len(options) > 1:
+        axes.legend(fontsize=8)
+    return svg(figure, f"{measure.replace('_', ' ')} against the strength of {kind}")
+
+
+@rc_context(_STYLE)
+def against_epsilon(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    """What is left of accuracy when pixels may be moved by so much."""
+    figure, (axes,) = _drawn(height=2.6)
+    at = range(len(rows))
+    for kind, label, colour, mark in (("real_accuracy", "reals", REAL, "s"), ("fake_accuracy", "fakes", FAKE, "^")):
+        values, low, high = (np.array([row[f"{kind}{end}"] for row in rows], float) for end in ("", "_low", "_high"))
+        spread = np.maximum([values - low, high - values], 0)
+        axes.errorbar(at, values, yerr=spread, marker=mark, color=colour, markersize=4, linewidth=1.2, label=label)
+    axes.set_xticks(at, [f"{row['epsilon']:g}" for row in rows])
+    axes.set(xlabel="largest change of a pixel, of 255", ylabel="called right", ylim=(-0.03, 1.03))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    figure.legend(loc="outside lower center", ncols=2)
+    return svg(figure, "Accuracy on reals and fakes against the size of an adversarial perturbation")
