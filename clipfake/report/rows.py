@@ -35,12 +35,10 @@ def opened(dataset: pads.Dataset) -> Iterator[Rows]:
         settings: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": spill}
         with duckdb.connect(f"{spill}/report.duckdb", config=settings) as database:
             database.register("report", dataset)
-            absent = [f"NULL::VARCHAR AS {name}" for name in ("declared",) if name not in dataset.schema.names]
             database.execute(
                 f"""CREATE TEMP VIEW every_row AS SELECT * EXCLUDE (scored_at), epoch_us(scored_at) AS us,
                     parse_dirpath(uri) AS folder, {_TIME.format("scored_at", "%Y-%m-%d")} AS day,
-                    {_TIME.format("scored_at", "%Y-%m-%d %H:%M")} AS minute
-                    {"".join(f", {column}" for column in absent)} FROM report"""
+                    {_TIME.format("scored_at", "%Y-%m-%d %H:%M")} AS minute FROM report"""
             )
             yield Rows(database, "every_row")
 

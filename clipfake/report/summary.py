@@ -111,8 +111,9 @@ def folders(rows: Rows, flag: float) -> dict[str, Any]:
     rows.ask(f"CREATE OR REPLACE TEMP TABLE folders AS SELECT folder, {_TALLIES} FROM $rows GROUP BY folder", flag=flag)
     above = "array_to_string(string_split(folder, '/')[1:depth], '/')"
     depths = rows.ask(
-        f"""WITH deep AS (SELECT folder, unnest(range(1, len(string_split(folder, '/')) + 1)) AS depth FROM folders)
-            SELECT depth, count(DISTINCT {above}) AS n FROM deep GROUP BY depth ORDER BY depth"""
+        f"""SELECT depth, count(DISTINCT {above}) AS n
+            FROM folders, range(1, (SELECT max(len(string_split(folder, '/'))) + 1 FROM folders)) AS depths (depth)
+            GROUP BY depth ORDER BY depth"""
     )
     levels = [level["depth"] for level in depths if 1 < level["n"] <= FOLDERS]
     wide = [level["depth"] for level in depths if level["n"] > FOLDERS]

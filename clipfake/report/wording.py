@@ -31,6 +31,7 @@ def environment() -> Environment:
         "visible": visible,
         "base": base,
         "place": lambda uri: name(uris.shown(uri)),
+        "moment": lambda time: visible(str(time)[:16].replace("T", " ")),
         "count": lambda n: "–" if n is None else f"{n:,}",
         "share": share,
         "flagged": flagged_share,
