@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, scanning, training
+from clipfake.commands import corpus, detector, evaluate, report, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -24,7 +24,9 @@ for command in (
     scanning.embed,
     training.train,
     scanning.score,
+    report.report,
     scanning.compact,
+    evaluate.evaluate,
     training.reproduce,
     training.demo,
 ):

@@ -1,0 +1,167 @@
+"""`clipfake report`: from a report folder, its run records and its detector to one HTML file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from clipfake import __version__
+from clipfake.corpus import uri as uris
+from clipfake.corpus.store import Store, kind_of
+from clipfake.detector.bundle import Detector
+from clipfake.engine.inspect import summary as detector_summary
+from clipfake.engine.ledger import Ledger
+from clipfake.engine.record import read_records
+from clipfake.errors import UsageError
+from clipfake.report import summary
+from clipfake.report.card import render_card
+from clipfake.report.page import render_report
+from clipfake.report.reconcile import checks, runs_of
+from clipfake.report.rows import detectors, latest, opened
+from clipfake.report.schema import REPORT_SCHEMA, read_footer
+from clipfake.report.thumbnails import thumbnails
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """detector : a bundle's place or the beginning of a fingerprint, else the one that scored last; run_id : only the
+    rows that this run committed; shown : items of each kind, 0 for none
+    """
+
+    detector: str | None = None
+    run_id: str | None = None
+    shown: int = summary.SHOWN
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shown <= 200:
+            raise UsageError(f"--thumbnails must lie between 0 and 200, not {self.shown}")
+
+
+def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
+    """Writes the page and returns what it shows, without pictures.
+
+    Raises UsageError where the folder is no report, or has no rows of that detector or run.
+    """
+    folder, name = _target(out, "--out")
+    if folder == uris.place(place):
+        raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
+    found = summarise(place, options)
+    kinds = [found["highest"], found["unsure"], found["unfamiliar_items"], found["declared"]["items"]]
+    wanted = {item["item_id"]: item for kind in kinds for item in kind}
+    made = dict(zip(wanted, thumbnails(list(wanted.values()), _bytes_column(found["runs"])), strict=True))
+    Store(folder).write_bytes(name, render_report(found, made).encode())
+    return found
+
+
+def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
+    """Writes the model card of the detector at `detector`. result : of `clipfake.engine.evaluate.evaluate`"""
+    folder, name = _target(out, "--html")
+    bundle = Detector.load(Store(uris.place(detector)))
+    Store(folder).write_bytes(name, render_card(result, detector_summary(bundle)).encode())
+
+
+def _target(out: str, option: str) -> tuple[str, str]:
+    """The folder and the name of a page."""
+    folder, _, name = uris.place(out).rpartition("/")
+    if not name.endswith((".html", ".htm")):
+        raise UsageError(f"{option} is the page's file: give a name that ends in .html")
+    return folder, uris.shown(name)
+
+
+def summarise(place: str, options: PageOptions) -> dict[str, Any]:
+    """Everything that the page says, as JSON values: `clipfake.report.summary.summarise`, and where it comes from."""
+    store = Store(uris.place(place))
+    if kind_of(store.uri) != "report":
+        raise UsageError(f"{place} holds no report: give the folder that `clipfake score` wrote")
+    bundle, wanted = _bundle(options.detector)
+    ledger = Ledger(store, "report", REPORT_SCHEMA, "", {})
+    records = [record for record in read_records(store) if record.get("command") == "score"]
+    with opened(ledger.dataset()) as rows:
+        there = detectors(rows)
+        detector = _chosen(there, wanted, place)
+        records = [record for record in records if record.get("key") == detector]
+        footer = _footer(ledger, detector)
+        thresholds = json.loads(footer.get("thresholds", "[]"))
+        mine = latest(rows, detector, options.run_id)
+        found = summary.summarise(mine, thresholds, options.shown)
+        if not found["total"]["n"]:
+            raise UsageError(f"{place} has no rows of run {options.run_id}: _runs/ names its runs")
+        by_run = rows.ask("SELECT run_id, count(*) AS n FROM $rows WHERE detector = $d GROUP BY 1", d=detector)
+    found["total"]["prevalence"] = None
+    here = {row["run_id"]: row["n"] for row in by_run}
+    runs = runs_of(records, here)
+    bundle = bundle or _recorded_bundle(records, detector)
+    return {
+        "place": store.uri,
+        "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "clipfake": __version__,
+        "detector": detector,
+        "detectors": there,
+        "run_id": options.run_id,
+        "footer": {name: footer.get(name) for name in ("encoder", "precision", "version")},
+        "thresholds": thresholds,
+        "bundle": detector_summary(bundle) if bundle else None,
+        "records_declared": "declared" in footer["columns"],
+        "no_prevalence": "name the detector's folder with --detector.",
+        "rows": sum(here.values()),
+        "runs": runs,
+        "checks": checks(found, runs, sum(here.values())),
+        **found,
+    }
+
+
+def _bundle(place: str | None) -> tuple[Detector | None, str | None]:
+    """The bundle at a place, and the beginning of the fingerprint that is asked for."""
+    if place is None:
+        return None, None
+    if len(place) >= 6 and not set(place) - set("0123456789abcdef") and not Store(uris.place(place)).exists():
+        return None, place
+    detector = Detector.load(Store(uris.place(place)))
+    return detector, detector.fingerprint
+
+
+def _chosen(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
+    matching = [row["detector"] for row in there if row["detector"].startswith(wanted or "")]
+    if not matching:
+        names = ", ".join(row["detector"][:16] for row in there)
+        raise UsageError(f"{place} has no rows of the detector {(wanted or '')[:16]}; it has those of {names}")
+    if wanted and len(matching) > 1:
+        raise UsageError(f"{len(matching)} detectors begin with {wanted}: give more of the fingerprint")
+    return str(matching[0])
+
+
+def _footer(ledger: Ledger, detector: str) -> dict[str, Any]:
+    """What the newest file of the detector says, and its `columns`."""
+    for name in reversed(ledger.files()):
+        schema = pq.read_schema(ledger.store.path(name), filesystem=ledger.store.filesystem)
+        found = read_footer(schema.metadata)
+        if found.get("detector") == detector:
+            return {**found, "columns": schema.names}
+    return {"columns": []}
+
+
+def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:
+    """The bundle where the last run found it, if it is there and still the same."""
+    for record in reversed(records):
+        place = (record.get("options") or {}).get("detector")
+        if place:
+            try:
+                found = Detector.load(Store(uris.place(place)))
+                if record["options"].get("image_only"):
+                    found = found.without_text()
+            except (UsageError, OSError):
+                return None
+            return found if found.fingerprint == detector else None
+    return None
+
+
+def _bytes_column(runs: list[dict[str, Any]]) -> str | None:
+    """The Parquet column that the last run read images from."""
+    for run in reversed(runs):
+        if run["options"]:
+            return (run["options"].get("fetch") or {}).get("bytes_column")
+    return None
+

@@ -1,0 +1,143 @@
+"""The page for N rows: seconds, peak memory of the process that makes it, and bytes of the page.
+
+python tests/benchmarks/report_page.py 1000000
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from clipfake.report.schema import REPORT_SCHEMA, footer
+
+DAYS, HOSTS, UNIT = 30, 20, 8_192
+FIRST_DAY = datetime(2026, 11, 1, 2, tzinfo=UTC)
+THRESHOLDS = [{"fpr": 0.05, "decision": 0.8, "reals": 12_000}, {"fpr": 0.01, "decision": 1.6, "reals": 12_000}]
+ERRORS = {
+    "missing": "not there any more",
+    "corrupt": "broken data stream when reading image file",
+    "truncated": "the data ends early: image file is truncated (12 bytes not processed)",
+    "unsupported": "not an allowed image format; looks like HTML",
+}
+DECLARED = ("parameters: AUTOMATIC1111", "c2pa: trainedAlgorithmicMedia (Adobe Firefly)", "software: Midjourney")
+
+
+def picture(path: Path, random: np.random.Generator) -> str:
+    """Writes a JPEG of 640 x 480 and gives its version."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = Image.fromarray(random.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+    coarse.resize((640, 480), Image.Resampling.BICUBIC).save(path, quality=85)
+    return f"{path.stat().st_size}-{path.stat().st_mtime_ns}"
+
+
+def unit(images: Path, day: int, start: int, rows: int, random: np.random.Generator) -> pa.Table:
+    """Rows of one unit; those that will be shown have a file."""
+    fake = random.random(rows) < 0.03
+    decision = np.where(fake, random.normal(2.0, 1.2, rows), random.normal(-1.5, 1.1, rows))
+    unfamiliarity = np.minimum(random.random(rows) ** 0.9, 1.0)
+    status = np.where(
+        random.random(rows) < 0.02, random.choice(list(ERRORS), rows, p=[0.4, 0.3, 0.2, 0.1]), "ok"
+    ).astype(object)
+    ok = status == "ok"
+    names = [f"2026-11-{day + 1:02d}/host-{i * 7919 % HOSTS:03d}.example.org/{i:09d}.jpg" for i in range(start, start + rows)]
+    versions = [f"{100_000 + i % 7919}-17635{i:014d}" for i in range(start, start + rows)]
+    shown = (decision > 5) | (unfamiliarity > 0.99998) | (np.abs(decision - 1.2) < 2e-5)
+    for i in np.flatnonzero(shown & ok):
+        versions[i] = picture(images / names[i], random)
+    uris = pa.array([f"file://{images}/{name}" for name in names])
+    none = pa.array(~ok)
+
+    def scored(values: np.ndarray) -> pa.Array:
+        return pa.array(values, mask=~ok)
+
+    now = FIRST_DAY + timedelta(days=day, minutes=start % 60)
+    columns = {
+        "item_id": uris,
+        "uri": uris,
+        "version": pa.array(versions),
+        "content_sha256": pa.array([f"{i:064x}" for i in range(start, start + rows)]),
+        "size": pa.array(random.integers(20_000, 400_000, rows)),
+        "width": pa.array(random.choice([640, 800, 1024, 1600], rows)),
+        "height": pa.array(random.choice([480, 600, 768, 1200], rows)),
+        "format": pa.array(random.choice(["jpeg", "png", "webp"], rows, p=[0.8, 0.15, 0.05])),
+        "status": pa.array(status.tolist()),
+        "error": pa.array([ERRORS.get(s) for s in status]),
+        "decision": scored(decision),
+        "probability": scored(1 / (1 + np.exp(-decision))),
+        "verdict": scored(np.select([decision >= 1.6, decision < 0.8], ["fake", "real"], "unsure")),
+        "unfamiliarity": scored(unfamiliarity),
+        "declared": pa.array(random.choice(DECLARED, rows), mask=random.random(rows) > 0.004 + 0.1 * fake),
+        "detector": pa.repeat("d" * 64, rows),
+        "run_id": pa.repeat(run_id(day), rows),
+        "scored_at": pa.repeat(pa.scalar(now), rows),
+    }
+    del none
+    schema = REPORT_SCHEMA
+    table = {f.name: columns.get(f.name, pa.nulls(rows, f.type)) for f in schema}
+    facts = {"detector": "d" * 64, "encoder": "e" * 64, "precision": "bf16", "thresholds": THRESHOLDS}
+    return pa.table({k: v.cast(schema.field(k).type) for k, v in table.items()}).cast(
+        schema.with_metadata(footer("report", facts))
+    )
+
+
+def run_id(day: int) -> str:
+    return f"{FIRST_DAY + timedelta(days=day):%Y%m%dT%H%M%S}-{day:06x}"
+
+
+def write(folder: Path, images: Path, rows: int) -> None:
+    """A report folder of `rows` rows: 30 nights, 600 folders, and a record a night."""
+    random = np.random.default_rng(0)
+    (folder / "_runs").mkdir(parents=True)
+    edges = np.linspace(0, rows, DAYS + 1).astype(int)
+    for day, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for number, start in enumerate(range(first, end, UNIT)):
+            table = unit(images, day, start, min(UNIT, end - start), random)
+            pq.write_table(table, folder / f"{run_id(day)}-{number:06d}.parquet", compression="zstd", row_group_size=16_384)
+        began, n = FIRST_DAY + timedelta(days=day), int(end - first)
+        found = {"listed": int(end), "done": int(first), "new": n, "changed": 0, "retried": 0, "bytes_to_read": 0}
+        record = {
+            "command": "score", "source": "images", "run_id": run_id(day), "key": "d" * 64, "started_at": str(began),
+            "finished_at": str(began + timedelta(hours=1)), "found": found, "finished_for_earlier_runs": 0, "rows": n,
+            "options": {"source": f"file://{images}"}, "seconds": {"total": 3600.0}, "images_per_second": n / 3600,
+        }  # fmt: skip
+        (folder / "_runs" / f"{run_id(day)}.json").write_text(json.dumps(record))
+
+
+def measure(command: list[str]) -> dict[str, float]:
+    """Runs a command and says what it took: its own peak, and that of the largest of its children."""
+    before = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = __import__("os").wait4(process.pid, 0)
+        process.returncode = status
+    assert not status, command
+    return {"seconds": round(time.perf_counter() - before, 1), "peak_mb": round(usage.ru_maxrss / 1024)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", type=int, nargs="+")
+    parser.add_argument("--keep", help="folder that keeps the report and the page")
+    options = parser.parse_args()
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory() as name:
+            place = Path(options.keep or name)
+            if not (place / "reports").exists():
+                write(place / "reports", place / "images", rows)
+            command = [sys.executable, "-m", "clipfake.cli", "report", str(place / "reports"), "--out", str(place / "page.html")]
+            found = measure(command)
+            page = (place / "page.html").stat().st_size
+            print(json.dumps({"rows": rows, **found, "page_mb": round(page / 1e6, 2)}))
+
+
+if __name__ == "__main__":
+    main()
