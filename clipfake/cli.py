@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, scanning, training
+from clipfake.commands import audit, corpus, detector, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 
 for command in (
     corpus.index,
+    audit.audit,
     scanning.embed,
     training.train,
     scanning.score,

@@ -1,7 +1,7 @@
-"""What of the content tells the label without any trace of generation: categories, base names, and naive baselines."""
+"""What of the content tells the label without any trace of generation: base names, and naive baselines on pixels."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,6 @@ from clipfake.evaluation.crossval import Told, cross_validated
 
 THUMBNAIL = 32  # pixels an edge, of what the baselines see
 _BLUR = 8 * THUMBNAIL / 224  # a sigma of 8 pixels on the 224 that CLIP sees
-FEWEST = 20  # items a category must have before it is called one-sided
-
-
-def one_sided(categories: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of {"category", "reals", "fakes"} that have one class only, of FEWEST items or more."""
-    return [c for c in categories if not (c["reals"] and c["fakes"]) and c["reals"] + c["fakes"] >= FEWEST]
 
 
 def name_pattern(stems: Sequence[str], y: np.ndarray, fold: np.ndarray) -> Told:
@@ -50,7 +44,9 @@ def naive_baselines(thumbnails: np.ndarray, y: np.ndarray, fold: np.ndarray) -> 
     means = thumbnails.mean(axis=(1, 2), dtype=np.float32)
     blocks = thumbnails.reshape(rows, 8, THUMBNAIL // 8, 8, THUMBNAIL // 8, 3).mean(axis=(2, 4), dtype=np.float32)
     # Every second pixel: the blur leaves nothing finer.
-    blurred = np.stack([gaussian_filter(image, (_BLUR, _BLUR, 0))[::2, ::2] for image in thumbnails]) if rows else blocks
+    blurred = (
+        np.stack([gaussian_filter(image, (_BLUR, _BLUR, 0))[::2, ::2] for image in thumbnails]) if rows else blocks
+    )
     seen = {"mean colour": means, "8x8 thumbnail": blocks, "strong blur": blurred}
     model = make_pipeline(
         StandardScaler(), Nystroem(n_components=256, random_state=0), LogisticRegression(max_iter=500)

@@ -87,9 +87,9 @@ def near_pairs(x: np.ndarray, threshold: float, rows: np.ndarray | None = None, 
     CLIP's embeddings lie in a narrow cone, where all cosines are high: their mean is subtracted first. Candidates are
     found by Charikar's search ("Similarity estimation techniques from rounding algorithms", STOC 2002): signs of
     projections on random directions, sorted in several random orders of the bits; neighbours in an order whose
-    signatures differ in few bits are compared, exactly, in float32. So no pair is wrong. Of pairs that stand alone, 1 in
-    1,000 at the threshold is missed among 50,000 rows; where many are close to many, as in a burst, only some of
-    their pairs are found, which a chain of them makes up for.
+    signatures differ in few bits are compared, exactly, in float32. So no pair is wrong. Of pairs that stand
+    alone, 1 in 1,000 at the threshold is missed among 50,000 rows; where many are close to many, as in a burst, only
+    some of their pairs are found, which a chain of them makes up for.
     """
     rows = np.arange(len(x)) if rows is None else rows
     if len(rows) < 2:

@@ -1,50 +1,59 @@
 """The facts of an image's encoding, by which a label may be told without its picture: derived, sampled, by class."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
-import numpy as np
+import pyarrow as pa
 
 # In this order causes come before what follows from them: a PNG has no JPEG quality and more bytes per pixel.
 TEXTS = ("declared", "format", "metadata", "jpeg_tables", "extension")
 NUMBERS = ("width", "height", "aspect", "jpeg_quality", "bytes_per_pixel")
 FACTS = ("declared", "format", "width", "height", "aspect", "metadata", "jpeg_quality", "jpeg_tables", "extension",
          "bytes_per_pixel")  # fmt: skip
-STORED = ("format", "width", "height", "metadata", "declared", "jpeg_quality", "jpeg_tables")
+STORED = {"format": "VARCHAR", "width": "INT", "height": "INT", "metadata": "VARCHAR", "declared": "VARCHAR",
+          "jpeg_quality": "SMALLINT", "jpeg_tables": "VARCHAR"}  # fmt: skip
+FEWEST = 20  # items a category must have before it is called one-sided
 TABLE_ROWS = 12  # values of a fact that its table lists
 _MEMORY = "640MB"  # of DuckDB's; what does not fit is spilled to disk
 
 
-def database(rows: Any, columns: Sequence[str], spill: str) -> duckdb.DuckDBPyConnection:
-    """DuckDB with the view `items`: the labelled images of `rows` that could be read, one row each, with FACTS.
+@contextmanager
+def database(rows: Any, columns: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with the view `listed`, the labelled items, and `items`, those that could be read, with FACTS.
 
-    rows : what DuckDB scans, an Arrow table or dataset; columns : its columns, of which `jpeg_quality`,
-    `jpeg_tables`, `metadata` and `declared` may be missing (then they are null); spill : a folder for what memory
-    does not hold
+    rows : what DuckDB scans, an Arrow table or dataset, with the manifest's columns and, for `items`, those of STORED
+    columns : its columns; those of STORED that it lacks are null
     """
-    connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill})
-    connection.register("stored", rows)
-    text = {"jpeg_tables", "metadata", "declared"}
-    stored = ", ".join(
-        name if name in columns else f"NULL::{'VARCHAR' if name in text else 'SMALLINT'} AS {name}" for name in STORED
-    )
-    own = "view = 0" if "view" in columns else "true"
+    with tempfile.TemporaryDirectory(prefix="clipfake-audit-") as spill:
+        connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill})
+        with connection:
+            connection.register("rows", rows)
+            own = "AND view = 0" if "view" in columns else ""
+            connection.execute(f"CREATE VIEW listed AS SELECT * FROM rows WHERE label IS NOT NULL {own}")
+            if "status" in columns:
+                connection.execute(_items(columns))
+            yield connection
+
+
+def _items(columns: Sequence[str]) -> str:
+    stored = ", ".join(name if name in columns else f"NULL::{kind} AS {name}" for name, kind in STORED.items())
     # The base name alone: a folder is named after what is in it, and no detector sees it.
-    connection.execute(f"""
+    return f"""
         CREATE VIEW items AS
-        SELECT item_id, label, coalesce(generator, '') AS generator, category, group_id, split, content_sha256,
-               {stored}, width / height AS aspect, size / (width::DOUBLE * height) AS bytes_per_pixel,
+        SELECT item_id, label, generator, category, group_id, content_sha256, {stored},
+               width / height AS aspect, size / (width::DOUBLE * height) AS bytes_per_pixel,
                lower(regexp_extract(name, '[.]([A-Za-z0-9]{{1,8}})$', 1)) AS extension,
                left(regexp_extract(name, '^(.*?)([.][^.]*)?$', 1), 100) AS stem
-        FROM (SELECT *, regexp_extract(coalesce(member, uri), '[^/]*$') AS name FROM stored)
-        WHERE status = 'ok' AND label IS NOT NULL AND {own}""")
-    return connection
+        FROM (SELECT *, regexp_extract(coalesce(member, uri), '[^/]*$') AS name FROM listed)
+        WHERE status = 'ok'"""
 
 
-def strata(connection: duckdb.DuckDBPyConnection, view: str = "items") -> dict[tuple[int, str], int]:
-    """(label, generator) -> labelled items."""
-    query = f"SELECT label, coalesce(generator, ''), count(*) FROM {view} WHERE label IS NOT NULL GROUP BY ALL"
+def strata(connection: duckdb.DuckDBPyConnection, view: str) -> dict[tuple[int, str], int]:
+    """(label, generator) -> the view's items, "" for no generator."""
+    query = f"SELECT label, coalesce(generator, ''), count(*) FROM {view} GROUP BY ALL"
     return {(label, generator): n for label, generator, n in connection.sql(query).fetchall()}
 
 
@@ -69,35 +78,23 @@ def _filled(room: Mapping[Any, int], amount: float) -> dict[Any, float]:
     return poured
 
 
-def sampled(connection: duckdb.DuckDBPyConnection, share: Mapping[tuple[int, str], float], view: str = "items") -> Any:
-    """The rows of the view whose item_id's MD5 is within the share of its (label, generator), as a relation.
+def sampled(connection: duckdb.DuckDBPyConnection, view: str, size: int) -> pa.Table:
+    """About `size` rows of the view, by item_id: those whose name's MD5 is below the share of (label, generator).
 
     So whether an item is taken depends on its name and its stratum's share alone: no sort, and the same every time.
     """
-    keys = [*share]
-    values = {"label": np.array([key[0] for key in keys], np.int8), "generator": np.array([key[1] for key in keys])}
-    connection.register("shares", _arrow({**values, "share": np.array([share[key] for key in keys], float)}))
-    return connection.sql(f"""
-        SELECT v.* FROM {view} v
-        JOIN shares s ON v.label = s.label AND coalesce(v.generator, '') = s.generator
-        WHERE s.share >= 1 OR md5_number_lower(v.item_id) / 18446744073709551616.0 < s.share
-        ORDER BY v.item_id""")
-
-
-def _arrow(columns: Mapping[str, Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.table(dict(columns))
-
-
-def missing(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The facts that are null in every row although they need not be: the rows are from before they were stored."""
-    present = ", ".join(f"count({name})" for name in ("metadata", "jpeg_quality", "jpeg_tables"))
-    query = f"SELECT count(*), count(*) FILTER (format = 'JPEG'), {present} FROM items"
-    ((rows, jpegs, *counts),) = connection.sql(query).fetchall()
-    needs = (rows, jpegs, jpegs)
-    names = ("metadata", "jpeg_quality", "jpeg_tables")
-    return [name for name, n, of in zip(names, counts, needs, strict=True) if of and not n]
+    share = shares(strata(connection, view), size)
+    columns = {
+        "of_label": pa.array([label for label, _ in share], pa.int8()),
+        "of_generator": pa.array([generator for _, generator in share], pa.string()),
+        "share": pa.array(share.values(), pa.float64()),
+    }
+    connection.register("shares", pa.table(columns))
+    query = f"""
+        SELECT v.* FROM {view} v JOIN shares ON label = of_label AND coalesce(generator, '') = of_generator
+        WHERE share >= 1 OR md5_number_lower(item_id) / 18446744073709551616.0 < share
+        ORDER BY item_id"""
+    return connection.sql(query).to_arrow_table()
 
 
 def by_class(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -113,18 +110,35 @@ def by_class(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         query = f"""SELECT label, min({fact}), approx_quantile({fact}, [0.05, 0.5, 0.95]), max({fact}) FROM items
                     WHERE isfinite({fact}::DOUBLE) GROUP BY label ORDER BY label"""
         names = ("reals", "fakes")
-        tables[fact] = {names[y]: [low, *(middle or []), high] for y, low, middle, high in connection.sql(query).fetchall()}
+        tables[fact] = {
+            names[y]: [low, *(middle or []), high] for y, low, middle, high in connection.sql(query).fetchall()
+        }
     return tables
 
 
 def by_generator(connection: duckdb.DuckDBPyConnection, limit: int = 100) -> list[dict[str, Any]]:
     """Of each generator and source of reals (the largest first): counts, its commonest format and size, medians."""
     query = f"""
-        SELECT generator, count(*) FILTER (label = 0) AS reals, count(*) FILTER (label = 1) AS fakes,
+        SELECT coalesce(generator, '') AS generator,
+               count(*) FILTER (label = 0) AS reals, count(*) FILTER (label = 1) AS fakes,
                mode(format) AS format, mode(width::VARCHAR || 'x' || height) AS size,
                approx_quantile(jpeg_quality, 0.5) AS jpeg_quality,
                approx_quantile(bytes_per_pixel, 0.5) AS bytes_per_pixel,
                count(declared) AS declared
-        FROM items GROUP BY generator ORDER BY count(*) DESC, generator LIMIT {limit}"""
+        FROM items GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {limit}"""
     found = connection.sql(query)
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
+def one_sided_categories(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """How many categories there are, how many of FEWEST items or more have one class only, their items, the largest."""
+    query = f"""
+        WITH counted AS (
+            SELECT category, count(*) AS n, sum(label) AS fakes FROM items WHERE category IS NOT NULL GROUP BY category
+        ), one_sided AS (SELECT *, fakes > 0 AS fake FROM counted WHERE n >= {FEWEST} AND fakes IN (0, n))
+        SELECT (SELECT count(*) FROM counted), (SELECT coalesce(sum(n), 0) FROM counted), count(*), coalesce(sum(n), 0),
+               arg_max({{'category': left(category, 60), 'class': if(fake, 'fake', 'real'), 'items': n}}, n, 5)
+        FROM one_sided"""
+    ((categories, items, count, inside, largest),) = connection.sql(query).fetchall()
+    return {"categories": categories, "items": int(items), "one_sided": count, "one_sided_items": int(inside),
+            "largest": largest or []}  # fmt: skip
