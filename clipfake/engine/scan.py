@@ -275,4 +275,7 @@ def _report_rows(rows: pa.Table, *, detector: str, run_id: str) -> pa.Table:
     now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
     for name, value in (("detector", pa.scalar(detector)), ("run_id", pa.scalar(run_id)), ("scored_at", now)):
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    for name in ("declared", "group_id"):  # embeddings may be older than these columns
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, pa.string()))
     return rows.select(REPORT_SCHEMA.names).cast(REPORT_SCHEMA)

@@ -19,7 +19,7 @@ from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
 from clipfake.images.isolation import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
-from clipfake.report.schema import FACTS
+from clipfake.report.schema import ENCODING, FACTS
 from clipfake.status import Status
 
 if TYPE_CHECKING:
@@ -61,20 +61,18 @@ class Prepare:
     def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
         height, width = self._options.preprocess.size
         pixels = np.zeros((len(fetched), 1 + self._options.views, height * width * 3), np.uint8)
-        rows: list[tuple[str | int | None, ...]] = []
+        rows: list[dict[str, str | int | None]] = []
         for i, (got, image) in enumerate(zip(fetched, prepared, strict=True)):
             if got.data is None:
-                rows.append((got.status, got.error, None, None, None, None))
+                rows.append({"status": got.status, "error": got.error})
                 continue
-            digest = hashlib.sha256(got.data).hexdigest()
-            rows.append((image.status, image.error, digest, image.width, image.height, image.format))
+            rows.append({**vars(image), "content_sha256": hashlib.sha256(got.data).hexdigest()})
             if image.pixels is not None:
                 pixels[i, 0] = image.pixels.reshape(-1)
             if image.views is not None:
                 pixels[i, 1:] = image.views.reshape(len(image.views), -1)
-        facts = zip(*rows, strict=True)
-        for field, values in zip(FACTS, facts, strict=True):
-            table = table.append_column(field, pa.array(values, field.type))
+        for field in (*FACTS, *ENCODING):
+            table = table.append_column(field, pa.array([row.get(field.name) for row in rows], field.type))
         buffer = pa.py_buffer(pixels)
         return table.append_column(
             PIXELS, pa.Array.from_buffers(pa.binary(pixels[0].nbytes), len(pixels), [None, buffer])

@@ -15,6 +15,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfake.errors import UsageError
+from clipfake.images.declared import declared
+from clipfake.images.encoding import NOTHING, Encoding, encoding_of
 from clipfake.images.formats import ends_early, looks_like, sniff
 from clipfake.status import Status
 
@@ -73,7 +75,8 @@ class Limits:
 class Decoded:
     """`image` (mode RGB) is there if and only if `status` is ok; `error` if and only if it is not.
 
-    `width` and `height` (pixels; upright where the status is ok) and `format` are there once the header was read.
+    `width` and `height` (pixels; upright where the status is ok) and `format` are there once the header was read,
+    `declared` (what the file says of itself) and `encoding` only where the status is ok.
     """
 
     status: Status
@@ -82,6 +85,8 @@ class Decoded:
     width: int | None = None
     height: int | None = None
     format: str | None = None
+    declared: str | None = None
+    encoding: Encoding = NOTHING
 
 
 def decode(data: bytes, limits: Limits) -> Decoded:
@@ -123,19 +128,20 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         return Decoded(status, error, width=size[0], height=size[1], format=fmt)
 
     try:
-        image: Image.Image = _DECODERS[fmt](io.BytesIO(data))
-        size = image.size
-        if image.width * image.height > limits.max_pixels:
-            return refused(Status.TOO_LARGE, f"{image.width}x{image.height} pixels; the limit is {limits.max_pixels}")
-        if image.mode == "LAB":
+        opened = _DECODERS[fmt](io.BytesIO(data))
+        size = opened.size
+        if opened.width * opened.height > limits.max_pixels:
+            return refused(Status.TOO_LARGE, f"{opened.width}x{opened.height} pixels; the limit is {limits.max_pixels}")
+        if opened.mode == "LAB":
             return refused(Status.UNSUPPORTED, "LAB colours, which Pillow does not convert")
-        image.load()
-        image = _upright(_to_rgb(image), image)
+        opened.load()
+        image = _upright(_to_rgb(opened), opened)
     except MemoryError:
         return refused(Status.CRASHED, "decoding ran out of memory")
     except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
         return refused(*_explain(error, data, fmt))
-    return Decoded(Status.OK, None, image, image.width, image.height, fmt)
+    says = declared(opened, data, fmt)  # after the picture: what is wrong with metadata never costs it
+    return Decoded(Status.OK, None, image, image.width, image.height, fmt, says, encoding_of(opened, data))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class Prepared:
 
     `views` (uint8, views x H x W x 3) are the augmented views, there with `pixels` where some were asked for.
     `width` and `height` are the file's (pixels; upright where the status is ok), there with `format` once its header
-    was read.
+    was read. `declared` is what it says of itself; this and how it was encoded are known of what could be decoded.
     """
 
     status: Status
@@ -27,6 +28,10 @@ class Prepared:
     height: int | None = None
     format: str | None = None
     views: np.ndarray | None = None
+    declared: str | None = None
+    jpeg_quality: int | None = None
+    jpeg_tables: str | None = None
+    metadata: str | None = None
 
 
 def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0) -> Prepared:
@@ -35,19 +40,20 @@ def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0) ->
     Never raises for what is in `data`.
     """
     decoded = decode(data, limits)
-    about = (decoded.width, decoded.height, decoded.format)
+    about: dict[str, Any] = {name: getattr(decoded, name) for name in ("width", "height", "format", "declared")}
+    about |= vars(decoded.encoding)
     if decoded.image is None:
-        return Prepared(decoded.status, decoded.error, None, *about)
+        return Prepared(decoded.status, decoded.error, **about)
     width, height = options.resized(*decoded.image.size)
     if width * height > limits.max_pixels:  # a line of 1 x 65,000 pixels would become 224 x 14,560,000
         error = f"{decoded.width}x{decoded.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
-        return Prepared(Status.TOO_LARGE, error, None, *about)
+        return Prepared(Status.TOO_LARGE, error, **about)
     try:
         pixels = preprocess(decoded.image, options)
         if not views:
-            return Prepared(Status.OK, None, pixels, *about)
+            return Prepared(Status.OK, pixels=pixels, **about)
         small, content = bounded(decoded.image), hashlib.sha256(data).hexdigest()
         degraded = [preprocess(augment(small, content, view), options) for view in range(1, views + 1)]
-        return Prepared(Status.OK, None, pixels, *about, np.stack(degraded))
+        return Prepared(Status.OK, pixels=pixels, views=np.stack(degraded), **about)
     except MemoryError:
-        return Prepared(Status.CRASHED, "preprocessing ran out of memory", None, *about)
+        return Prepared(Status.CRASHED, "preprocessing ran out of memory", **about)

@@ -17,6 +17,13 @@ FACTS = [
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     pa.field("format", pa.string()),
+    pa.field("declared", pa.string()),
+]
+# How an item was encoded, for the audit; in embeddings only.
+ENCODING = [
+    pa.field("jpeg_quality", pa.int16()),
+    pa.field("jpeg_tables", pa.string()),
+    pa.field("metadata", pa.string()),
 ]
 _fact = {field.name: field for field in FACTS}
 
@@ -33,6 +40,8 @@ REPORT_SCHEMA = pa.schema(
         _fact["format"],
         _fact["status"],
         _fact["error"],
+        _fact["declared"],
+        pa.field("group_id", pa.string()),
         pa.field("decision", pa.float64()),
         pa.field("probability", pa.float64()),
         pa.field("verdict", pa.string()),
@@ -45,14 +54,15 @@ REPORT_SCHEMA = pa.schema(
 
 
 def embedding_schema(dim: int, precision: str, text_dim: int | None = None) -> pa.Schema:
-    """The manifest's columns, `view`, the facts, and `embedding`: dim x float32 from an fp32 encoder, else x float16.
+    """The manifest's columns, `view`, the facts, how the item was encoded, and `embedding`.
 
-    Where texts are embedded too, `text_embedding`: text_dim x the same type, null for an item without a text.
+    It is dim x float32 from an fp32 encoder, else x float16. Where texts are embedded too, `text_embedding`: text_dim x
+    the same type, null for an item without a text.
     """
     value = pa.float32() if precision == "fp32" else pa.float16()
     view = pa.field("view", pa.int16(), nullable=False)
     text = [] if text_dim is None else [pa.field("text_embedding", pa.list_(value, text_dim))]
-    return pa.schema([*MANIFEST_SCHEMA, view, *FACTS, pa.field("embedding", pa.list_(value, dim)), *text])
+    return pa.schema([*MANIFEST_SCHEMA, view, *FACTS, *ENCODING, pa.field("embedding", pa.list_(value, dim)), *text])
 
 
 def footer(kind: str, facts: Mapping[str, Any]) -> dict[bytes, bytes]:

@@ -30,7 +30,7 @@ from clipfake.engine.scan import ScanOptions, embed, score
 from clipfake.engine.units import Unit
 from clipfake.errors import UsageError
 from clipfake.images.augment import augment
-from clipfake.report.schema import embedding_schema, footer, read_footer
+from clipfake.report.schema import ENCODING, FACTS, embedding_schema, footer, read_footer
 
 ENCODER = "ViT-S-32-alt/untrained"
 DIM = 3
@@ -51,8 +51,7 @@ def pipeline_rows(listing: pa.Table, views: int, failed: tuple[int, ...] = ()) -
     there = [i not in failed for i in range(n)]
     columns = {
         "status": ["ok" if ok else "missing" for ok in there],
-        **{name: [None] * n for name in ("error", "content_sha256", "format")},
-        **{name: pa.nulls(n, pa.int32()) for name in ("width", "height")},
+        **{field.name: pa.nulls(n, field.type) for field in (*FACTS[1:], *ENCODING)},
         "embedding": [v[0].tolist() if ok else None for v, ok in zip(vectors, there, strict=True)],
         VIEWS: [v[1:].ravel().tolist() if ok else None for v, ok in zip(vectors, there, strict=True)],
         "rewrites": pa.nulls(n, pa.string()),
