@@ -67,7 +67,7 @@ def embed(
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
-    options, what = _reading(place, options), what or EmbedOptions()
+    options, what = reading(place, options), what or EmbedOptions()
     listing = _image_listing(place, options)
     from clipfake.encoder.encoder import describe  # imports open_clip, seconds: what is wrong so far is said before
 
@@ -125,7 +125,7 @@ def score(
         precision = found["precision"]
         listing: Callable[[], pa.RecordBatchReader] = partial(_stored_listing, stored)
     else:
-        options = _reading(place, options)
+        options = reading(place, options)
         listing = _image_listing(place, options)
         precision = options.precision or trained.provenance.get("precision", "fp32")
         if save_embeddings:
@@ -223,7 +223,7 @@ def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBa
     return lambda: first.pop() if first else list_corpus(place, options.layout, options.listing)
 
 
-def _reading(place: str, options: ScanOptions) -> ScanOptions:
+def reading(place: str, options: ScanOptions) -> ScanOptions:
     """The options with the Parquet column that holds the images: as the user says, else as the manifest was made."""
     columns = options.listing.columns
     if kind_of(place) == "manifest":

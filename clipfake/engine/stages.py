@@ -46,7 +46,10 @@ class Prepare:
         self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        table = read_chunk(self._store, chunk)
+        return self.items(read_chunk(self._store, chunk))
+
+    def items(self, table: pa.Table) -> pa.Table:
+        """The same for items that are at hand: rows with the manifest's columns."""
         start = time.perf_counter()
         refs = [ItemRef(**row) for row in table.select(["uri", "member", "offset", "size", "version"]).to_pylist()]
         fetched = fetch(refs, self._options.fetch)
