@@ -1,4 +1,4 @@
-"""Seconds a query takes among N stored embeddings of 512 numbers, after loading: `python tests/benchmarks/similar.py 1000000`.
+"""Seconds a query takes among N stored embeddings of 512 numbers: `python tests/benchmarks/similar.py 1000000`.
 
 The vectors are random ones in a narrow cone, as CLIP's are; half precision, as a bf16 encoder leaves them.
 """
