@@ -96,6 +96,8 @@ def evaluate(
     text, facts = training.head.fusion != "image", ("category", "group_id", "split")
     data = read_labelled(embeddings, views=training.views, text=text, facts=facts)
     bundle.check_encoder(data.encoder.fingerprint)
+    if bundle.text is not None:
+        bundle.text.check(data.text_input)
     names = np.array([name or "" for name in data.generator], object)
     own_families = read_families(_text_at(options.families)) if options.families else None
     family = families(names[data.y == 1].tolist(), own_families)

@@ -33,8 +33,7 @@ def heat_map(cells: Sequence[Cell], title: str, measure: str) -> Figure:
             values[i, j] = np.mean(known) if known else np.nan
     width, height = 3.6 + 0.75 * len(columns), 2.6 + 0.5 * len(rows)
     figure, (axes,) = _drawn(width=max(width, 6.0), height=height)
-    colours = colormaps["cividis"].copy()
-    colours.set_bad("#E4E4E4")
+    colours = colormaps["cividis"].with_extremes(bad="#E4E4E4")
     image = axes.imshow(values, cmap=colours, vmin=0.5, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
