@@ -166,7 +166,7 @@ def _examined(
                 for label, name in ((0, "reals"), (1, "fakes"))
             },
             "judged": rows.num_rows,
-            "not_stored": [name for name in facts.STORED if name not in columns],
+            "not_stored": facts.lacking(database, columns),
             "facts": facts.by_class(database),
             "generators": facts.by_generator(database),
             "categories": facts.one_sided_categories(database),
@@ -176,9 +176,7 @@ def _examined(
         }
     )
     if result.found["not_stored"]:
-        result.warnings.append(
-            f"not stored, so not audited: {', '.join(result.found['not_stored'])}; embed again to have them"
-        )
+        result.warnings.append(f"not stored for all items, so not audited: {', '.join(result.found['not_stored'])}")
     y = rows["label"].to_numpy().astype(np.int64)
     units = [
         unit_of(group, content)
