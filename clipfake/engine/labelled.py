@@ -34,6 +34,7 @@ class Labelled:
     left_out: dict[str, int]
     text: np.ndarray | None = None  # (N, T), as stored
     text_input: TextInput | None = None
+    content: np.ndarray | None = None  # sha256 of the file
 
     @property
     def digest(self) -> str:
@@ -48,7 +49,8 @@ class Labelled:
     def take(self, rows: np.ndarray) -> "Labelled":
         """The rows of a mask or of row numbers."""
         columns = {name: getattr(self, name)[rows] for name in ("item_id", "x", "y", "generator", "unit", "view")}
-        return replace(self, **columns, text=None if self.text is None else self.text[rows])
+        text = None if self.text is None else self.text[rows]
+        return replace(self, **columns, text=text, content=None if self.content is None else self.content[rows])
 
     def parts(self, split: str, seed: int) -> np.ndarray:
         """The part of each row by a name of SPLITS: "train", "val", "test"; "" for views that no part takes.
@@ -109,6 +111,7 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False) -
         left_out,
         _matrix(table["text_embedding"]) if text else None,
         text_input if text else None,
+        np.asarray(table["content_sha256"].to_pylist(), object),
     )
 
 

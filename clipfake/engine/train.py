@@ -19,7 +19,9 @@ from clipfake.detector.head import FusionHead, Head, head_of, varies
 from clipfake.detector.thresholds import Threshold, fit_thresholds, rates_at, verdicts
 from clipfake.encoder.card import TOLERANCE
 from clipfake.encoder.encoder import Encoder
+from clipfake.engine.audit import Audit, audit_columns
 from clipfake.engine.cluster import connected
+from clipfake.engine.copies import copies_note, without_copies
 from clipfake.engine.head_training import HeadOptions, Part, TrainedHead, train_head
 from clipfake.engine.labelled import Labelled, read_labelled
 from clipfake.engine.presets import preset
@@ -42,6 +44,8 @@ class TrainOptions:
     workers : of Ray Train; the result is the same up to rounding for any number
     split : a name of SPLITS
     views : whether the train part takes augmented views where there are any
+    duplicates : keep, or before the split drop near and exact copies, or group them so that they stay on one side
+    allow_shortcuts : train although the label can be told from the encoding alone
     preset, overridden : for the record: the preset, and which of its values an option replaced
     """
 
@@ -53,6 +57,8 @@ class TrainOptions:
     calibration: str = "sigmoid"
     split: str = "grouped"
     views: bool = True
+    duplicates: str = "keep"
+    allow_shortcuts: bool = False
     preset: str = "recommended"
     overridden: tuple[str, ...] = ()
 
@@ -63,6 +69,8 @@ class TrainOptions:
             raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
         if self.split not in SPLITS:
             raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
+        if self.duplicates not in ("keep", "drop", "group"):
+            raise UsageError(f"--duplicates is {self.duplicates!r}: give keep, drop or group")
 
     @classmethod
     def of_preset(cls, name: str, **given: Any) -> "TrainOptions":
@@ -97,14 +105,22 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     """
     _check_out(Store(uris.place(out)))
     data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image")
-    return train_on(data, out, options, say)
+    audited = audit_columns(embeddings)
+    audited.check(options.allow_shortcuts)
+    return train_on(data, out, options, say, audited)
 
 
-def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
-    """`train` from embeddings that are read already."""
+def train_on(
+    data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info, audited: Audit | None = None
+) -> Trained:
+    """`train` from embeddings that are read already; audited : what the audit found of them, for the record."""
     store = Store(uris.place(out))
     _check_out(store)
-    notes = _notes(options)
+    notes = _notes(options) + [f"audit: {warning}" for warning in (audited.warnings if audited else [])]
+    copies = None
+    if options.duplicates != "keep":
+        data, copies = without_copies(data, options.duplicates)
+        notes.append(copies_note(copies))
     for note in notes:
         say(note)
     part = data.parts(options.split, options.head.seed)
@@ -209,6 +225,8 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
             "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "data_sha256": data.digest,
             "left_out": data.left_out,
+            "audit": audited.described() if audited else None,
+            "duplicates": copies,
             "notes": notes,
             "sizes": sizes,
             "generators": sorted({str(name) for name in data.generator}),
