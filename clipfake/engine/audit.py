@@ -99,9 +99,10 @@ def audit(source: str, options: AuditOptions, progress: Callable[[int], Progress
 def audit_columns(embeddings: str, sample: int = SAMPLE) -> Audit:
     """Audits the stored columns of embeddings, without duplicates: what `train` asks before it begins."""
     ledger = stored_embeddings(uris.place(embeddings))
-    dataset = ledger.dataset()
-    with facts.database(dataset, dataset.schema.names) as database:
-        return _examined(embeddings, database, dataset.schema.names, sample)
+    # Without the vectors, which it does not need: DuckDB has no 16-bit floats.
+    schema = pa.schema([column for column in ledger.schema if not pa.types.is_fixed_size_list(column.type)])
+    with facts.database(ledger.dataset().replace_schema(schema), schema.names) as database:
+        return _examined(embeddings, database, schema.names, sample)
 
 
 def _of_embeddings(source: str, ledger: Ledger, options: AuditOptions) -> Audit:
