@@ -41,7 +41,7 @@ def write(folder: Path, rows: int) -> int:
             "label": at % 2, "generator": [f"g{i}" for i in at % 20], "category": [f"c{i}" for i in at % 1000],
             "view": np.zeros(n, np.int16), "status": ["ok"] * n, "content_sha256": [f"{i:064x}" for i in at],
             "width": random.integers(200, 2000, n), "height": random.integers(200, 2000, n), "format": ["jpeg"] * n,
-            "jpeg_quality": random.integers(60, 100, n), "jpeg_tables": [f"{i:012x}" for i in random.integers(0, 300, n)],
+            "jpeg_quality": random.integers(60, 100, n), "jpeg_tables": [f"{i:x}" for i in random.integers(0, 300, n)],
             "metadata": [""] * n,
         }  # fmt: skip
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), DIM)
