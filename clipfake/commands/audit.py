@@ -7,6 +7,8 @@ import typer
 from clipfake.commands.console import number, print_json, print_table, progress_bar
 from clipfake.commands.options import Json, NumCpus
 
+_VALUES = 6  # of a fact that are printed; --json has more
+
 
 def audit(
     source: Annotated[str, typer.Argument(help="Manifest, or folder of embeddings.", metavar="MANIFEST|EMBEDDINGS")],
@@ -74,7 +76,7 @@ def _print_facts(tables: dict[str, Any]) -> None:
     for fact, table in tables.items():
         if isinstance(table, list):
             if len(table) > 1 or (table and table[0]["value"]):
-                rows += [(fact, _shown(r["value"]), r["reals"], r["fakes"]) for r in table]
+                rows += [(fact, _shown(r["value"]), r["reals"], r["fakes"]) for r in table[:_VALUES]]
         elif table:
             rows.append((fact, "median (5% to 95%)", *(_spread(table.get(kind)) for kind in ("reals", "fakes"))))
     print_table(("fact", "value", "reals", "fakes"), rows)

@@ -49,6 +49,12 @@ def train(
         bool | None, typer.Option("--views/--no-views", help="Train on augmented views where there are any.")
     ] = None,
     calibration: Annotated[str | None, typer.Option(help="sigmoid, temperature or isotonic.")] = None,
+    duplicates: Annotated[
+        str, typer.Option(help="Exact and near copies before the split: keep, drop, or group (on one side of it).")
+    ] = "keep",
+    allow_shortcuts: Annotated[
+        bool, typer.Option("--allow-shortcuts", help="Train although the encoding alone tells the label.")
+    ] = False,
     prevalence: Prevalence = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
@@ -63,6 +69,7 @@ def train(
     options = TrainOptions.of_preset(
         preset, fusion=fusion, seed=seed, workers=workers, miner=miner, margin=margin, epochs=epochs, patience=patience,
         learning_rate=learning_rate, C=c, search=search, views=views, calibration=calibration, num_cpus=num_cpus,
+        duplicates=duplicates, allow_shortcuts=allow_shortcuts,
     )  # fmt: skip
     trained = run(embeddings, out, options)
     if as_json:

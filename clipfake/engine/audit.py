@@ -99,9 +99,10 @@ def audit(source: str, options: AuditOptions, progress: Callable[[int], Progress
 def audit_columns(embeddings: str, sample: int = SAMPLE) -> Audit:
     """Audits the stored columns of embeddings, without duplicates: what `train` asks before it begins."""
     ledger = stored_embeddings(uris.place(embeddings))
-    dataset = ledger.dataset()
-    with facts.database(dataset, dataset.schema.names) as database:
-        return _examined(embeddings, database, dataset.schema.names, sample)
+    # Without the vectors, which it does not need: DuckDB has no 16-bit floats.
+    schema = pa.schema([column for column in ledger.schema if not pa.types.is_fixed_size_list(column.type)])
+    with facts.database(ledger.dataset().replace_schema(schema), schema.names) as database:
+        return _examined(embeddings, database, schema.names, sample)
 
 
 def _of_embeddings(source: str, ledger: Ledger, options: AuditOptions) -> Audit:
@@ -166,7 +167,7 @@ def _examined(
                 for label, name in ((0, "reals"), (1, "fakes"))
             },
             "judged": rows.num_rows,
-            "not_stored": [name for name in facts.STORED if name not in columns],
+            "not_stored": facts.lacking(database, columns),
             "facts": facts.by_class(database),
             "generators": facts.by_generator(database),
             "categories": facts.one_sided_categories(database),
@@ -176,9 +177,7 @@ def _examined(
         }
     )
     if result.found["not_stored"]:
-        result.warnings.append(
-            f"not stored, so not audited: {', '.join(result.found['not_stored'])}; embed again to have them"
-        )
+        result.warnings.append(f"not stored for all items, so not audited: {', '.join(result.found['not_stored'])}")
     y = rows["label"].to_numpy().astype(np.int64)
     units = [
         unit_of(group, content)

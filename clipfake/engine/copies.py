@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from clipfake.corpus.manifest import MANIFEST_SCHEMA
 from clipfake.corpus.store import Store
 from clipfake.engine.chunk import matrix_of
+from clipfake.engine.labelled import Labelled
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
 from clipfake.errors import UsageError
@@ -124,6 +125,36 @@ def _gathered(
     codes = np.concatenate([codes for _, codes in parts], axis=1) if parts else np.empty((4, 0), np.int64)
     label, split, group, content = codes
     return Items(names, label, split, group, content, x, threshold)
+
+
+def without_copies(data: Labelled, how: str) -> tuple[Labelled, dict[str, Any]]:
+    """The rows to train on, copies dropped, or grouped so that no part of a split has what another has; what was found.
+
+    data : with the fact content_sha256; how : "drop" or "group". Embeddings are of the images; an item's views go with it.
+    """
+    first = np.append(True, data.item_id[1:] != data.item_id[:-1])
+    own, item = data.take(first), np.cumsum(first) - 1
+    none, content, names = (
+        np.full(len(own.y), -1),
+        as_codes(own.facts["content_sha256"]),
+        pa.array(own.item_id, pa.string()),
+    )
+    items = Items(pa.chunked_array([names]), own.y, none, as_codes(own.unit), content, own.x)
+    if how == "drop":
+        rest = data.take(~items.surplus[item])
+        return rest, {**items.described(), "dropped": int(items.surplus.sum())}
+    sets = grouped(items.near, items.group)
+    joined = replace(data, unit=own.unit[sets.cluster][item])
+    return joined, {**items.described(), "units": len(np.unique(sets.cluster))}
+
+
+def copies_note(found: dict[str, Any]) -> str:
+    """What `without_copies` found and did, in words."""
+    kinds = [
+        f"{found[kind]['items']} items in {found[kind]['sets']} sets of {kind} copies" for kind in ("exact", "near")
+    ]
+    done = f"{found['dropped']} items dropped" if "dropped" in found else "each set in one group"
+    return f"duplicates: {', '.join(kinds)}; {done}"
 
 
 def check_new(out: Store) -> None:

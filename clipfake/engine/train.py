@@ -20,7 +20,9 @@ from clipfake.detector.svm import KernelSvm
 from clipfake.detector.thresholds import Threshold, fit_thresholds, rates_at
 from clipfake.encoder.card import TOLERANCE
 from clipfake.encoder.encoder import Encoder
+from clipfake.engine.audit import Audit, audit_columns
 from clipfake.engine.cluster import connected
+from clipfake.engine.copies import copies_note, without_copies
 from clipfake.engine.head_training import Part, TrainedHead, train_head
 from clipfake.engine.labelled import Labelled, read_labelled
 from clipfake.engine.presets import preset
@@ -70,15 +72,24 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     trained on or `out` holds something else.
     """
     _check_out(Store(uris.place(out)))
-    data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image")
-    return train_on(data, out, options, say)
+    facts = () if options.duplicates == "keep" else ("content_sha256",)
+    data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image", facts=facts)
+    audited = audit_columns(embeddings)
+    audited.check(options.allow_shortcuts)
+    return train_on(data, out, options, say, audited)
 
 
-def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
-    """`train` from embeddings that are read already."""
+def train_on(
+    data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info, audited: Audit | None = None
+) -> Trained:
+    """`train` from embeddings that are read already; audited : what the audit found of them, for the record."""
     store = Store(uris.place(out))
     _check_out(store)
-    notes = _notes(options)
+    notes = _notes(options) + [f"audit: {warning}" for warning in (audited.warnings if audited else [])]
+    copies = None
+    if options.duplicates != "keep":
+        data, copies = without_copies(data, options.duplicates)
+        notes.append(copies_note(copies))
     for note in notes:
         say(note)
     part = data.parts(options.split, options.head.seed)
@@ -152,6 +163,8 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
             "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "data_sha256": data.digest,
             "left_out": data.left_out,
+            "audit": audited.described() if audited else None,
+            "duplicates": copies,
             "notes": notes,
             "sizes": sizes,
             "generators": sorted({str(name) for name in data.generator}),

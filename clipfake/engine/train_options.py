@@ -21,6 +21,8 @@ class TrainOptions:
     workers : of Ray Train; the result is the same up to rounding for any number
     split : a name of SPLITS
     views : whether the train part takes augmented views where there are any
+    duplicates : keep, or before the split drop near and exact copies, or group them so that they stay on one side
+    allow_shortcuts : train although the label can be told from the encoding alone
     preset, overridden : for the record: the preset, and which of its values an option replaced
     """
 
@@ -32,6 +34,8 @@ class TrainOptions:
     calibration: str = "sigmoid"
     split: str = "grouped"
     views: bool = True
+    duplicates: str = "keep"
+    allow_shortcuts: bool = False
     preset: str = "recommended"
     overridden: tuple[str, ...] = ()
 
@@ -42,6 +46,8 @@ class TrainOptions:
             raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
         if self.split not in SPLITS:
             raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
+        if self.duplicates not in ("keep", "drop", "group"):
+            raise UsageError(f"--duplicates is {self.duplicates!r}: give keep, drop or group")
 
     @classmethod
     def of_preset(cls, name: str, **given: Any) -> "TrainOptions":

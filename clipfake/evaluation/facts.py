@@ -34,12 +34,23 @@ def database(rows: Any, columns: Sequence[str]) -> Iterator[duckdb.DuckDBPyConne
             own = "AND view = 0" if "view" in columns else ""
             connection.execute(f"CREATE VIEW listed AS SELECT * FROM rows WHERE label IS NOT NULL {own}")
             if "status" in columns:
-                connection.execute(_items(columns))
+                connection.execute(_items(lacking(connection, columns)))
             yield connection
 
 
-def _items(columns: Sequence[str]) -> str:
-    stored = ", ".join(name if name in columns else f"NULL::{kind} AS {name}" for name, kind in STORED.items())
+def lacking(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> list[str]:
+    """Those of STORED that not every row has: where they are younger than some rows they would tell old from new."""
+    younger = [name for name in STORED if name not in ("format", "width", "height")]
+    if "metadata" in columns:  # "" where the file has none
+        (found,) = connection.execute(
+            "SELECT 1 FROM listed WHERE status = 'ok' AND metadata IS NULL LIMIT 1"
+        ).fetchall() or [()]
+        return younger if found else []
+    return [name for name in STORED if name not in columns]
+
+
+def _items(lacking: Sequence[str]) -> str:
+    stored = ", ".join(f"NULL::{kind} AS {name}" if name in lacking else name for name, kind in STORED.items())
     # The base name alone: a folder is named after what is in it, and no detector sees it.
     return f"""
         CREATE VIEW items AS

@@ -66,7 +66,7 @@ def find_shortcuts(
         random_state=0,
     )
     together, scores = cross_validated(model, np.column_stack([*coded.values()]), y, fold)
-    alone = {fact: told_by(_rates(_binned(values, fact), y, fold), y, fold) for fact, values in coded.items()}
+    alone = {fact: told_by(_rates(_binned(values, fact in TEXTS), y, fold), y, fold) for fact, values in coded.items()}
     return Shortcuts(together, alone, _by_generator(scores, y, generator, fold))
 
 
@@ -85,31 +85,30 @@ def telling(fact: str, values: np.ndarray, y: np.ndarray) -> str:
 
 
 def _coded(values: np.ndarray, is_text: bool) -> np.ndarray:
-    """(N,) float64: a text by the rank of its frequency, the rarest all alike; NaN where there is none."""
+    """(N,) float64: numbers as they are; texts by rank of frequency from 1, the rarest alike, 0 where none is.
+
+    None is a category of its own, not NaN: scikit-learn's trees cannot part a lone category from what is missing.
+    """
     if not is_text:
         return values.astype(np.float64)
     there = np.array([value is not None for value in values], bool)
-    coded = np.full(len(values), np.nan)
+    coded = np.zeros(len(values))
     _, code, counts = np.unique(values[there].astype(str), return_inverse=True, return_counts=True)
     rank = np.argsort(np.argsort(-counts, kind="stable"))
-    coded[there] = np.minimum(rank, _CATEGORIES)[code]
+    coded[there] = 1 + np.minimum(rank, _CATEGORIES)[code]
     return coded
 
 
-def _binned(values: np.ndarray, fact: str) -> np.ndarray:
-    """(N,) int: texts as they are, numbers in bins of about as many rows; what has no value is one more bin."""
+def _binned(values: np.ndarray, is_text: bool) -> np.ndarray:
+    """(N,) int: texts as they are coded, numbers in bins of about as many rows; what has no number is bin 0."""
+    if is_text:
+        return values.astype(np.int64)
     there = ~np.isnan(values)
+    distinct = np.unique(values[there])
+    few = len(distinct) <= _BINS
+    edges = distinct[1:] if few else np.quantile(values[there], np.arange(1, _BINS) / _BINS)
     binned = np.zeros(len(values), np.int64)
-    if fact in TEXTS:
-        binned[there] = 1 + values[there].astype(np.int64)
-    elif there.any():
-        distinct = np.unique(values[there])
-        edges = (
-            distinct[1:]
-            if len(distinct) <= _BINS
-            else np.unique(np.quantile(values[there], np.arange(1, _BINS) / _BINS))
-        )
-        binned[there] = 1 + np.searchsorted(edges, values[there], side="right")
+    binned[there] = 1 + np.searchsorted(edges, values[there], side="right")
     return binned
 
 
