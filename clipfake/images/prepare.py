@@ -34,12 +34,14 @@ class Prepared:
     metadata: str | None = None
 
 
-def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0) -> Prepared:
+def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0, *, bare: bool = False) -> Prepared:
     """Decode and preprocess one image, and so many augmented views of it, in this process.
+
+    bare : read no more of it than the picture, nothing of its metadata
 
     Never raises for what is in `data`.
     """
-    decoded = decode(data, limits)
+    decoded = decode(data, limits, bare=bare)
     about: dict[str, Any] = {name: getattr(decoded, name) for name in ("width", "height", "format", "declared")}
     about |= vars(decoded.encoding)
     if decoded.image is None:
