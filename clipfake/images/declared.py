@@ -26,7 +26,7 @@ SOFTWARE: Final = {
     "Bing Image Creator": r"bing image creator|image creator from (?:microsoft )?designer",
     "ComfyUI": r"\bcomfyui\b",
     "Craiyon": r"\bcraiyon\b",
-    "DALL-E": r"\bdall[-\u00b7\u2022 ]?e\b",
+    "DALL-E": r"\bdall[^a-z0-9]{0,3}e\b",
     "Draw Things": r"^draw things\b",
     "FLUX": r"^ai generated;|\bblack forest labs\b",
     "Fooocus": r"\bfooocus\b",

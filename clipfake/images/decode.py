@@ -2,7 +2,7 @@
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -89,8 +89,10 @@ class Decoded:
     encoding: Encoding = NOTHING
 
 
-def decode(data: bytes, limits: Limits) -> Decoded:
+def decode(data: bytes, limits: Limits, *, bare: bool = False) -> Decoded:
     """Decode the first picture in `data` to 8-bit RGB; never raises for what is in `data`.
+
+    bare : read no more of it than the picture, neither `declared` nor `encoding`
 
     ===========================  ====================================================================================
     in the file                  rule
@@ -140,8 +142,10 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         return refused(Status.CRASHED, "decoding ran out of memory")
     except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
         return refused(*_explain(error, data, fmt))
-    says = declared(opened, data, fmt)  # after the picture: what is wrong with metadata never costs it
-    return Decoded(Status.OK, None, image, image.width, image.height, fmt, says, encoding_of(opened, data))
+    decoded = Decoded(Status.OK, None, image, image.width, image.height, fmt)
+    if bare:
+        return decoded
+    return replace(decoded, declared=declared(opened, data, fmt), encoding=encoding_of(opened, data))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

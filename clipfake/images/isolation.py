@@ -54,7 +54,8 @@ class DecoderPool:
 
         None stands for bytes that could not be had and gives `unreadable`. An image whose child dies or meets its
         memory limit is tried once more, first in a fresh child, so that neither what earlier images left behind in the
-        process nor a kill from outside is blamed on it. Raises ClipfakeError only where no child can be started.
+        process nor a kill from outside is blamed on it, and without its metadata, so that this never costs a picture.
+        Raises ClipfakeError only where no child can be started.
         """
         results: list[Prepared | None] = [None] * len(blobs)
         todo: deque[int] = deque()
@@ -119,7 +120,7 @@ class _Lane:
                     assert blob is not None
                     if sent and len(blob) > _RIDES_ALONG:
                         break
-                    self.child.send(blob)
+                    self.child.send(blob, bare=second_try == mine[sent])
                     sent += 1
                 result = self.child.receive()
             except TimeoutError:
@@ -175,10 +176,10 @@ class _Child:
             raise ClipfakeError(f"no decoding process can start: it {self.end()}; see its output above") from error
         self._ready = True
 
-    def send(self, data: bytes) -> None:
-        """Raises OSError where the process is gone, TimeoutError where it does not read."""
+    def send(self, data: bytes, *, bare: bool = False) -> None:
+        """`bare`: of nothing but the picture. Raises OSError where it is gone, TimeoutError where it does not read."""
         self._link.settimeout(self._timeout_s)
-        self._link.sendall(REQUEST.pack(len(data)) + data)
+        self._link.sendall(REQUEST.pack(len(data), bare) + data)
 
     def receive(self) -> Prepared:
         """The result for the image that was sent first; its time begins now. Raises as `send` does."""

@@ -36,12 +36,16 @@ class Prepared:
     metadata: str | None = None
 
 
-def prepare(data: bytes, limits: Limits, options: Preprocess, views: Sequence[Condition] = ()) -> Prepared:
+def prepare(
+    data: bytes, limits: Limits, options: Preprocess, views: Sequence[Condition] = (), *, bare: bool = False
+) -> Prepared:
     """Decode and preprocess one image, and its views under these conditions, in this process.
+
+    bare : read no more of it than the picture, nothing of its metadata
 
     Never raises for what is in `data`.
     """
-    decoded = decode(data, limits)
+    decoded = decode(data, limits, bare=bare)
     about: dict[str, Any] = {name: getattr(decoded, name) for name in ("width", "height", "format", "declared")}
     about |= vars(decoded.encoding)
     if decoded.image is None:

@@ -1,7 +1,8 @@
 """The child process of a `DecoderPool`: prepares one image after another for the parent at the other end of its stdin.
 
-Frames, little endian. To the child: u64 length, bytes; first JSON settings, then images. From it: u32 length of JSON,
-u32 length of pixels, JSON, pixels of the image and then of its views; the first, without pixels, when it is ready.
+Frames, little endian. To the child: u64 length, u8 bare, bytes; first JSON settings, then images. From it: u32 length
+of JSON, u32 length of pixels, JSON, pixels of the image and then of its views; the first, without pixels, when it is
+ready.
 """
 
 import json
@@ -23,7 +24,7 @@ from clipfake.images.decode import Limits
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
 
-REQUEST: Final = struct.Struct("<Q")
+REQUEST: Final = struct.Struct("<QB")
 REPLY: Final = struct.Struct("<II")
 _ORPHAN_GRACE_S: Final = 5.0
 _LOOK_EVERY: Final = 64
@@ -37,7 +38,7 @@ def main() -> None:
     settings = _receive(link)
     if settings is None:
         return
-    values = json.loads(settings)
+    values = json.loads(settings[0])
     limits, options = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"])
     views = [Condition.parse(name) for name in values["views"]]
     for view in views:
@@ -46,10 +47,12 @@ def main() -> None:
     _confine(limits, idle)
     _reply(link, {})
     served = 0
-    while (data := _receive(link)) is not None:
+    while (request := _receive(link)) is not None:
+        data, bare = request
+        del request
         # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
         signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + _ORPHAN_GRACE_S)
-        done = prepare(data, limits, options, views)
+        done = prepare(data, limits, options, views, bare=bare)
         del data
         signal.setitimer(signal.ITIMER_REAL, 0)
         arrays = [array for array in (done.pixels, done.views) if array is not None]
@@ -82,14 +85,14 @@ def _address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def _receive(link: socket.socket) -> bytes | None:
-    """The next frame; None where the parent is gone."""
+def _receive(link: socket.socket) -> tuple[bytes, bool] | None:
+    """The next frame, and whether to read the picture only; None where the parent is gone."""
     header = link.recv(REQUEST.size, socket.MSG_WAITALL)
     if len(header) < REQUEST.size:
         return None
-    (length,) = REQUEST.unpack(header)
+    length, bare = REQUEST.unpack(header)
     data = link.recv(length, socket.MSG_WAITALL)
-    return data if len(data) == length else None
+    return (data, bool(bare)) if len(data) == length else None
 
 
 def _reply(link: socket.socket, about: dict[str, Any], *pixels: memoryview) -> None:

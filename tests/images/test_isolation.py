@@ -167,9 +167,9 @@ def in_children(tmp_path, monkeypatch) -> Callable[[str], None]:
         (tmp_path / "sitecustomize.py").write_text(
             "import clipfake.images.prepare as module\n"
             "real, kept = module.prepare, []\n"
-            "def prepare(data, *options):\n"
+            "def prepare(data, *options, **more):\n"
             f"    {code}\n"
-            "    return real(data, *options)\n"
+            "    return real(data, *options, **more)\n"
             "module.prepare = prepare\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
@@ -376,3 +376,15 @@ def test_a_child_that_cannot_start_is_an_error(blobs, monkeypatch):
 def test_no_workers():
     with pytest.raises(UsageError, match="workers"):
         DecoderPool(0, LIMITS, OPTIONS)
+
+
+def test_metadata_that_crashes_the_decoder_does_not_cost_the_picture(picture, encode, in_children):
+    in_children("import clipfake.images.decode as d, os; d.declared = lambda *a: os.abort() if len(a[1]) % 2 else 'no'")
+    blobs = sorted((encode(picture, "jpeg", quality=q) for q in range(20, 90, 10)), key=lambda blob: len(blob) % 2)
+    even, odd = blobs[0], blobs[-1]
+    assert (len(even) % 2, len(odd) % 2) == (0, 1)
+    with DecoderPool(1, LIMITS, OPTIONS) as pool:
+        got = pool.prepare([odd, even, odd])
+    assert [one.declared for one in got] == [None, "no", None]
+    for one, blob in zip(got, [odd, even, odd], strict=True):
+        assert one.status is Status.OK and np.array_equal(one.pixels, in_process(blob).pixels)
