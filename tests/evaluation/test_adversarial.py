@@ -67,7 +67,7 @@ def test_what_is_no_attack_is_refused(wrong):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder.load(ENCODER)
+    return Encoder.load(ENCODER, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_what_is_left_falls_with_epsilon_and_is_of_pictures_that_can_be_saved(en
 
     clean = score(pixels)
     y = (clean > np.median(clean)).astype(int)  # so that both directions have something to do
-    options = PgdOptions((1, 4), steps=4)
+    options = PgdOptions((1, 4), steps=3)
     decisions, pictures = attack(decide(encoder, scorer), score, pixels, y, [str(i) for i in range(8)], options)
     assert decisions.shape == (8, 3)
     assert pictures.shape == (3, *pixels.shape)
