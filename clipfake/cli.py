@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, scanning, training
+from clipfake.commands import corpus, detector, evaluate, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -25,6 +25,7 @@ for command in (
     training.train,
     scanning.score,
     scanning.compact,
+    evaluate.evaluate,
     training.reproduce,
     training.demo,
 ):

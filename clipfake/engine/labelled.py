@@ -1,7 +1,8 @@
 """What is trained on: the labelled rows of a folder of embeddings, and how they are parted."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ class Labelled:
     left_out: dict[str, int]
     text: np.ndarray | None = None  # (N, T), as stored
     text_input: TextInput | None = None
+    facts: Mapping[str, np.ndarray] = field(default_factory=dict)  # further columns, (N,) each
 
     @property
     def digest(self) -> str:
@@ -48,7 +50,8 @@ class Labelled:
     def take(self, rows: np.ndarray) -> "Labelled":
         """The rows of a mask or of row numbers."""
         columns = {name: getattr(self, name)[rows] for name in ("item_id", "x", "y", "generator", "unit", "view")}
-        return replace(self, **columns, text=None if self.text is None else self.text[rows])
+        facts = {name: column[rows] for name, column in self.facts.items()}
+        return replace(self, **columns, text=None if self.text is None else self.text[rows], facts=facts)
 
     def parts(self, split: str, seed: int) -> np.ndarray:
         """The part of each row by a name of SPLITS: "train", "val", "test"; "" for views that no part takes.
@@ -62,10 +65,11 @@ class Labelled:
         return part
 
 
-def read_labelled(embeddings: str, *, views: bool = False, text: bool = False) -> Labelled:
+def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, facts: Sequence[str] = ()) -> Labelled:
     """The labelled embeddings of a folder; errors, unlabelled items and items without what is asked for are counted.
 
     views : also the augmented views; text : also the text embeddings, and only items that have one
+    facts : further columns of the embeddings, by name
 
     Raises UsageError where the folder holds no embeddings, nothing labelled, or no text where it is asked for.
     """
@@ -79,7 +83,8 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False) -
     text_input = TextInput.from_footer(found)
     if text and text_input is None:
         raise UsageError(f"{embeddings} holds no text embeddings: make them with `clipfake embed --text TEMPLATE`")
-    table = ledger.dataset().to_table(columns=[*COLUMNS, "text_embedding"] if text else COLUMNS)
+    columns = dict.fromkeys([*COLUMNS, *facts, *(["text_embedding"] if text else [])])
+    table = ledger.dataset().to_table(columns=list(columns))
     if not views or "conditions" in found:  # what robustness is measured with is not trained on
         table = table.filter(pc.field("view") == 0)
     ok, labelled = pc.equal(table["status"], "ok"), pc.is_valid(table["label"])
@@ -109,6 +114,7 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False) -
         left_out,
         _matrix(table["text_embedding"]) if text else None,
         text_input if text else None,
+        {name: np.asarray(table[name].to_pylist(), object) for name in facts},
     )
 
 

@@ -23,7 +23,8 @@ from clipfake.detector.fit import fit_linear_baseline, fit_svm
 from clipfake.detector.head import head_of
 from clipfake.engine.head_training import fit_head
 from clipfake.engine.labelled import Labelled, read_labelled
-from clipfake.engine.train import TrainOptions, part_of, project
+from clipfake.engine.train import part_of, project
+from clipfake.engine.train_options import TrainOptions
 from clipfake.evaluation.metrics import metrics
 
 HELD_OUT = ("cycle_gan", "pix2pix", "stable_diffusion")
