@@ -34,6 +34,7 @@ from clipfake.report.schema import read_footer
 
 log = logging.getLogger(__name__)
 
+VIEWS = "views"  # the folder below --out
 VIEW_SECONDS, MODEL_SECONDS = 2.0, 60.0  # that a condition may add to what one image may take; with a user's model
 
 
@@ -74,7 +75,7 @@ def robustness(
     images.check(trained)
     names = tuple(condition.name for condition in options.chosen)
     what = EmbedOptions(images.encoder.feature, _template(images, trained), conditions=names)
-    place = Store(uris.place(out)).below(f"views/{_digest(images, what)}")
+    place = Store(uris.place(out)).below(f"{VIEWS}/{_digest(images, what)}")
     scan = ScanOptions(
         precision=images.precision,
         limits=replace(images.limits, timeout_s=images.limits.timeout_s + _seconds(options.chosen)),
