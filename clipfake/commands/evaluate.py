@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from clipfake.commands.console import number, print_json, print_table, say
+from clipfake.commands.console import number, print_json, print_table, progress_bar, say
 from clipfake.commands.options import Json, NumCpus
+from clipfake.commands.robustness import print_robustness, sections
 from clipfake.errors import UsageError
 
 
@@ -27,6 +28,19 @@ def evaluate(
         str | None, typer.Option(help='Families of your own: a JSON file {"family": ["name or pattern", ...]}.')
     ] = None,
     html: Annotated[str | None, typer.Option(help="A model card: one HTML file that opens offline.")] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Read the images again under all conditions; needs --out, goes on.")
+    ] = False,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(help="Kinds (jpeg) or conditions (jpeg-45, resize-0.5-lanczos), comma-separated; default: all."),
+    ] = None,
+    enlarger: Annotated[
+        str | None, typer.Option(help="module:function (PIL RGB image, scale) -> PIL RGB image, your own enlarger.")
+    ] = None,
+    adversarial: Annotated[
+        int | None, typer.Option(help="Attack so many images by gradient, half of them of each class, e.g. 100.")
+    ] = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
@@ -37,13 +51,19 @@ def evaluate(
 
     protocols = tuple(name for given in protocol or ["own"] for name in given.split(",") if name)
     options = EvaluateOptions(protocols, _numbers(seeds), by_family, families, num_cpus)
-    result = run(embeddings, detector, options, out)
+    with progress_bar() as progress:
+        further = sections(
+            embeddings, detector, out, progress,
+            robustness=robustness, conditions=conditions, enlarger=enlarger, adversarial=adversarial, num_cpus=num_cpus,
+        )  # fmt: skip
+        result = run(embeddings, detector, options, out, further)
     if html is not None:
         make_card(detector, result, html)
     if as_json:
         print_json(result)
         return
     print_evaluation(result)
+    print_robustness(result)
     if out is not None:
         say(f"tables, figures and evaluation.json: {out}")
 

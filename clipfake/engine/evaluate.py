@@ -16,7 +16,7 @@ The dict that `evaluate` returns, and `evaluation.json` holds (JSON values; a nu
         macro : {which cells: plain means over them of balanced_accuracy, real_accuracy, fake_accuracy, auc, ap, ...}
         seeds : [{trained_on, tested_on, seeds, and of the same measures {mean, sd}}], where there are several
         real_sources : as cells.real_sources gives them, in `own` only }}
-    robustness, adversarial : further sections, where they were asked for
+    robustness, adversarial : where they were asked for, as clipfake.engine.robustness and .adversarial give them
 
 `trained_on` and `tested_on` are generators, families, or "(all)"; of `own`, `trained_on` is "the detector".
 """
@@ -39,7 +39,8 @@ from clipfake.detector.bundle import Detector
 from clipfake.engine.held_out import held_out_sections
 from clipfake.engine.inspect import load
 from clipfake.engine.labelled import Labelled, read_labelled
-from clipfake.engine.own import own_section
+from clipfake.engine.own import own_parts, own_section
+from clipfake.engine.robustness import VIEWS
 from clipfake.engine.scan import stored_embeddings
 from clipfake.engine.train_options import TrainOptions
 from clipfake.errors import UsageError
@@ -51,7 +52,7 @@ from clipfake.report.evaluation import figures, tables
 log = logging.getLogger(__name__)
 
 RESULT = "evaluation.json"
-Section = Callable[[], dict[str, Any]]
+Section = Callable[[list[str]], dict[str, Any]]  # item_ids that the detector was not trained on -> a section
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,9 @@ def evaluate(
         bundle, data, names, training, retrained, seeds, family, options.by_family, options.num_cpus, say
     )
     result["worst"] = _worst(result["protocols"])
-    for name, section in (further or {}).items():
-        result[name] = section()
+    if further:
+        untrained = data.item_id[own_parts(bundle, data, training)[0] == "test"].tolist()
+        result |= {name: section(untrained) for name, section in further.items()}
     if store is not None:
         save(result, store)
     return result
@@ -204,5 +206,5 @@ def _text_at(place: str) -> str:
 
 
 def _check_out(store: Store) -> None:
-    if not store.exists(RESULT) and (store.list("") or store.folders("")):
+    if not store.exists(RESULT) and (store.list("") or set(store.folders("")) - {VIEWS}):
         raise UsageError(f"{store.uri} holds something else: choose a new folder for --out")

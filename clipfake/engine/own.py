@@ -24,7 +24,7 @@ def own_section(
 
     data : read as the training read them; names : (N,) of generators, "" without; errors : name -> items without score
     """
-    part, about, notes = _parts(bundle, data, training)
+    part, about, notes = own_parts(bundle, data, training)
     rows = np.flatnonzero(part == "test")
     data, names = data.take(rows), names[rows]
     units = np.unique(data.unit, return_inverse=True)[1]
@@ -48,7 +48,7 @@ def own_section(
     return {"about": about, "cells": cells, "macro": macros("own", cells), "seeds": [], "real_sources": sources}, notes
 
 
-def _parts(bundle: Detector, data: Labelled, training: TrainOptions) -> tuple[np.ndarray, str, list[str]]:
+def own_parts(bundle: Detector, data: Labelled, training: TrainOptions) -> tuple[np.ndarray, str, list[str]]:
     """(the part of each row, in words which rows test, notes): never rows that are known to have been trained on."""
     if bundle.provenance.get("data_sha256") == data.digest:
         part = data.parts(training.split, training.head.seed)

@@ -82,10 +82,3 @@ def _balanced_drop(fake: np.ndarray, before: np.ndarray, now: np.ndarray) -> dic
         "balanced_drop_low": drop - _NORMAL_95 * error,
         "balanced_drop_high": drop + _NORMAL_95 * error,
     }
-
-
-def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for a table of plain columns: tpr_at_0.05, fpr_at_0.05, ... in the place of `at_thresholds`."""
-    rates = row["at_thresholds"]
-    plain = {name: value for name, value in row.items() if name != "at_thresholds"}
-    return plain | {f"{which}_at_{rate}": values[which] for rate, values in rates.items() for which in ("tpr", "fpr")}

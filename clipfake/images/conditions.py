@@ -54,7 +54,7 @@ KINDS: Final = {
     "screenshot": Kind("screenshot (proxy), share around it", (0, 0.1, 0.3), -1, 0, 0.9),
     "chain": Kind("random chain, steps", (1, 2, 3, 4, 5), 0, 1, len(CHAIN_STEPS)),
     "enlarge": Kind("shrunk and enlarged (attack's proxy) by", (2, 3, 4), 1, 1, 8),
-    "social": Kind("network (proxy), JPEG quality", (), 101, 1, 100, tuple(PLATFORMS)),
+    "social": Kind("social network (proxy)", (), 101, 1, 100, tuple(PLATFORMS)),
 }
 
 

@@ -29,7 +29,8 @@ _RATES = tuple(f"{rate}{end}" for rate in ("tpr", "fpr") for end in ("", "_low",
 
 
 def tables(result: Result) -> Iterator[tuple[str, bytes]]:
-    """(file name, contents): NAME.parquet and NAME.csv of each protocol, a row a cell, and real_sources.* of `own`.
+    """(file name, contents): NAME.parquet and NAME.csv of each protocol, a row a cell, and real_sources.* of `own`;
+    robustness.*, a row a condition, and adversarial.*, a row an epsilon.
 
     Nested values become columns: tpr_at_fpr_0.05, confusion_tn, verdicts_real_unsure, tpr_at_threshold_0.05, ...
     """
@@ -37,6 +38,9 @@ def tables(result: Result) -> Iterator[tuple[str, bytes]]:
         yield from _files(name, [_flat(one) for one in section["cells"]])
         if section.get("real_sources"):
             yield from _files("real_sources", [_flat(one) for one in section["real_sources"]])
+    for name, key in (("robustness", "conditions"), ("adversarial", "by_epsilon")):
+        if name in result:
+            yield from _files(name, [_flat(one) for one in result[name][key]])
 
 
 def figures(result: Result) -> Iterator[tuple[str, bytes]]:
@@ -45,6 +49,7 @@ def figures(result: Result) -> Iterator[tuple[str, bytes]]:
     from clipfake.report.figures import png
 
     encoder = result["detector"]["encoder"]
+    yield from _robustness_figures(result, encoder)
     for name, section in result["protocols"].items():
         cells = [one for one in section["cells"] if one["error"] is None]
         if not cells:
@@ -64,6 +69,18 @@ def figures(result: Result) -> Iterator[tuple[str, bytes]]:
         if with_curves:
             yield f"{name}-roc.png", png(draw.roc_curves(with_curves, f"{title}, ROC"))
             yield f"{name}-reliability.png", png(draw.reliability(with_curves[0], f"{title}, reliability"))
+
+
+def _robustness_figures(result: Result, encoder: str) -> Iterator[tuple[str, bytes]]:
+    from clipfake.report import robustness_figures as draw
+    from clipfake.report.figures import png
+
+    if found := result.get("robustness"):
+        title = f"What is left of the detector, its thresholds as they were: {found['items']:,} images of its test"
+        yield "robustness.png", png(draw.robustness(found["conditions"], f"{title}\nencoder {encoder}"))
+    if found := result.get("adversarial"):
+        title = f"Under attack by gradient (PGD, {found['steps']} steps): {found['items']:,} images of its test"
+        yield "adversarial.png", png(draw.adversarial(found["by_epsilon"], f"{title}\nencoder {encoder}"))
 
 
 _TITLES = {

@@ -59,6 +59,18 @@ def test_an_item_is_attacked_alike_whoever_stands_beside_it():
     assert not np.array_equal(together, pixels)
 
 
+def test_what_a_larger_bound_does_not_improve_stays_as_it_was():
+    clean = np.full((2, 4, 5, 3), 100, np.uint8)
+
+    def score(found: np.ndarray) -> np.ndarray:  # a judge who likes a change of 2 best
+        return -np.abs(np.abs(found.astype(float) - 100).mean(axis=(1, 2, 3)) - 2)
+
+    decisions, pictures = attack(linear, score, clean, np.zeros(2), ["a", "b"], PgdOptions((1, 2, 4), steps=4))
+    assert decisions.tolist() == [[-2, -1, 0, 0]] * 2
+    assert np.array_equal(pictures[2], pictures[3])
+    assert np.abs(pictures[3].astype(int) - 100).max() == 2
+
+
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"epsilons": ()}, {"epsilons": (0, 1)}, {"epsilons": (4, 2)}])
 def test_what_is_no_attack_is_refused(wrong):
     with pytest.raises(UsageError):
@@ -67,7 +79,7 @@ def test_what_is_no_attack_is_refused(wrong):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder.load(ENCODER)
+    return Encoder.load(ENCODER, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +119,7 @@ def test_what_is_left_falls_with_epsilon_and_is_of_pictures_that_can_be_saved(en
 
     clean = score(pixels)
     y = (clean > np.median(clean)).astype(int)  # so that both directions have something to do
-    options = PgdOptions((1, 4), steps=4)
+    options = PgdOptions((1, 4), steps=3)
     decisions, pictures = attack(decide(encoder, scorer), score, pixels, y, [str(i) for i in range(8)], options)
     assert decisions.shape == (8, 3)
     assert pictures.shape == (3, *pixels.shape)

@@ -1,0 +1,116 @@
+"""The pass under all conditions and the attack: their decisions are those of scoring such pictures one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from clipfake.corpus.layouts import LayoutOptions
+from clipfake.corpus.store import Store
+from clipfake.detector.bundle import Detector
+from clipfake.encoder.encoder import Encoder
+from clipfake.engine.adversarial import _sample, adversarial
+from clipfake.engine.labelled import read_labelled
+from clipfake.engine.reread import images_of
+from clipfake.engine.robustness import RobustnessOptions, robustness
+from clipfake.engine.scan import ScanOptions, embed
+from clipfake.errors import UsageError
+from clipfake.evaluation.adversarial import PgdOptions, attack, decide
+from clipfake.evaluation.robustness import operating_row, sweep
+from clipfake.images.conditions import choose
+from clipfake.images.preprocess import preprocess
+from clipfake.report.schema import read_footer
+
+ENCODER = "ViT-S-32-alt/untrained"
+NAMES = ("jpeg-50", "noise-13", "chain-2")
+
+
+def quiet(total: int) -> Callable[[int], None]:
+    return lambda done: None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictures, detector, tmp_path):
+    corpus, emb = tmp_path / "corpus", str(tmp_path / "emb")
+    corpus.mkdir()
+    for i in range(8):
+        (corpus / f"{i}.jpg").write_bytes((pictures / f"{i:02d}.jpg").read_bytes())
+    (corpus / "list.csv").write_text("path,label\n" + "".join(f"{i}.jpg,{i % 2}\n" for i in range(8)))
+    embed(f"{corpus}/list.csv", ENCODER, emb, ScanOptions("csv", LayoutOptions()), quiet)
+    data = read_labelled(emb)
+    items = data.item_id[:7].tolist()  # one is not asked for
+    (corpus / "3.jpg").unlink()
+    (corpus / "5.jpg").write_bytes((pictures / "09.jpg").read_bytes())  # another picture than was listed
+
+    found = robustness(emb, str(detector), items, str(tmp_path / "out"), RobustnessOptions(NAMES), quiet)
+    assert found["left_out"] == {"missing": 1, "unreadable": 1}
+    assert found["items"] == 5
+
+    encoder, scorer = Encoder.load(ENCODER), Detector.load(Store(f"file://{detector}"))
+    here = [i for i in range(7) if i not in (3, 5)]
+    y = np.array([i % 2 for i in here])
+    images = [Image.open(corpus / f"{i}.jpg").convert("RGB") for i in here]
+    hashes = dict(zip(data.item_id, data.unit, strict=True))
+    digests = [hashes[f"file://{corpus}/{i}.jpg"].removeprefix("sha256:") for i in here]
+    decision = np.empty((5, 4))
+    for column, one in enumerate([None, *choose(NAMES)]):
+        views = [one.apply(image, digest) if one else image for image, digest in zip(images, digests, strict=True)]
+        pixels = np.stack([preprocess(view, encoder.description.preprocess) for view in views])
+        decision[:, column] = scorer.score(encoder.encode(pixels)).decision
+    for row, expected in zip(found["conditions"], sweep(y, decision, choose(NAMES), scorer.thresholds), strict=True):
+        assert row == pytest.approx(expected)
+
+    folder = Path(found["views"].removeprefix("file://"))
+    files = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    facts = read_footer(pq.read_schema(folder / min(files)).metadata)
+    assert facts["conditions"] == '["jpeg-50", "noise-13", "chain-2"]'
+    assert ds.dataset(str(folder)).count_rows() == 7 * 4
+    (corpus / "3.jpg").write_bytes((pictures / "03.jpg").read_bytes())  # it is back, but not as it was listed
+    again = robustness(emb, str(detector), items, str(tmp_path / "out"), RobustnessOptions(NAMES), quiet)
+    assert again["conditions"] == found["conditions"]
+    other = robustness(emb, str(detector), items[:5], str(tmp_path / "out"), RobustnessOptions(("crop-0.8",)), quiet)
+    assert other["views"] != found["views"]
+    assert other["conditions"][0]["n"] == 4
+
+    options = PgdOptions((2,), steps=2)
+    struck = adversarial(emb, str(detector), items, 6, options, quiet)
+    assert (struck["items"], struck["unreadable"], struck["epsilons"]) == (4, 2, (2,))
+    chosen = images_of(emb, items).rows
+    rows = [i for i in _sample(chosen["item_id"].to_pylist(), chosen["label"].to_numpy(), 6, 0) if i not in (3, 5)]
+    names = [f"file://{corpus}/{i}.jpg" for i in rows]
+    pixels = np.stack(
+        [preprocess(Image.open(corpus / f"{i}.jpg").convert("RGB"), encoder.description.preprocess) for i in rows]
+    )
+
+    def score(these: np.ndarray) -> np.ndarray:
+        return scorer.score(encoder.encode(these)).decision
+
+    expected, _ = attack(decide(encoder, scorer), score, pixels, np.array(rows) % 2, names, options)
+    for column, row in enumerate(struck["by_epsilon"]):
+        left = operating_row(np.array(rows) % 2, expected[:, column], scorer.thresholds)
+        assert {key: row[key] for key in left} == pytest.approx(left)
+
+
+def test_a_sample_is_half_of_each_class_as_far_as_they_last_and_keeps_its_members():
+    items, y = [f"item {i}" for i in range(100)], np.array([0] * 90 + [1] * 10)
+    for count, reals, fakes in ((2, 1, 1), (10, 5, 5), (20, 10, 10), (40, 30, 10), (100, 90, 10), (500, 90, 10)):
+        rows = _sample(items, y, count, 0)
+        assert ((y[rows] == 0).sum(), (y[rows] == 1).sum()) == (reals, fakes)
+        assert len(set(rows.tolist())) == len(rows)
+    assert set(_sample(items, y, 6, 0)) <= set(_sample(items, y, 10, 0))
+    assert _sample(items, y, 10, 0).tolist() != _sample(items, y, 10, 1).tolist()
+    order = np.random.default_rng(0).permutation(100)
+    shuffled = _sample([items[i] for i in order], y[order], 10, 0)
+    assert {items[order[i]] for i in shuffled} == {items[i] for i in _sample(items, y, 10, 0)}
+
+
+def test_options_are_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(UsageError, match="no condition 'fog-1'"):
+        RobustnessOptions(("fog-1",))
+    with pytest.raises(UsageError, match="--enlarger nowhere:model cannot be used"):
+        RobustnessOptions(("enlarge",), "nowhere:model")
