@@ -12,7 +12,8 @@ def report(
     reports: Annotated[str, typer.Argument(help="Folder that `clipfake score` wrote.", metavar="REPORTS")],
     out: Annotated[str, typer.Option(help="The page: a file or URI that ends in .html.", show_default=False)],
     detector: Annotated[
-        str | None, typer.Option(help="Folder of the detector, or how its fingerprint begins; else the last that scored.")
+        str | None,
+        typer.Option(help="Folder of the detector, or how its fingerprint begins; else the last that scored."),
     ] = None,
     run: Annotated[str | None, typer.Option(help="Only the rows that this run committed.")] = None,
     thumbnails: Annotated[int, typer.Option(help="Items of each kind that are shown; 0 for none.")] = 24,

@@ -164,4 +164,3 @@ def _bytes_column(runs: list[dict[str, Any]]) -> str | None:
         if run["options"]:
             return (run["options"].get("fetch") or {}).get("bytes_column")
     return None
-

@@ -19,17 +19,21 @@ def render_card(result: Mapping[str, Any], detector: Mapping[str, Any]) -> str:
     protocols = {name: _protocol(name, section) for name, section in result["protocols"].items()}
     own = protocols.get("own")
     whole = next((one for one in own["cells"] if one["tested_on"] == "(all)"), None) if own else None
-    return environment().get_template("card.html.j2").render(
-        result=result,
-        detector=detector,
-        worst=result["worst"],
-        whole=whole,
-        own=own,
-        others={name: section for name, section in protocols.items() if name != "own"},
-        reliability=charts.reliability(whole["reliability"]) if whole and whole.get("reliability") else None,
-        robustness=_robustness(result.get("robustness")),
-        adversarial=_adversarial(result.get("adversarial")),
-        provenance=detector["provenance"],
+    return (
+        environment()
+        .get_template("card.html.j2")
+        .render(
+            result=result,
+            detector=detector,
+            worst=result["worst"],
+            whole=whole,
+            own=own,
+            others={name: section for name, section in protocols.items() if name != "own"},
+            reliability=charts.reliability(whole["reliability"]) if whole and whole.get("reliability") else None,
+            robustness=_robustness(result.get("robustness")),
+            adversarial=_adversarial(result.get("adversarial")),
+            provenance=detector["provenance"],
+        )
     )
 
 

@@ -42,7 +42,9 @@ def svg(figure: Figure, description: str) -> Markup:
     """The figure as an <svg> for a page, with `description` for those who do not see it."""
     buffer = io.StringIO()
     with rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
@@ -132,7 +134,11 @@ def generators(cells: Sequence[Mapping[str, Any]]) -> Markup:
     """A line a cell: accuracy on reals and on fakes and their mean, with 95 % intervals. cells : of an evaluation"""
     figure, (axes,) = _drawn(height=1.1 + 0.42 * len(cells))
     for k, (kind, label, colour, mark) in enumerate(
-        (("real_accuracy", "reals", REAL, "s"), ("fake_accuracy", "fakes", FAKE, "^"), ("balanced_accuracy", "mean", INK, "o"))
+        (
+            ("real_accuracy", "reals", REAL, "s"),
+            ("fake_accuracy", "fakes", FAKE, "^"),
+            ("balanced_accuracy", "mean", INK, "o"),
+        )
     ):
         at = [(i + 0.22 * (k - 1), one) for i, one in enumerate(cells) if one[kind] is not None]
         for y, one in at:
@@ -170,11 +176,15 @@ def against_strength(rows: Sequence[Mapping[str, Any]], kind: str, clean: float,
     axes.axhline(clean, color=FAINT, linewidth=1, linestyle=":")
     options = list(dict.fromkeys(row["option"] for row in rows))
     numbers = kind != "social"
-    for option, colour, mark in zip(options, (REAL, FAKE, INK, FAINT) * len(options), "o^sD" * len(options), strict=False):
+    for option, colour, mark in zip(
+        options, (REAL, FAKE, INK, FAINT) * len(options), "o^sD" * len(options), strict=False
+    ):
         mine = [row for row in rows if row["option"] == option]
         x = [row["strength"] if numbers else options.index(option) for row in mine]
         label = option if numbers else None
-        axes.plot(x, [row[measure] for row in mine], marker=mark, color=colour, markersize=4, linewidth=1.2, label=label)
+        axes.plot(
+            x, [row[measure] for row in mine], marker=mark, color=colour, markersize=4, linewidth=1.2, label=label
+        )
     if not numbers:
         axes.set_xticks(range(len(options)), options)
     axes.set(title=kind, ylim=(min(0.45, *(row[measure] for row in rows)) - 0.02, 1.02))

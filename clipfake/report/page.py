@@ -16,15 +16,19 @@ def render_report(found: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -
     """The page as text. found : of `clipfake.engine.report.summarise`; pictures : by item_id"""
     total = found["total"]
     days = found["days"]
-    return environment().get_template("report.html.j2").render(
-        found=found,
-        total=total,
-        trust=trust(found),
-        thresholds=_thresholds(found),
-        histogram=found["histogram"] and charts.score_histogram(found["histogram"], found["thresholds"]),
-        by_day=charts.by_day(days, [flagged_share(day) for day in days]) if len(days) > 1 else None,
-        prefix=_common([folder["folder"] for folder in found["folders"]]),
-        picture=lambda item: pictures.get(item["item_id"], _NO_PICTURE),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            found=found,
+            total=total,
+            trust=trust(found),
+            thresholds=_thresholds(found),
+            histogram=found["histogram"] and charts.score_histogram(found["histogram"], found["thresholds"]),
+            by_day=charts.by_day(days, [flagged_share(day) for day in days]) if len(days) > 1 else None,
+            prefix=_common([folder["folder"] for folder in found["folders"]]),
+            picture=lambda item: pictures.get(item["item_id"], _NO_PICTURE),
+        )
     )
 
 

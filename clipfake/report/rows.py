@@ -45,7 +45,9 @@ def opened(dataset: pads.Dataset) -> Iterator[Rows]:
 
 def detectors(rows: Rows) -> list[dict[str, Any]]:
     """{"detector", "n", "last" (YYYY-MM-DD HH:MM)}, the one that scored last first."""
-    return rows.ask("SELECT detector, count(*) AS n, max(minute) AS last FROM $rows GROUP BY 1 ORDER BY max(us) DESC, 1")
+    return rows.ask(
+        "SELECT detector, count(*) AS n, max(minute) AS last FROM $rows GROUP BY 1 ORDER BY max(us) DESC, 1"
+    )
 
 
 def latest(rows: Rows, detector: str, run_id: str | None = None) -> Rows:

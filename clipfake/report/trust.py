@@ -30,7 +30,10 @@ def _reasons(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _of_thresholds(found)
     yield from _of_images(found)
     if total["n"] and total["errors"] / total["n"] > ERRORS_MANY:
-        yield CARE, f"{share(total['errors'] / total['n'])} of the images have no verdict, and they may not be like the others."
+        yield (
+            CARE,
+            f"{share(total['errors'] / total['n'])} of the images have no verdict, and they may not be like the others.",
+        )
 
 
 def _of_detector(bundle: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
@@ -44,19 +47,29 @@ def _of_detector(bundle: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     if test.get("auc") is not None:
         text = f"On its own test images it has an AUC of {test['auc']:.3f}"
         better = raw.get("auc") is None or test["auc"] >= raw["auc"]
-        yield (GOOD, f"{text}; on newer generators it is usually worse.") if better else (
-            CARE,
-            f"{text}, less than a linear SVM on the raw embedding ({raw['auc']:.3f}).",
+        yield (
+            (GOOD, f"{text}; on newer generators it is usually worse.")
+            if better
+            else (
+                CARE,
+                f"{text}, less than a linear SVM on the raw embedding ({raw['auc']:.3f}).",
+            )
         )
 
 
 def _of_thresholds(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     total, fpr = found["total"], found["flag"]["fpr"]
     if fpr is None:
-        yield BAD, "The detector has no threshold at a known false-positive rate: verdicts go by the sign of the decision."
+        yield (
+            BAD,
+            "The detector has no threshold at a known false-positive rate: verdicts go by the sign of the decision.",
+        )
         return
     if fpr > 0.01:
-        yield CARE, f"The strictest threshold lets {share(fpr)} of real images pass, so nothing is called more than unsure."
+        yield (
+            CARE,
+            f"The strictest threshold lets {share(fpr)} of real images pass, so nothing is called more than unsure.",
+        )
     if total["scored"] and total["flagged"] / total["scored"] <= fpr:
         yield (
             CARE,

@@ -5,7 +5,6 @@ python tests/benchmarks/report_page.py 1000000
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,9 @@ def unit(images: Path, day: int, start: int, rows: int, random: np.random.Genera
         random.random(rows) < 0.02, random.choice(list(ERRORS), rows, p=[0.4, 0.3, 0.2, 0.1]), "ok"
     ).astype(object)
     ok = status == "ok"
-    names = [f"2026-11-{day + 1:02d}/host-{i * 7919 % HOSTS:03d}.example.org/{i:09d}.jpg" for i in range(start, start + rows)]
+    names = [
+        f"2026-11-{day + 1:02d}/host-{i * 7919 % HOSTS:03d}.example.org/{i:09d}.jpg" for i in range(start, start + rows)
+    ]
     versions = [f"{100_000 + i % 7919}-17635{i:014d}" for i in range(start, start + rows)]
     shown = (decision > 5) | (unfamiliarity > 0.99998) | (np.abs(decision - 1.2) < 2e-5)
     for i in np.flatnonzero(shown & ok):
@@ -102,7 +103,9 @@ def write(folder: Path, images: Path, rows: int) -> None:
     for day, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         for number, start in enumerate(range(first, end, UNIT)):
             table = unit(images, day, start, min(UNIT, end - start), random)
-            pq.write_table(table, folder / f"{run_id(day)}-{number:06d}.parquet", compression="zstd", row_group_size=16_384)
+            pq.write_table(
+                table, folder / f"{run_id(day)}-{number:06d}.parquet", compression="zstd", row_group_size=16_384
+            )
         began, n = FIRST_DAY + timedelta(days=day), int(end - first)
         found = {"listed": int(end), "done": int(first), "new": n, "changed": 0, "retried": 0, "bytes_to_read": 0}
         record = {
@@ -133,7 +136,15 @@ def main() -> None:
             place = Path(options.keep or name)
             if not (place / "reports").exists():
                 write(place / "reports", place / "images", rows)
-            command = [sys.executable, "-m", "clipfake.cli", "report", str(place / "reports"), "--out", str(place / "page.html")]
+            command = [
+                sys.executable,
+                "-m",
+                "clipfake.cli",
+                "report",
+                str(place / "reports"),
+                "--out",
+                str(place / "page.html"),
+            ]
             found = measure(command)
             page = (place / "page.html").stat().st_size
             print(json.dumps({"rows": rows, **found, "page_mb": round(page / 1e6, 2)}))
