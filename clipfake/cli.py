@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, evaluate, report, scanning, training
+from clipfake.commands import audit, corpus, detector, evaluate, report, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -21,12 +21,13 @@ app = typer.Typer(
 
 for command in (
     corpus.index,
+    audit.audit,
     scanning.embed,
     training.train,
+    evaluate.evaluate,
     scanning.score,
     report.report,
     scanning.compact,
-    evaluate.evaluate,
     training.reproduce,
     training.demo,
 ):

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from clipfake.cli import app
+from clipfake.cli import app, main
 from clipfake.corpus.layouts import LAYOUTS
 
 ROOT = Path(__file__).parents[1]
@@ -85,19 +85,38 @@ def test_index_help_names_every_layout():
         (["detector", "diff", "images", "images"], "no detector"),
     ],
 )
-def test_unusable_input_is_one_line_exit_2_and_writes_nothing(tmp_path, arguments, says):
+def test_unusable_input_is_one_line_exit_2_and_writes_nothing(mess, arguments, says, monkeypatch, capsys):
+    monkeypatch.chdir(mess)
+    monkeypatch.setattr(sys, "argv", ["clipfake", *arguments])
+    with pytest.raises(SystemExit) as ended:  # in this process: as many imports of torch would take minutes
+        main()
+    assert ended.value.code == 2
+    _refused(capsys.readouterr().err, says, mess)
+
+
+def test_so_it_is_from_a_shell(mess):
+    command = [sys.executable, "-m", "clipfake.cli", "embed", "nowhere", "--encoder", "RN50/untrained", "--out", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=mess)
+    assert done.returncode == 2
+    _refused(done.stderr, "nowhere", mess)
+
+
+def _refused(stderr: str, says: str, folder: Path) -> None:
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
+    assert says in lines[0]
+    assert "key:secret" not in stderr
+    assert not (folder / "out").exists()
+
+
+@pytest.fixture
+def mess(tmp_path):
+    """A folder with a picture in `images` and none in `texts`."""
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("words")
     (tmp_path / "images").mkdir()
     Image.new("RGB", (32, 32), "red").save(tmp_path / "images" / "a.png")
-    command = [sys.executable, "-m", "clipfake.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert says in lines[0]
-    assert "key:secret" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    return tmp_path
 
 
 @pytest.mark.slow

@@ -66,11 +66,13 @@ def print_evaluation(result: Any) -> None:
             (which, *(number(m[key]) for key in ("balanced_accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")))
             for which, m in section["macro"].items()
         ]
-        print_table(("mean over", "bal acc", "real acc", "fake acc", "AUC", "AP"), rows)
-        if section["seeds"]:
+        if rows:
+            print_table(("mean over", "bal acc", "real acc", "fake acc", "AUC", "AP"), rows)
+        if any(s["seeds"] for s in section["seeds"]):
             rows = [
                 (s["trained_on"], s["tested_on"], s["seeds"], _spread(s["balanced_accuracy"]), _spread(s["auc"]))
                 for s in section["seeds"]
+                if s["seeds"]
             ]
             print_table(("trained on", "tested on", "seeds", "bal acc, mean ± sd", "AUC, mean ± sd"), rows)
         if section.get("real_sources"):
@@ -79,9 +81,11 @@ def print_evaluation(result: Any) -> None:
 
 def _print_cells(cells: Any) -> None:
     done = sorted((one for one in cells if one["error"] is None), key=_by_accuracy)
+    seeds = len({one["seed"] for one in cells}) > 1
     rows = [
         (
             _name(one),
+            *([one["seed"]] if seeds else []),
             f"{one['reals']}/{one['fakes']}",
             _with_interval(one, "balanced_accuracy"),
             number(one["real_accuracy"]),
@@ -92,8 +96,9 @@ def _print_cells(cells: Any) -> None:
         )
         for one in done
     ]
-    columns = ("tested on", "real/fake", "bal acc [95%]", "real acc", "fake acc", "AUC [95%]", "AP", "prevalence")
-    print_table(columns, rows)
+    columns = ("real/fake", "bal acc [95%]", "real acc", "fake acc", "AUC [95%]", "AP", "prevalence")
+    if rows:
+        print_table(("tested on", *(["seed"] if seeds else []), *columns), rows)
     for one in cells:
         if one["error"] is not None:
             print(f"{_name(one)}: no detector: {one['error']}")

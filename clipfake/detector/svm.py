@@ -49,6 +49,10 @@ class KernelSvm:
     def to(self, device: str) -> "KernelSvm":
         return KernelSvm(self.support_vectors.to(device), self.dual_coef.to(device), self.intercept, self.gamma)
 
+    def differentiable(self, x: Tensor) -> Tensor:
+        """(N, d) -> (N,) float64 with a gradient: for a few rows, and as exact as products of matrices are outside."""
+        return rbf(x, self.support_vectors, self.gamma).double() @ self.dual_coef + self.intercept
+
     def decision(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, d) -> (N,) float64.
 

@@ -133,6 +133,13 @@ class Encoder:
         """The embedding of the built-in test card, float32 (D,), not rounded to the stored type."""
         return self._embed(card_pixels(self.description.preprocess)[None])[0]
 
+    def differentiable(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels of 0..255 as float32 (N, H, W, 3), on the encoder's device -> embeddings (N, D) with a gradient.
+
+        Any number of rows at once, so they differ from `encode`'s by rounding.
+        """
+        return self._features((pixels.permute(0, 3, 1, 2) / 255 - self._mean) / self._std)
+
     @torch.inference_mode()
     def _embed(self, pixels: np.ndarray) -> np.ndarray:
         """At most one batch -> float32 (n, D), computed as a full one: results differ with a batch's size."""
@@ -150,15 +157,19 @@ class Encoder:
             .sub_(self._mean)
             .div_(self._std)
         )
+        return self._features(images)[: len(pixels)].cpu().numpy()
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised images (N, 3, H, W) -> float32 (N, D) of length 1."""
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # by default convolutions of fp32 are TF32's
             features = self._tower(images.to(DTYPES[self.precision]))
         if isinstance(features, tuple):  # CoCa's towers give tokens too
             features = features[0]
-        if features.shape != (self.batch_size, self.description.dim):
+        if features.shape != (len(images), self.description.dim):
             raise ClipfakeError(
                 f"{self.description.arch} gave features {tuple(features.shape)}, not {self.description.dim} each"
             )
-        return unit_length(features)[: len(pixels)].cpu().numpy()
+        return unit_length(features)
 
 
 def unit_length(features: torch.Tensor) -> torch.Tensor:

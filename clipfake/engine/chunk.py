@@ -11,7 +11,7 @@ from clipfake.status import Status
 
 # Columns that only travel inside the pipeline.
 UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
-VIEWS = "_views"  # the embeddings of an item's augmented views, one after the other in one fixed-size list
+VIEWS = "_views"  # the embeddings of an item's views, one after the other in one fixed-size list
 REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable
 SECONDS = ("_fetch_s", "_decode_s", "_encode_s", "_detect_s")  # each row's share of its chunk's seconds in a stage
 

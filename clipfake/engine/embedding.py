@@ -14,6 +14,7 @@ from clipfake.engine.chunk import VIEWS
 from clipfake.engine.ledger import Ledger
 from clipfake.errors import UsageError
 from clipfake.images.augment import MAX_VIEWS
+from clipfake.images.conditions import Condition, augmented, choose
 from clipfake.report.schema import embedding_schema, footer
 
 
@@ -25,12 +26,14 @@ class EmbedOptions:
     text : None, or the column or template that makes the text of an item, as `TextTemplate.parse` reads it
     allow_words : words that texts may have although they can give the label away
     views : augmented views beside the image itself
+    conditions : names of conditions whose views are made in the place of augmented ones
     """
 
     feature: str = PROJECTED
     text: str | None = None
     allow_words: tuple[str, ...] = ()
     views: int = 0
+    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         blocks_of(self.feature)
@@ -40,6 +43,13 @@ class EmbedOptions:
             raise UsageError("--allow-word is about the words of --text; give --text too, or leave it out")
         if not 0 <= self.views <= MAX_VIEWS:
             raise UsageError(f"--views must lie between 0 and {MAX_VIEWS}, not {self.views}")
+        if self.conditions:
+            choose(self.conditions)
+
+    @property
+    def made(self) -> tuple[Condition, ...]:
+        """The conditions of the views 1, 2, ... of an item."""
+        return choose(self.conditions) if self.conditions else augmented(self.views)
 
     @property
     def template(self) -> TextTemplate | None:
@@ -61,8 +71,10 @@ def embedding_ledger(
         "encoder": description.fingerprint,
         "encoder_description": description.to_dict(),
         "precision": precision,
-        "views": options.views,
+        "views": len(options.made),
     }
+    if options.conditions:
+        facts["conditions"] = [condition.name for condition in options.made]
     text_dim = None
     if options.template is not None:
         from clipfake.encoder.text import describe_text

@@ -25,7 +25,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,18 +36,16 @@ from clipfake import __version__
 from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
+from clipfake.engine.held_out import held_out_sections
 from clipfake.engine.inspect import load
 from clipfake.engine.labelled import Labelled, read_labelled
 from clipfake.engine.own import own_section
-from clipfake.engine.refit import Recipe, refit_all
 from clipfake.engine.scan import stored_embeddings
-from clipfake.engine.search import Choice
 from clipfake.engine.train_options import TrainOptions
 from clipfake.errors import UsageError
 from clipfake.evaluation.cells import worst
 from clipfake.evaluation.families import families, read_families
-from clipfake.evaluation.protocols import PROTOCOLS, Fold, Items, grouped, leave_out, matrix, official, official_parts
-from clipfake.evaluation.summary import macros, over_seeds
+from clipfake.evaluation.protocols import PROTOCOLS
 from clipfake.report.evaluation import figures, tables
 
 log = logging.getLogger(__name__)
@@ -114,7 +112,11 @@ def evaluate(
         own, notes = own_section(bundle, data, names, training, result["embeddings"]["errors"])
         result["protocols"]["own"] = own
         result["notes"] += notes
-    result["protocols"] |= _retrained(bundle, data, names, family, training, options, say)
+    retrained = [name for name in PROTOCOLS if name in options.protocols and name != "own"]
+    seeds = options.seeds or (training.head.seed,)
+    result["protocols"] |= held_out_sections(
+        bundle, data, names, training, retrained, seeds, family, options.by_family, options.num_cpus, say
+    )
     result["worst"] = _worst(result["protocols"])
     for name, section in (further or {}).items():
         result[name] = section()
@@ -128,66 +130,6 @@ def save(result: Mapping[str, Any], store: Store) -> None:
     for name, content in (*tables(result), *figures(result)):
         store.write_bytes(name, content)
     store.write_bytes(RESULT, json.dumps(result, indent=1, allow_nan=False).encode())
-
-
-def _retrained(
-    bundle: Detector, data: Labelled, names: np.ndarray, family: Mapping[str, str], training: TrainOptions,
-    options: EvaluateOptions, say: Callable[[str], None],
-) -> dict[str, Any]:  # fmt: skip
-    """The sections of all protocols that train, from one round of Ray tasks."""
-    recipe = _recipe(bundle, training)
-    planned: list[tuple[str, int, Fold]] = []
-    for protocol in (name for name in PROTOCOLS if name in options.protocols and name != "own"):
-        for seed in options.seeds or (training.head.seed,):
-            planned += [(protocol, seed, fold) for fold in _folds(protocol, seed, data, names, family, options)]
-    if not planned:
-        return {}
-    units = np.unique(data.unit, return_inverse=True)[1]
-    # The processes share numbers without a copy, and names by one copy each: identities are not needed any more.
-    slim = replace(data, item_id=np.arange(len(units)), unit=units, facts={})
-    folds = [(fold, replace(recipe, options=_seeded(recipe.options, seed))) for _, seed, fold in planned]
-    sections: dict[str, Any] = {}
-    for (protocol, seed, _), cells in zip(planned, refit_all(slim, units, folds, options.num_cpus, say), strict=True):
-        section = sections.setdefault(protocol, {"about": _ABOUT[protocol], "cells": []})
-        section["cells"] += [{"seed": seed, **one} for one in cells]
-    for protocol, section in sections.items():
-        section |= {"macro": macros(protocol, section["cells"]), "seeds": over_seeds(section["cells"])}
-    return sections
-
-
-_SAME = (
-    "all is split 70/10/20 by unit, and all test on the same test rows; the reals of sources without fakes train by \
-their training part and test by their test part"
-)
-_ABOUT = {
-    "matrix": f"trained on one, tested on each: {_SAME}",
-    "leave-generator": f"trained on all but one generator and its own reals, tested on it: {_SAME}",
-    "leave-family": f"trained on all but one family and its own reals, tested on it: {_SAME}",
-    "official": "trained and tested as the corpus' own split says; what lies in its test part too does not train",
-}
-
-
-def _folds(
-    protocol: str, seed: int, data: Labelled, names: np.ndarray, family: Mapping[str, str], options: EvaluateOptions
-) -> list[Fold]:
-    if protocol == "official":
-        part = official_parts(data.facts["split"], data.y, names, data.unit, seed)
-        part[(part != "train") & (data.view != 0)] = ""
-    else:
-        part = data.parts("grouped", seed)  # whatever the detector's own split: units stay whole here
-    items = Items(data.y, names, part)
-    by_family = options.by_family if protocol == "matrix" else protocol == "leave-family"
-    groups = grouped(items.generators, family if by_family else None)
-    return {"matrix": matrix, "official": official}.get(protocol, leave_out)(items, groups)
-
-
-def _recipe(bundle: Detector, training: TrainOptions) -> Recipe:
-    found = (bundle.provenance.get("svm") or {}).get("search")
-    return Recipe(training, Choice(**found) if found else None)
-
-
-def _seeded(training: TrainOptions, seed: int) -> TrainOptions:
-    return replace(training, head=replace(training.head, seed=seed))
 
 
 def _worst(protocols: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -74,7 +74,7 @@ class Job:
     pipeline : (source, layout, saving) -> what Ray Data runs
     sinks : (run id, saving) -> where rows go; the ledger's own comes last, since it says that a unit is done
     options : everything the user set, for the record
-    views : augmented views an item has beside its image
+    views : views an item has beside its image
     """
 
     name: str
@@ -124,9 +124,9 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
             with contextlib.ExitStack() as cluster:
                 reconnect = cluster.enter_context(connected(options.num_cpus))
                 nodes = resources.cluster_nodes()
-                sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size)
+                sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size, job.views)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
-                chunk_rows = min(max(1, sizes.chunk_rows // (1 + job.views)), unit_rows)
+                chunk_rows = min(sizes.chunk_rows, unit_rows)
                 plan = planner.write(run_id, job.listing(), job.source, unit_rows, chunk_rows, dry=options.dry_run)
                 planned = time.monotonic()
                 if options.dry_run:
@@ -187,7 +187,7 @@ def _work(
         )
 
     def pipeline() -> Pipeline:
-        layout = resources.plan_layout(resources.cluster_nodes(), plan.items * (1 + job.views), options.batch_size)
+        layout = resources.plan_layout(resources.cluster_nodes(), plan.items, options.batch_size, job.views)
         return job.pipeline(plan.source, layout, saves is not None)
 
     try:
@@ -212,7 +212,7 @@ def _unit_rows(store: Store, job: Job, device: str) -> int:
     """
     speed = measured_speed(store, job.name, job.source, device)
     low, high = UNIT_ROWS_LIMITS
-    rows = FIRST_UNIT_ROWS[device] // (1 + job.views)
+    rows = max(1, FIRST_UNIT_ROWS[device] // (1 + job.views))
     if speed is not None:
         rows = min(high, max(low, math.ceil(speed * UNIT_SECONDS)))
     kept = job.saves or job.ledger

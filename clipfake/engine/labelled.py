@@ -85,7 +85,7 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, f
         raise UsageError(f"{embeddings} holds no text embeddings: make them with `clipfake embed --text TEMPLATE`")
     columns = dict.fromkeys([*COLUMNS, *facts, *(["text_embedding"] if text else [])])
     table = ledger.dataset().to_table(columns=list(columns))
-    if not views:
+    if not views or "conditions" in found:  # what robustness is measured with is not trained on
         table = table.filter(pc.field("view") == 0)
     ok, labelled = pc.equal(table["status"], "ok"), pc.is_valid(table["label"])
     left_out = {"errors": _count(pc.invert(ok)), "unlabelled": _count(pc.and_(ok, pc.invert(labelled)))}

@@ -72,6 +72,8 @@ class Ledger:
             raise UsageError(
                 f"{self.store.uri} was made with --views {views}: give the same, or choose another folder for these"
             )
+        if found.get("conditions") != ours.get("conditions"):
+            raise UsageError(f"{self.store.uri} holds other conditions: choose another folder for these")
         theirs, own = (json.loads(footer.get("text", "null")) for footer in (found, ours))
         if theirs != own:
             made = f"with --text {theirs['template']!r}" if theirs else "without --text"

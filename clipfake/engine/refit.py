@@ -16,7 +16,7 @@ from clipfake.engine.labelled import Labelled
 from clipfake.engine.search import Choice
 from clipfake.engine.train import fit_parts, part_of, part_sizes
 from clipfake.engine.train_options import TrainOptions
-from clipfake.errors import ClipfakeError
+from clipfake.errors import ClipfakeError, UsageError
 from clipfake.evaluation.cells import Scored, cell
 from clipfake.evaluation.protocols import Fold
 
@@ -69,6 +69,8 @@ def refit(data: Labelled, units: np.ndarray, fold: Fold, recipe: Recipe) -> list
         "train_fakes": int((y[fold.train] == 1).sum()),
     }
     try:
+        if fold.lacking:
+            raise UsageError(fold.lacking)
         part_sizes(y, {"train": fold.train, "val": fold.val})
         check_calibration(options.calibration, y[fold.val])
         tested = np.unique(np.concatenate(list(fold.tests.values())))

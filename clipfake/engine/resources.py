@@ -37,8 +37,8 @@ class Layout:
     chunk_rows: int
 
 
-def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None) -> Layout:
-    """The layout for `items` images on `nodes`.
+def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0) -> Layout:
+    """The layout for `items` images, each with so many views, on `nodes`.
 
     With GPUs: one encoder a GPU, the other cores decode. Without: encoders of up to 4 cores each; one preparer
     beside each encoder with an eighth of its share, since a CPU encodes 10 to 100 times slower than it decodes.
@@ -52,7 +52,7 @@ def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None) ->
     gpus = int(sum(node.gpus for node in nodes))
     kind = "gpu" if gpus else "cpu"
     batch = batch_size or BATCH_SIZE[kind]
-    chunk = batch * max(1, ROWS_PER_CHUNK[kind] // batch)
+    chunk = _chunk_rows(batch * max(1, ROWS_PER_CHUNK[kind] // batch), batch, views)
     chunks = max(1, math.ceil(items / chunk))
     if gpus:
         # A core a GPU is left free for its encoder, but half of a node's cores decode at least. The encoders claim no
@@ -65,6 +65,15 @@ def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None) ->
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
     return Layout("cpu", encoders, 0.8 * share, 0.0, cores, encoders, 0.1 * share, max(1, cores // 4), batch, chunk)
+
+
+def _chunk_rows(images: int, batch: int, views: int) -> int:
+    """The items whose images and views are about `images`: what a chunk holds does not grow with its items' views.
+
+    From that number on up to twice as many, the one that leaves the smallest share of its last batch empty.
+    """
+    least = max(1, images // (1 + views))
+    return min(range(least, 2 * least + 1), key=lambda rows: -rows * (1 + views) % batch / rows)
 
 
 def cluster_nodes() -> list[Node]:

@@ -64,27 +64,32 @@ def embed(
     what: EmbedOptions | None = None,
 ) -> Outcome:  # fmt: skip
     """Computes the embeddings of a manifest's or a corpus' items into the folder `out`; of what, says `what`."""
-    from clipfake.encoder.encoder import describe
-
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
-    options, what = _reading(place, options), what or EmbedOptions()
-    listing = _image_listing(place, options)
-    description = describe(encoder, what.feature)
-    precision = options.precision or "fp32"
-    ledger = embedding_ledger(store, description, precision, what)
+    options, what = reading(place, options), what or EmbedOptions()
+    listing = what.checked(_image_listing(place, options))
+    from clipfake.encoder.encoder import describe  # imports open_clip, seconds: what is wrong so far is said before
+
+    return embed_listing(listing, place, describe(encoder, what.feature), store, options, progress, what)
+
+
+def embed_listing(
+    listing: Callable[[], pa.RecordBatchReader], source: str, encoder: EncoderDescription, out: Store,
+    options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions,
+) -> Outcome:  # fmt: skip
+    """`embed` for listed items, a stream with MANIFEST_SCHEMA; `source`, for the record, says where they come from."""
+    precision, views = options.precision or "fp32", len(what.made)
+    ledger = embedding_ledger(out, encoder, precision, what)
     job = Job(
         "embed",
         ledger,
         "images",
-        what.checked(listing),
-        partial(_pipeline, store.uri, description, precision, None, options, what),
-        lambda run_id, saves: [
-            Sink(ledger, partial(embedding_rows, schema=ledger.schema, views=what.views), "rewrites")
-        ],
-        options={"source": place, "encoder": encoder, **options.described(), **asdict(what)},
-        views=what.views,
+        listing,
+        partial(_pipeline, out.uri, encoder, precision, None, options, what),
+        lambda run_id, saves: [Sink(ledger, partial(embedding_rows, schema=ledger.schema, views=views), "rewrites")],
+        options={"source": source, "encoder": encoder.name, **options.described(), **asdict(what)},
+        views=views,
     )
     return run_job(job, options.job, progress)
 
@@ -125,7 +130,7 @@ def score(
         precision = found["precision"]
         listing: Callable[[], pa.RecordBatchReader] = partial(_stored_listing, stored)
     else:
-        options = _reading(place, options)
+        options = reading(place, options)
         listing = _image_listing(place, options)
         precision = options.precision or trained.provenance.get("precision", "fp32")
         if save_embeddings:
@@ -169,7 +174,7 @@ def _pipeline(
         from ray.data import ActorPoolStrategy, DataContext
 
         DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
-        views = what.views if what else 0
+        views = what.made if what else ()
         prepare = PrepareOptions(options.fetch, options.limits, encoder.preprocess, layout.decoders, views)
         return dataset.map_batches(
             Prepare,
@@ -223,7 +228,7 @@ def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBa
     return lambda: first.pop() if first else list_corpus(place, options.layout, options.listing)
 
 
-def _reading(place: str, options: ScanOptions) -> ScanOptions:
+def reading(place: str, options: ScanOptions) -> ScanOptions:
     """The options with the Parquet column that holds the images: as the user says, else as the manifest was made."""
     columns = options.listing.columns
     if kind_of(place) == "manifest":

@@ -16,6 +16,7 @@ from clipfake.encoder.description import EncoderDescription
 from clipfake.engine.chunk import PIXELS, REFUSED, VIEWS, mark, read_chunk, vector_column, with_seconds
 from clipfake.engine.detect import Bundle
 from clipfake.errors import UsageError
+from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.isolation import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What reading and decoding may cost, what the encoder wants, and how many augmented views of each image."""
+    """What reading and decoding may cost, what the encoder wants, and the conditions of each image's views."""
 
     fetch: FetchOptions
     limits: Limits
     preprocess: Preprocess
     decoders: int
-    views: int = 0
+    views: tuple[Condition, ...] = ()
 
 
 class Prepare:
@@ -46,7 +47,10 @@ class Prepare:
         self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        table = read_chunk(self._store, chunk)
+        return self.items(read_chunk(self._store, chunk))
+
+    def items(self, table: pa.Table) -> pa.Table:
+        """The same for items that are at hand: rows with the manifest's columns."""
         start = time.perf_counter()
         refs = [ItemRef(**row) for row in table.select(["uri", "member", "offset", "size", "version"]).to_pylist()]
         fetched = fetch(refs, self._options.fetch)
@@ -57,7 +61,7 @@ class Prepare:
 
     def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
         height, width = self._options.preprocess.size
-        pixels = np.zeros((len(fetched), 1 + self._options.views, height * width * 3), np.uint8)
+        pixels = np.zeros((len(fetched), 1 + len(self._options.views), height * width * 3), np.uint8)
         rows: list[dict[str, str | int | None]] = []
         for i, (got, image) in enumerate(zip(fetched, prepared, strict=True)):
             if got.data is None:
@@ -79,7 +83,7 @@ class Prepare:
 class Encode:
     """Prepared chunk -> the same rows with `embedding` (null unless ok), and the detector's columns where there is one.
 
-    Where an item has augmented views, VIEWS holds theirs; it is ok if all of its vectors are finite.
+    Where an item has views, VIEWS holds theirs; it is ok if all of its vectors are finite.
 
     detector : the bundle, or None
     keep : whether the embeddings leave the actor

@@ -5,7 +5,7 @@ have no fakes (the sources of reals), or where there are none either, against al
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,12 +50,16 @@ class Items:
 
 @dataclass(frozen=True)
 class Fold:
-    """One training and what it is tested on, as row numbers. tests : what is tested -> rows."""
+    """One training and what it is tested on, as row numbers.
+
+    tests : what is tested -> rows; lacking : why there is nothing to train on, where that is known beforehand
+    """
 
     trained_on: str
     train: np.ndarray
     val: np.ndarray
     tests: dict[str, np.ndarray]
+    lacking: str | None = None
 
 
 def grouped(names: Sequence[str], family: Mapping[str, str] | None = None) -> dict[str, list[str]]:
@@ -112,11 +116,12 @@ def official_parts(split: np.ndarray, y: np.ndarray, name: np.ndarray, unit: np.
 
 def official(items: Items, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
     """Trained on the official training part, tested on the official test part, of all generators and of each."""
-    tests = items.tests(groups)
-    tests = {ALL: np.flatnonzero(items.part == "test")} | {
-        name: rows for name, rows in tests.items() if (items.y[rows] == 1).any()
-    }
-    return [_fold(items, "the official training part", np.ones(len(items.y), bool), tests)]
+    tests = {name: rows for name, rows in items.tests(groups).items() if (items.y[rows] == 1).any()}
+    tests = {ALL: np.flatnonzero(items.part == "test")} | tests
+    fold = _fold(items, "the official training part", np.ones(len(items.y), bool), tests)
+    if not len(fold.train):
+        fold = replace(fold, lacking="the items have no official split into training and test (column `split`)")
+    return [fold]
 
 
 def _fold(items: Items, trained_on: str, mask: np.ndarray, tests: dict[str, np.ndarray]) -> Fold:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from clipfake.images.enlarger import load_enlarger
 
 FILTERS: Final = {
     "nearest": Image.Resampling.NEAREST,
@@ -15,6 +17,8 @@ FILTERS: Final = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_SCREEN: Final = 1080  # pixels: the width of most phones' screens
+_SHARED_QUALITY: Final = 80
 
 
 def jpeg(image: Image.Image, quality: float) -> Image.Image:
@@ -33,6 +37,57 @@ def resize(image: Image.Image, scale: float, resample: str = "bicubic") -> Image
     """Each edge times `scale` (0.01..16), rounded, at least a pixel; `resample` is one of FILTERS."""
     _need("scale", scale, 0.01, 16)
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), FILTERS[resample])
+
+
+def rescale(image: Image.Image, scale: float, there: str = "bicubic", back: str | None = None) -> Image.Image:
+    """Each edge times `scale`, and back to the image's size; `back` is the filter `there` unless it is given."""
+    return resize(image, scale, there).resize(image.size, FILTERS[back or there])
+
+
+def fit(image: Image.Image, edge: float) -> Image.Image:
+    """Made smaller (bicubic), if need be, so that no edge is above `edge` pixels."""
+    scale = edge / max(image.size)
+    if scale >= 1:
+        return image
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, FILTERS["bicubic"])
+
+
+def enlarge(image: Image.Image, factor: float, enlarger: str = "") -> Image.Image:
+    """Made smaller by `factor` (1..8, bicubic) and as large again by a model: what a super-resolution attack does.
+
+    enlarger : the user's model, as `load_enlarger` takes it. Without one a proxy: Lanczos and an unsharp mask, which
+    give edges as hard as a model's, but invent no texture.
+    """
+    _need("factor", factor, 1, 8)
+    small = resize(image, 1 / factor)
+    if enlarger:
+        large = load_enlarger(enlarger)(small, factor)
+        return large if large.size == image.size else large.resize(image.size, FILTERS["bicubic"])
+    large = small.resize(image.size, FILTERS["lanczos"])
+    return large.filter(ImageFilter.UnsharpMask(radius=factor / 2, percent=100, threshold=0))
+
+
+def screenshot(image: Image.Image, share: float, dark: float = 0) -> Image.Image:
+    """A phone's screenshot of the picture, shared: a proxy, since every application looks otherwise.
+
+    The longer edge is shown 1,080 pixels long (bilinear), on a page whose edges are the picture's / (1 - share): above
+    it a bar with a round portrait, below it lines of text, light or `dark`. The capture is lossless; sharing it saves
+    it as JPEG of quality 80. With a share of 0 the capture was cropped to the picture.
+    """
+    _need("share", share, 0, 0.9)
+    shown = resize(image, min(16, _SCREEN / max(image.size)), "bilinear")
+    paper, ink = ((18, 18, 18), (200, 200, 200)) if dark else ((250, 250, 250), (60, 60, 60))
+    page = Image.new("RGB", (round(shown.width / (1 - share)), round(shown.height / (1 - share))), paper)
+    left, top = (page.width - shown.width) // 2, (page.height - shown.height) // 2
+    page.paste(shown, (left, top))
+    draw, line = ImageDraw.Draw(page), top // 5
+    if line:
+        draw.ellipse((line, line, 3 * line, 3 * line), fill=(0, 120, 215))
+        for row, (start, end) in enumerate(((4 * line, page.width // 2), (line, page.width - line))):
+            y = line + row * (top + shown.height)
+            draw.rectangle((min(start, end), y, end, y + line // 2), fill=ink)
+    return jpeg(page, _SHARED_QUALITY)
 
 
 def crop(image: Image.Image, share: float, x: float = 0.5, y: float = 0.5) -> Image.Image:
@@ -67,14 +122,18 @@ def brightness(image: Image.Image, factor: float) -> Image.Image:
 
 
 # By name, for who walks over them; the number is the strength that the function's own words explain.
-DEGRADATIONS: Final[dict[str, Callable[[Image.Image, float], Image.Image]]] = {
+DEGRADATIONS: Final[dict[str, Callable[..., Image.Image]]] = {
     "jpeg": jpeg,
     "webp": webp,
     "resize": resize,
+    "rescale": rescale,
     "crop": crop,
     "blur": blur,
     "noise": noise,
     "brightness": brightness,
+    "fit": fit,
+    "enlarge": enlarge,
+    "screenshot": screenshot,
 }
 
 

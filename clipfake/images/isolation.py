@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import Prepared, prepare
 from clipfake.images.preprocess import Preprocess
@@ -36,10 +37,10 @@ class DecoderPool:
     Needs no main thread and sets no signal handler, so it works inside an actor. The children start at once, import
     only Pillow and numpy, and end with this process, however that ends. Use it as a context manager, or `close` it.
 
-    `views` augmented views are made of each image, under the same limits as the image: they are one piece of work.
+    Of each image a view is made under each condition of `views`, within the same limits: they are one piece of work.
     """
 
-    def __init__(self, workers: int, limits: Limits, preprocess: Preprocess, views: int = 0) -> None:
+    def __init__(self, workers: int, limits: Limits, preprocess: Preprocess, views: Sequence[Condition] = ()) -> None:
         if workers < 1:
             raise UsageError(f"the number of decoding workers is {workers}; give 1 or more")
         self._limits = limits
@@ -92,7 +93,7 @@ class DecoderPool:
 class _Lane:
     """One child after another, and the images it has been given."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess, views: int) -> None:
+    def __init__(self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition]) -> None:
         self._limits = limits
         self._start = partial(_Child, limits, preprocess, views)
         self.child = self._start()
@@ -141,11 +142,12 @@ class _Lane:
 class _Child:
     """One worker process and this end of its socket."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess, views: int) -> None:
+    def __init__(self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition]) -> None:
         self._timeout_s = limits.timeout_s
-        self._shape = (1 + views, *preprocess.size, 3)
+        self._shape = (1 + len(views), *preprocess.size, 3)
         self._ready = False
-        settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": views}
+        names = [view.name for view in views]
+        settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": names}
         self._settings = json.dumps(settings).encode()
         self._link, theirs = socket.socketpair()
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}

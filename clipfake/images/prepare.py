@@ -1,14 +1,16 @@
 """Encoded bytes -> what the encoder takes: decoding and preprocessing in one step, with the status of the outcome."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from clipfake.images.augment import augment, bounded
+from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits, decode
 from clipfake.images.preprocess import Preprocess, preprocess
+from clipfake.images.step import bounded
 from clipfake.status import Status
 
 
@@ -16,7 +18,7 @@ from clipfake.status import Status
 class Prepared:
     """`pixels` (uint8, H x W x 3) is there if and only if `status` is ok; `error` if and only if it is not.
 
-    `views` (uint8, views x H x W x 3) are the augmented views, there with `pixels` where some were asked for.
+    `views` (uint8, views x H x W x 3) are those asked for, there with `pixels`.
     `width` and `height` are the file's (pixels; upright where the status is ok), there with `format` once its header
     was read. `declared` is what it says of itself; this and how it was encoded are known of what could be decoded.
     """
@@ -34,8 +36,8 @@ class Prepared:
     metadata: str | None = None
 
 
-def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0) -> Prepared:
-    """Decode and preprocess one image, and so many augmented views of it, in this process.
+def prepare(data: bytes, limits: Limits, options: Preprocess, views: Sequence[Condition] = ()) -> Prepared:
+    """Decode and preprocess one image, and its views under these conditions, in this process.
 
     Never raises for what is in `data`.
     """
@@ -53,7 +55,7 @@ def prepare(data: bytes, limits: Limits, options: Preprocess, views: int = 0) ->
         if not views:
             return Prepared(Status.OK, pixels=pixels, **about)
         small, content = bounded(decoded.image), hashlib.sha256(data).hexdigest()
-        degraded = [preprocess(augment(small, content, view), options) for view in range(1, views + 1)]
+        degraded = [preprocess(view.apply(small, content), options) for view in views]
         return Prepared(Status.OK, pixels=pixels, views=np.stack(degraded), **about)
     except MemoryError:
         return Prepared(Status.CRASHED, "preprocessing ran out of memory", **about)

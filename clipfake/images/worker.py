@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
@@ -37,7 +38,10 @@ def main() -> None:
     if settings is None:
         return
     values = json.loads(settings)
-    limits, options, views = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"]), values["views"]
+    limits, options = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"])
+    views = [Condition.parse(name) for name in values["views"]]
+    for view in views:
+        view.warm_up()  # before the limit: a user's model is no image's fault
     idle = _address_space()
     _confine(limits, idle)
     _reply(link, {})

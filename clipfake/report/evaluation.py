@@ -49,19 +49,30 @@ def figures(result: Result) -> Iterator[tuple[str, bytes]]:
         cells = [one for one in section["cells"] if one["error"] is None]
         if not cells:
             continue
-        title = f"{section['about']}\nencoder {encoder}"
+        seeds = sorted({one["seed"] for one in cells})
+        several = f", mean over {len(seeds)} seeds" if len(seeds) > 1 else ""
+        title = f"{_TITLES[name]}\nencoder {encoder}"
         if name == "matrix":
-            yield "matrix.png", png(draw.heat_map(section["cells"], f"AUC, {title}", "auc"))
-            yield (
-                "matrix-accuracy.png",
-                png(draw.heat_map(section["cells"], f"Balanced accuracy, {title}", "balanced_accuracy")),
-            )
+            for measure, words in (("auc", "AUC"), ("balanced_accuracy", "balanced accuracy")):
+                heading = f"{title}, {words}{several}"
+                yield f"matrix-{measure}.png", png(draw.heat_map(section["cells"], heading, measure))
         else:
-            yield f"{name}.png", png(draw.generator_bars(cells, f"{name}: {title}"))
+            first = [one for one in cells if one["seed"] == seeds[0]]  # an interval is of one detector
+            heading = f"{title}{f', seed {seeds[0]}' if several else ''}"
+            yield f"{name}.png", png(draw.generator_bars(first, heading))
         with_curves = [one for one in cells if one.get("roc")]
         if with_curves:
-            yield f"{name}-roc.png", png(draw.roc_curves(with_curves, f"ROC by generator, {title}"))
-            yield f"{name}-reliability.png", png(draw.reliability(with_curves[0], f"Reliability, {title}"))
+            yield f"{name}-roc.png", png(draw.roc_curves(with_curves, f"{title}, ROC"))
+            yield f"{name}-reliability.png", png(draw.reliability(with_curves[0], f"{title}, reliability"))
+
+
+_TITLES = {
+    "own": "The detector, by generator",
+    "matrix": "Trained on one generator, tested on each",
+    "leave-generator": "Tested on a generator that was left out of training",
+    "leave-family": "Tested on a family of generators that was left out of training",
+    "official": "Trained and tested by the official split",
+}
 
 
 def _flat(one: Mapping[str, Any]) -> dict[str, Any]:

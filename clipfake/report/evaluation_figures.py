@@ -55,7 +55,7 @@ def heat_map(cells: Sequence[Cell], title: str, measure: str) -> Figure:
 @rc_context(_STYLE)
 def generator_bars(cells: Sequence[Cell], title: str) -> Figure:
     """A line a generator, the worst at the top: balanced, real and fake accuracy and the AUC, with 95 % intervals."""
-    shown = sorted(_one_seed(cells), key=lambda one: (one["balanced_accuracy"] is None, one["balanced_accuracy"] or 0))
+    shown = sorted(cells, key=lambda one: (one["balanced_accuracy"] is None, one["balanced_accuracy"] or 0))
     figure, (axes,) = _drawn(width=8.0, height=2.2 + 0.62 * len(shown))
     for k, (measure, name, colour, mark) in enumerate((*_BARS, ("auc", "AUC", FAINT, "D"))):
         at = [(i + 0.17 * (k - 1.5), one) for i, one in enumerate(shown) if one[measure] is not None]
@@ -117,11 +117,6 @@ def reliability(one: Cell, title: str) -> Figure:
     counts.set(xlabel="predicted probability of fake", ylabel="items")
     _title(figure, title)
     return figure
-
-
-def _one_seed(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of the first seed: an interval is of one detector."""
-    return [one for one in cells if one["seed"] == cells[0]["seed"]]
 
 
 def _short(name: str) -> str:

@@ -29,7 +29,7 @@ from clipfake.engine.plan import Planner
 from clipfake.engine.scan import ScanOptions, embed, score
 from clipfake.engine.units import Unit
 from clipfake.errors import UsageError
-from clipfake.images.augment import augment
+from clipfake.images.augment import chain
 from clipfake.report.schema import ENCODING, FACTS, embedding_schema, footer, read_footer
 
 ENCODER = "ViT-S-32-alt/untrained"
@@ -111,6 +111,8 @@ TEXT = {"template": "{caption}", "tower_sha256": "t", "dim": 9}
         ({"views": 2}, {"views": 1}, "was made with --views 2: give the same"),
         ({"views": 2}, {}, "was made with --views 2"),
         ({}, {"views": 1}, "was made with --views 0"),
+        ({"views": 1, "conditions": ["blur-1"]}, {"views": 1, "conditions": ["blur-2"]}, "holds other conditions"),
+        ({"views": 1, "conditions": ["blur-1"]}, {"views": 1}, "holds other conditions"),
         ({"text": TEXT}, {}, "was made with --text '{caption}': give the same"),
         ({}, {"text": TEXT}, "was made without --text"),
         ({"text": TEXT}, {"text": {**TEXT, "template": "{category}"}}, "with --text '{caption}': give"),
@@ -137,6 +139,7 @@ def test_a_folder_from_before_there_were_views_goes_on(items, tmp_path):
     [
         ({"views": -1}, "--views must lie between 0 and 16"),
         ({"views": 17}, "--views must lie between 0 and 16"),
+        ({"conditions": ("blur", "fog-1")}, "no condition 'fog-1'"),
         ({"feature": "tokens"}, "the feature is 'tokens'"),
         ({"text": "{generator}"}, "may not use {generator}"),
         ({"allow_words": ("mat",)}, "give --text too"),
@@ -206,7 +209,10 @@ def expected_vectors(path: Path, caption: str) -> tuple[list[np.ndarray], np.nda
         vectors = []
         for view in range(3):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            model.encode_image(transform(augment(Image.open(path).convert("RGB"), content, view))[None])
+            image = Image.open(path).convert("RGB")
+            for step in chain(content, view) if view else ():
+                image = step(image)
+            model.encode_image(transform(image)[None])
             both = torch.cat([torch.nn.functional.normalize(seen[number], dim=-1) for number in (2, 4)], dim=-1)
             vectors.append(torch.nn.functional.normalize(both, dim=-1)[0].numpy())
         text = model.encode_text(open_clip.get_tokenizer("ViT-S-32-alt")([caption]), normalize=True)[0].numpy()

@@ -61,3 +61,24 @@ def test_a_small_job_starts_no_actor_without_work():
 def test_a_cluster_without_cpus_is_said():
     with pytest.raises(ValueError, match="no node with a CPU"):
         plan_layout([Node(0, 1)], 1)
+
+
+@given(
+    node=st.builds(Node, st.integers(1, 64).map(float), st.integers(0, 4).map(float)),
+    views=st.integers(0, 128),
+    batch=st.none() | st.integers(1, 600),
+)
+def test_what_a_chunk_holds_does_not_grow_with_the_views_of_its_items(node, views, batch):
+    plain, layout = plan_layout([node], MANY, batch), plan_layout([node], MANY, batch, views)
+    images = layout.chunk_rows * (1 + views)
+    assert layout.chunk_rows >= 1
+    assert images <= 2 * max(plain.chunk_rows, 1 + views)
+    assert images > plain.chunk_rows / 2 or views == 0
+
+
+@pytest.mark.parametrize(("views", "rows"), [(0, 64), (1, 32), (2, 32), (3, 16), (45, 2), (53, 1), (63, 1), (127, 1)])
+def test_a_chunk_of_views_fills_its_batches(views, rows):
+    layout = plan_layout([Node(2)], MANY, None, views)
+    assert layout.chunk_rows == rows
+    images = rows * (1 + views)
+    assert -images % layout.batch_size < 0.2 * images

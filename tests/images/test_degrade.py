@@ -16,6 +16,10 @@ STRENGTHS = {
     "blur": (0.5, 4),
     "noise": (2, 40),
     "brightness": (1.05, 1.8),
+    "rescale": (0.9, 0.2),
+    "fit": (70, 20),
+    "enlarge": (2, 6),
+    "screenshot": (0.05, 0.4),
 }
 
 
@@ -58,7 +62,8 @@ def test_the_smallest_pictures_will_do(name: str, size: tuple[int, int]) -> None
 @pytest.mark.parametrize(
     ("name", "strength"),
     [("jpeg", 0), ("jpeg", 101), ("webp", 0), ("resize", 0), ("resize", 17), ("crop", 1.1), ("crop", -0.1),
-     ("blur", -1), ("noise", -1), ("brightness", -1), ("jpeg", float("nan"))],
+     ("blur", -1), ("noise", -1), ("brightness", -1), ("jpeg", float("nan")), ("enlarge", 0.5), ("enlarge", 9),
+     ("screenshot", 1)],
 )  # fmt: skip
 def test_a_strength_out_of_range_is_an_error(name: str, strength: float, image: Image.Image) -> None:
     with pytest.raises(ValueError, match=r"the .+ is .+; give"):
@@ -91,3 +96,27 @@ def test_noise_has_its_deviation_and_blur_and_brightness_are_what_they_say(image
     assert degrade.blur(image, 2).tobytes() == image.filter(ImageFilter.GaussianBlur(2)).tobytes()
     expected = np.floor(np.asarray(image, float) * 1.5 + 0.5).clip(0, 255)
     assert np.abs(np.asarray(degrade.brightness(image, 1.5)) - expected).max() <= 1
+
+
+def test_what_is_made_smaller_comes_back_in_its_size(image: Image.Image) -> None:
+    expected = image.resize((40, 30), Image.Resampling.BILINEAR).resize((80, 60), Image.Resampling.BILINEAR)
+    assert degrade.rescale(image, 0.5, "bilinear").tobytes() == expected.tobytes()
+    assert degrade.enlarge(image, 3).size == image.size
+    assert degrade.enlarge(Image.new("RGB", (100, 40), "teal"), 3).getcolors() == [(4000, (0, 128, 128))]
+
+
+def test_fit_makes_no_picture_larger(image: Image.Image) -> None:
+    assert degrade.fit(image, 80) is image
+    assert degrade.fit(image, 40).size == (40, 30)
+    assert degrade.fit(Image.new("RGB", (1, 300_000)), 1000).size == (1, 1000)
+
+
+def test_a_screenshot_holds_the_picture_at_the_width_of_a_screen_in_a_page(image: Image.Image) -> None:
+    assert degrade.screenshot(image, 0).size == (1080, 810)
+    whole = {dark: degrade.screenshot(image, 0.25, dark) for dark in (0, 1)}
+    for dark, page in whole.items():
+        assert page.size == (1440, 1080)
+        assert np.abs(np.asarray(page.crop((0, 0, 8, 8)), int) - (18 if dark else 250)).max() < 4
+        shown = np.asarray(page.crop((180, 135, 1260, 945)), int)
+        expected = np.asarray(image.resize((1080, 810), Image.Resampling.BILINEAR), int)
+        assert np.abs(shown - expected).mean() < 3  # JPEG of quality 80
