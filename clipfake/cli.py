@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, scanning, training
+from clipfake.commands import corpus, detector, drift, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -25,6 +25,7 @@ for command in (
     training.train,
     scanning.score,
     scanning.compact,
+    drift.prevalence,
     training.reproduce,
     training.demo,
 ):
