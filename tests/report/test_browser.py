@@ -12,7 +12,8 @@ from clipfake.report.card import render_card
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 
-ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+ARGUMENTS = """--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync
+    --no-first-run"""
 ATTACK = '"><img src=x onerror=alert(1)>.jpg'
 
 

@@ -1,4 +1,4 @@
-"""Charts show the numbers they are given, as SVG that takes its colours from the page and holds no stranger's markup."""
+"""Charts show the numbers they are given, as SVG with the page's colours and without a stranger's markup."""
 
 import re
 import xml.etree.ElementTree as ET
