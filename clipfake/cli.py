@@ -26,6 +26,7 @@ for command in (
     scanning.score,
     scanning.compact,
     drift.prevalence,
+    drift.drift,
     training.reproduce,
     training.demo,
 ):

@@ -27,6 +27,7 @@ from clipfake.engine.record import versions
 from clipfake.engine.search import search_svm
 from clipfake.errors import UsageError
 from clipfake.evaluation.metrics import by_generator, macro_mean, metrics
+from clipfake.evaluation.shift import quantiles_by_class
 from clipfake.evaluation.split import PARTS, SPLITS
 
 log = logging.getLogger(__name__)
@@ -197,6 +198,7 @@ def train_on(data: Labelled, out: str, options: TrainOptions, say: Callable[[str
         metrics={
             **{name: table["detector"] for name, table in tables.items()},
             "test_by_generator": generators,
+            "val_quantiles": quantiles_by_class(decision["val"], parts["val"].y),
             "test_macro": macro_mean(generators),
             "at_thresholds": rates_at(thresholds, test.y, decision["test"]),
             "verdicts": _verdict_counts(test.y, decision["test"], thresholds),
