@@ -29,6 +29,7 @@ for command in (
     report.report,
     scanning.compact,
     drift.prevalence,
+    drift.drift,
     training.reproduce,
     training.demo,
 ):

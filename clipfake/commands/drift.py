@@ -7,6 +7,8 @@ import typer
 from clipfake.commands.console import print_json, print_table
 from clipfake.commands.options import Json
 
+EXIT_DRIFT = 4
+
 Reports = Annotated[str, typer.Argument(help="Folder that `clipfake score` wrote.")]
 
 
@@ -39,6 +41,46 @@ def prevalence(
     )
     for doubt in found.whole.doubts:
         print(f"doubtful: {doubt}")
+
+
+def drift(
+    place: Annotated[str, typer.Argument(help="Folder of a report, or of embeddings.", metavar="REPORTS")],
+    run: Annotated[str | None, typer.Option(help="Which run; by default the last.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A run, a folder of reports or embeddings, or validation; by default all earlier runs."),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Folder of the run's detector, for --against validation.")
+    ] = None,
+    ks: Annotated[float, typer.Option(help="Largest difference of two cumulative distributions.")] = 0.1,
+    psi: Annotated[float, typer.Option(help="Population stability index.")] = 0.2,
+    errors: Annotated[float, typer.Option(help="Difference of the shares of errors.")] = 0.02,
+    mean: Annotated[float, typer.Option(help="Distance of mean embeddings, in standard deviations.")] = 0.25,
+    alpha: Annotated[float, typer.Option(help="An alarm needs a difference that chance gives no more often.")] = 0.001,
+    as_json: Json = False,
+) -> None:
+    """Whether a run differs from what was before: scores, unfamiliarity, errors, formats, sizes; exit 4 on an alarm.
+
+    An alarm is a difference that is beyond its limit and beyond chance.
+    """
+    from dataclasses import asdict
+
+    from clipfake.engine.drift import drift as run_it
+    from clipfake.evaluation.shift import Limits
+
+    found = run_it(place, run, against, detector, Limits(ks, psi, errors, mean, alpha))
+    if as_json:
+        print_json(asdict(found) | {"alarm": found.alarm})
+    else:
+        table = [(f.measure, f"{f.value:.3f}", f"{f.limit:g}", f"{f.p:.2g}", "ALARM" if f.alarm else "", f.said)
+                 for f in found.findings]  # fmt: skip
+        print_table(("measure", "value", "limit", "by chance", "alarm", "most of it"), table)
+        for note in found.notes:
+            print(f"{note[0].upper()}{note[1:]}.")
+        print(f"{found.current} against {found.reference}: {'drift' if found.alarm else 'no alarm'}")
+    if found.alarm:
+        raise typer.Exit(EXIT_DRIFT)
 
 
 def _row(name: str, one: Any) -> tuple[Any, ...]:
