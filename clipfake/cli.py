@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import audit, corpus, detector, evaluate, report, scanning, similar, training
+from clipfake.commands import audit, corpus, detector, drift, evaluate, report, scanning, similar, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -28,6 +28,8 @@ for command in (
     scanning.score,
     report.report,
     scanning.compact,
+    drift.prevalence,
+    drift.drift,
     similar.similar,
     similar.clusters,
     training.reproduce,

@@ -2,20 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
 from clipfake import __version__
 from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store, kind_of
-from clipfake.detector.bundle import Detector
-from clipfake.engine.inspect import summary as detector_summary
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.record import read_records
 from clipfake.errors import UsageError
+from clipfake.evaluation.prevalence import estimate, rates_of
 from clipfake.report import summary
 from clipfake.report.card import render_card
 from clipfake.report.page import render_report
@@ -23,6 +22,9 @@ from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.rows import detectors, latest, opened
 from clipfake.report.schema import REPORT_SCHEMA, read_footer
 from clipfake.report.thumbnails import thumbnails
+
+if TYPE_CHECKING:
+    from clipfake.detector.bundle import Detector
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
 def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
     """Writes the model card of the detector at `detector`. result : of `clipfake.engine.evaluate.evaluate`"""
     folder, name = _target(out, "--html")
-    bundle = Detector.load(Store(uris.place(detector)))
-    Store(folder).write_bytes(name, render_card(result, detector_summary(bundle)).encode())
+    Store(folder).write_bytes(name, render_card(result, _described(_load(uris.place(detector)))).encode())
 
 
 def _target(out: str, option: str) -> tuple[str, str]:
@@ -90,7 +91,6 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         if not found["total"]["n"]:
             raise UsageError(f"{place} has no rows of run {options.run_id}: _runs/ names its runs")
         by_run = rows.ask("SELECT run_id, count(*) AS n FROM $rows WHERE detector = $d GROUP BY 1", d=detector)
-    found["total"]["prevalence"] = None
     here = {row["run_id"]: row["n"] for row in by_run}
     runs = runs_of(records, here)
     bundle = bundle or _recorded_bundle(records, detector)
@@ -103,9 +103,9 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         "run_id": options.run_id,
         "footer": {name: footer.get(name) for name in ("encoder", "precision", "version")},
         "thresholds": thresholds,
-        "bundle": detector_summary(bundle) if bundle else None,
+        "bundle": _described(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
-        "no_prevalence": "name the detector's folder with --detector.",
+        "no_prevalence": _estimate(found, bundle),
         "rows": sum(here.values()),
         "runs": runs,
         "checks": checks(found, runs, sum(here.values())),
@@ -113,14 +113,47 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
     }
 
 
-def _bundle(place: str | None) -> tuple[Detector | None, str | None]:
+def _estimate(found: dict[str, Any], bundle: "Detector | None") -> str | None:
+    """Puts `prevalence`, of clipfake.evaluation.prevalence, to each tally; or says why there is none."""
+    groups = [*found["days"], *found["folders"], *found["hot_folders"], *filter(None, [found["other_folders"]])]
+    for tally in (found["total"], *groups):
+        tally["prevalence"] = None
+    if bundle is None:
+        return "name the detector's folder with --detector."
+    try:
+        rates = rates_of(bundle)
+    except UsageError as error:
+        return f"{error}."
+    if rates.decision != found["flag"]["decision"]:
+        return "the detector states none at the threshold that is counted here."
+    far, measured = found["unfamiliar"]["0.99"], found["unfamiliar"]["measured"]
+    for tally in (found["total"], *groups):
+        unlike = far / measured if measured and tally is found["total"] else None
+        if tally["scored"]:
+            tally["prevalence"] = asdict(estimate(tally["flagged"], tally["scored"], rates, unlike))
+    return None
+
+
+def _bundle(place: str | None) -> tuple["Detector | None", str | None]:
     """The bundle at a place, and the beginning of the fingerprint that is asked for."""
     if place is None:
         return None, None
     if len(place) >= 6 and not set(place) - set("0123456789abcdef") and not Store(uris.place(place)).exists():
         return None, place
-    detector = Detector.load(Store(uris.place(place)))
+    detector = _load(uris.place(place))
     return detector, detector.fingerprint
+
+
+def _load(place: str) -> "Detector":
+    from clipfake.detector.bundle import Detector  # and with it torch: half a gigabyte, for those who have a detector
+
+    return Detector.load(Store(place))
+
+
+def _described(detector: "Detector") -> dict[str, Any]:
+    from clipfake.engine.inspect import summary as described
+
+    return described(detector)
 
 
 def _chosen(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
@@ -143,13 +176,13 @@ def _footer(ledger: Ledger, detector: str) -> dict[str, Any]:
     return {"columns": []}
 
 
-def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:
+def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> "Detector | None":
     """The bundle where the last run found it, if it is there and still the same."""
     for record in reversed(records):
         place = (record.get("options") or {}).get("detector")
         if place:
             try:
-                found = Detector.load(Store(uris.place(place)))
+                found = _load(uris.place(place))
                 if record["options"].get("image_only"):
                     found = found.without_text()
             except (UsageError, OSError):

@@ -32,6 +32,7 @@ from clipfake.engine.train_options import TrainOptions
 from clipfake.engine.training_tables import metric_tables, text_alone, verdict_counts
 from clipfake.errors import UsageError
 from clipfake.evaluation.metrics import by_generator, macro_mean
+from clipfake.evaluation.shift import quantiles_by_class
 from clipfake.evaluation.split import PARTS
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ def train_on(
         metrics={
             **{name: table["detector"] for name, table in tables.items()},
             "test_by_generator": generators,
+            "val_quantiles": quantiles_by_class(decision["val"], parts["val"].y),
             "test_macro": macro_mean(generators),
             "at_thresholds": rates_at(fitted.thresholds, test.y, decision["test"]),
             "verdicts": verdict_counts(test.y, decision["test"], fitted.thresholds),

@@ -68,16 +68,16 @@ def score_histogram(found: Mapping[str, Any], thresholds: Sequence[Mapping[str, 
     figure, (axes,) = _drawn()
     edges = np.array(found["edges"])
     counts = {name: np.array(found[name]) for name, _ in _VERDICTS}
-    total = sum(counts.values())
     below = np.zeros(len(edges) - 1)
     for name, colour in _VERDICTS:
         axes.bar(edges[:-1], counts[name], np.diff(edges), bottom=below, align="edge", color=colour, label=name)
         below = below + counts[name]
+    highest = below.max()
     # Where most are real, the others would not be seen.
-    logarithmic = any(0 < counts[name].max() < 0.02 * total.max() for name in ("unsure", "fake"))
+    logarithmic = any(0 < counts[name].max() < 0.02 * highest for name in ("unsure", "fake"))
     if logarithmic:
         axes.set_yscale("log")
-    axes.set_ylim(0.7 if logarithmic else 0, total.max() * (4 if logarithmic else 1.25))
+    axes.set_ylim(0.7 if logarithmic else 0, highest * (4 if logarithmic else 1.25))
     lines = sorted(thresholds, key=lambda t: t["decision"])
     for i, threshold in enumerate(lines):
         at, last = threshold["decision"], i == len(lines) - 1

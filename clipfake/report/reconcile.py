@@ -16,7 +16,7 @@ def runs_of(records: Sequence[Mapping[str, Any]], here: Mapping[str, int]) -> li
     """
     runs = {r["run_id"]: {name: r.get(name) for name in _OF_RECORD} | {"recorded": True, "here": 0} for r in records}
     for run_id, rows in here.items():
-        unknown = {name: None for name in _OF_RECORD} | {"run_id": run_id, "recorded": False}
+        unknown = dict.fromkeys(_OF_RECORD) | {"run_id": run_id, "recorded": False}
         runs.setdefault(run_id, unknown)["here"] = rows
     return [runs[run_id] | {"holds": _holds(runs[run_id])} for run_id in sorted(runs)]
 

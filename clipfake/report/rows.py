@@ -1,4 +1,4 @@
-"""The rows of a report as a page counts them: those of one detector, the latest of each item, in DuckDB over Parquet."""
+"""The rows of a report as a page counts them: one detector's, the latest of each item, in DuckDB over Parquet."""
 
 import contextlib
 import tempfile
@@ -15,7 +15,7 @@ _TIME = "strftime(make_timestamp(epoch_us({})), '{}')"  # UTC, whatever the sess
 class Rows:
     """Rows that SQL can ask for. `view` has the columns of the report and
 
-    folder : of the file that holds the item; day : of scored_at, YYYY-MM-DD in UTC; minute : with the time, YYYY-MM-DD HH:MM
+    folder : of the file that holds the item; day, minute : of scored_at, YYYY-MM-DD and YYYY-MM-DD HH:MM in UTC
     """
 
     def __init__(self, database: duckdb.DuckDBPyConnection, view: str) -> None:
@@ -30,7 +30,7 @@ class Rows:
 
 @contextlib.contextmanager
 def opened(dataset: pads.Dataset) -> Iterator[Rows]:
-    """All rows, of whichever detector and version. Memory: bounded; disk: a few bytes a row where it does not suffice."""
+    """All rows, of whichever detector and version. Memory is bounded; what does not fit goes to a temporary file."""
     with tempfile.TemporaryDirectory(prefix="clipfake-report-") as spill:
         settings: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": spill}
         with duckdb.connect(f"{spill}/report.duckdb", config=settings) as database:
@@ -68,7 +68,6 @@ def latest(rows: Rows, detector: str, run_id: str | None = None) -> Rows:
     )
     ((changed,),) = database.execute("SELECT count(*) FROM changed").fetchall()
     older = "EXISTS (FROM changed c WHERE c.item_id = r.item_id AND c.version <> r.version)"
-    database.execute(
-        f"CREATE OR REPLACE TEMP VIEW latest AS SELECT * FROM every_row r WHERE {mine} {f'AND NOT {older}' if changed else ''}"
-    )
+    only = f"{mine} AND NOT {older}" if changed else mine
+    database.execute(f"CREATE OR REPLACE TEMP VIEW latest AS SELECT * FROM every_row r WHERE {only}")
     return Rows(database, "latest")

@@ -1,5 +1,6 @@
 """What a report holds, as plain values for people to look at: counts, scores, days, folders, errors, items to see."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ _ITEM = """item_id, uri, member, version, size, content_sha256, width, height, f
 
 
 def flag_threshold(thresholds: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The threshold that counts of fakes are made at: the strictest of at most 1 %, as for verdicts, else the strictest."""
+    """The threshold that counts of fakes are made at: the strictest. Where it is at most 1 %, the verdict is fake."""
     return min(thresholds, key=lambda t: t["fpr"], default=None)
 
 
@@ -33,7 +34,7 @@ def summarise(rows: Rows, thresholds: Sequence[Mapping[str, Any]], shown: int = 
     `flagged` counts what reaches the decision `flag`, that of `flag_threshold`, or above 0 where there is none.
     """
     chosen = flag_threshold(thresholds)
-    flag = chosen["decision"] if chosen else 0.0
+    flag = chosen["decision"] if chosen else math.nextafter(0, 1)
     (total,) = rows.ask(f"SELECT {_TALLIES} FROM $rows", flag=flag)
     return {
         "flag": {"decision": flag, "fpr": chosen["fpr"] if chosen else None},
@@ -72,7 +73,8 @@ def histogram(rows: Rows, thresholds: Sequence[float], bins: int = BINS) -> dict
     lies beyond is counted in the first and the last bin.
     """
     (s,) = rows.ask(
-        "SELECT min(decision) AS low, max(decision) AS high, avg(decision) AS mean, stddev_pop(decision) AS sd FROM $rows"
+        """SELECT min(decision) AS low, max(decision) AS high, avg(decision) AS mean, stddev_pop(decision) AS sd
+           FROM $rows"""
     )
     if s["low"] is None:
         return None

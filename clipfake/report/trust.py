@@ -32,7 +32,7 @@ def _reasons(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if total["n"] and total["errors"] / total["n"] > ERRORS_MANY:
         yield (
             CARE,
-            f"{share(total['errors'] / total['n'])} of the images have no verdict, and they may not be like the others.",
+            f"{share(total['errors'] / total['n'])} of the images have no verdict; they may not be like the others.",
         )
 
 

@@ -26,7 +26,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    filters: dict[str, Any] = {
         "name": name,
         "visible": visible,
         "base": base,
@@ -38,6 +38,7 @@ def environment() -> Environment:
         "between": between,
         "number": lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}",
     }
+    made.filters |= filters
     return made
 
 

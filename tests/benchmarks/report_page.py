@@ -1,16 +1,19 @@
 """The page for N rows: seconds, peak memory of the process that makes it, and bytes of the page.
 
-python tests/benchmarks/report_page.py 1000000
+python tests/benchmarks/report_page.py 1000000 [--detector FOLDER]
+
+With a detector the rows are said to be its, so that its bundle is read and shown too.
 """
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from clipfake.corpus.store import Store
+from clipfake.corpus.uri import place
 from clipfake.report.schema import REPORT_SCHEMA, footer
 
 DAYS, HOSTS, UNIT = 30, 20, 8_192
@@ -40,7 +45,7 @@ def picture(path: Path, random: np.random.Generator) -> str:
     return f"{path.stat().st_size}-{path.stat().st_mtime_ns}"
 
 
-def unit(images: Path, day: int, start: int, rows: int, random: np.random.Generator) -> pa.Table:
+def unit(images: Path, detector: str, day: int, start: int, rows: int, random: np.random.Generator) -> pa.Table:
     """Rows of one unit; those that will be shown have a file."""
     fake = random.random(rows) < 0.03
     decision = np.where(fake, random.normal(2.0, 1.2, rows), random.normal(-1.5, 1.1, rows))
@@ -57,7 +62,6 @@ def unit(images: Path, day: int, start: int, rows: int, random: np.random.Genera
     for i in np.flatnonzero(shown & ok):
         versions[i] = picture(images / names[i], random)
     uris = pa.array([f"file://{images}/{name}" for name in names])
-    none = pa.array(~ok)
 
     def scored(values: np.ndarray) -> pa.Array:
         return pa.array(values, mask=~ok)
@@ -79,14 +83,13 @@ def unit(images: Path, day: int, start: int, rows: int, random: np.random.Genera
         "verdict": scored(np.select([decision >= 1.6, decision < 0.8], ["fake", "real"], "unsure")),
         "unfamiliarity": scored(unfamiliarity),
         "declared": pa.array(random.choice(DECLARED, rows), mask=random.random(rows) > 0.004 + 0.1 * fake),
-        "detector": pa.repeat("d" * 64, rows),
+        "detector": pa.repeat(detector, rows),
         "run_id": pa.repeat(run_id(day), rows),
         "scored_at": pa.repeat(pa.scalar(now), rows),
     }
-    del none
     schema = REPORT_SCHEMA
     table = {f.name: columns.get(f.name, pa.nulls(rows, f.type)) for f in schema}
-    facts = {"detector": "d" * 64, "encoder": "e" * 64, "precision": "bf16", "thresholds": THRESHOLDS}
+    facts = {"detector": detector, "encoder": "e" * 64, "precision": "bf16", "thresholds": THRESHOLDS}
     return pa.table({k: v.cast(schema.field(k).type) for k, v in table.items()}).cast(
         schema.with_metadata(footer("report", facts))
     )
@@ -96,59 +99,63 @@ def run_id(day: int) -> str:
     return f"{FIRST_DAY + timedelta(days=day):%Y%m%dT%H%M%S}-{day:06x}"
 
 
-def write(folder: Path, images: Path, rows: int) -> None:
+def write(folder: Path, images: Path, rows: int, detector: str, bundle: str | None) -> None:
     """A report folder of `rows` rows: 30 nights, 600 folders, and a record a night."""
     random = np.random.default_rng(0)
     (folder / "_runs").mkdir(parents=True)
     edges = np.linspace(0, rows, DAYS + 1).astype(int)
-    for day, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for day, (first, end) in enumerate(pairwise(edges)):
         for number, start in enumerate(range(first, end, UNIT)):
-            table = unit(images, day, start, min(UNIT, end - start), random)
+            table = unit(images, detector, day, start, min(UNIT, end - start), random)
             pq.write_table(
                 table, folder / f"{run_id(day)}-{number:06d}.parquet", compression="zstd", row_group_size=16_384
             )
         began, n = FIRST_DAY + timedelta(days=day), int(end - first)
         found = {"listed": int(end), "done": int(first), "new": n, "changed": 0, "retried": 0, "bytes_to_read": 0}
         record = {
-            "command": "score", "source": "images", "run_id": run_id(day), "key": "d" * 64, "started_at": str(began),
+            "command": "score", "source": "images", "run_id": run_id(day), "key": detector, "started_at": str(began),
             "finished_at": str(began + timedelta(hours=1)), "found": found, "finished_for_earlier_runs": 0, "rows": n,
-            "options": {"source": f"file://{images}"}, "seconds": {"total": 3600.0}, "images_per_second": n / 3600,
+            "options": {"source": f"file://{images}", "detector": bundle},
         }  # fmt: skip
         (folder / "_runs" / f"{run_id(day)}.json").write_text(json.dumps(record))
 
 
-def measure(command: list[str]) -> dict[str, float]:
-    """Runs a command and says what it took: its own peak, and that of the largest of its children."""
-    before = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = __import__("os").wait4(process.pid, 0)
-        process.returncode = status
-    assert not status, command
-    return {"seconds": round(time.perf_counter() - before, 1), "peak_mb": round(usage.ru_maxrss / 1024)}
+def make(reports: str, out: str) -> None:
+    """Makes the page in this process and prints what it took."""
+    began = time.perf_counter()
+    from clipfake.engine.report import PageOptions, make_page
+
+    found = make_page(reports, out, PageOptions())
+    # Not ru_maxrss: that begins with what the process had that started this one.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak
+    took = {"rows": found["total"]["n"], "seconds": round(time.perf_counter() - began, 1)}
+    print(
+        json.dumps(took | {"peak_mb": round(int(peak[1]) / 1e3), "page_mb": round(Path(out).stat().st_size / 1e6, 2)})
+    )
 
 
 def main() -> None:
+    if sys.argv[1] == "--page":
+        make(*sys.argv[2:])
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", type=int, nargs="+")
     parser.add_argument("--keep", help="folder that keeps the report and the page")
+    parser.add_argument("--detector", help="folder of a detector that the rows are said to be of")
     options = parser.parse_args()
+    fingerprint = "d" * 64
+    if options.detector:
+        from clipfake.detector.bundle import Detector
+
+        fingerprint = Detector.load(Store(place(options.detector))).fingerprint
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as name:
-            place = Path(options.keep or name)
-            if not (place / "reports").exists():
-                write(place / "reports", place / "images", rows)
-            command = [
-                sys.executable,
-                "-m",
-                "clipfake.cli",
-                "report",
-                str(place / "reports"),
-                "--out",
-                str(place / "page.html"),
-            ]
-            found = measure(command)
-            page = (place / "page.html").stat().st_size
-            print(json.dumps({"rows": rows, **found, "page_mb": round(page / 1e6, 2)}))
+            work = Path(options.keep or name)
+            if not (work / "reports").exists():
+                write(work / "reports", work / "images", rows, fingerprint, options.detector)
+            command = [sys.executable, __file__, "--page", str(work / "reports"), str(work / "page.html")]
+            subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

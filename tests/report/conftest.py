@@ -1,9 +1,9 @@
-"""A report folder with everything that a page must bear: nights, errors, changed files, names that attack."""
+"""What pages are made of: a report folder with nights, errors and names that attack, and an evaluation's result."""
 
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +105,121 @@ def failed(root: Path, night: int, i: int) -> Row:
 def copied(hostile: Path, tmp_path: Path) -> Path:
     """The hostile report folder, to be changed."""
     return Path(shutil.copytree(hostile / "reports", tmp_path / "reports"))
+
+
+@pytest.fixture(scope="session")
+def described() -> Row:
+    """What `detector show` says of a detector, as far as the card shows it."""
+    return _DESCRIBED
+
+
+@pytest.fixture(scope="session")
+def evaluation() -> Callable[..., Row]:
+    """evaluation(name="cycle_gan", robust=True) -> a result of `clipfake evaluate` with a generator of that name."""
+    return _evaluation
+
+
+_DESCRIBED: dict[str, Any] = {
+    "fingerprint": "d" * 64,
+    "encoder_fingerprint": "e" * 64,
+    "head": {"in_dim": 512, "out_dim": 128},
+    "svm": {"support_vectors": 1986, "gamma": 0.1234},
+    "calibrator": {"method": "sigmoid"},
+    "metrics": {"at_thresholds": {"0.05": {"tpr": 0.336, "fpr": 0.041, "fakes": 390, "reals": 590}}},
+    "provenance": {
+        "sizes": {"train": {"n": 3, "reals": 1234, "fakes": 567}},
+        "notes": ["preset <b>"],
+        "data_sha256": "f" * 64,
+    },
+}
+
+
+def _cell(tested_on: str, balanced: float, trained_on: str = "the detector", **more: Any) -> dict[str, Any]:
+    measures = {"balanced_accuracy": balanced, "real_accuracy": balanced, "fake_accuracy": balanced, "auc": balanced}
+    ends = {f"{name}{end}": value for name, value in measures.items() for end in ("_low", "_high")}
+    counts = {"n": 30, "reals": 10, "fakes": 20, "units": 30, "errors": 0, "seed": 0, "error": None}
+    rest = {"ap": 0.5, "ece": 0.01, "brier": 0.02, "nll": 0.3, "confusion": {"tn": 7, "fp": 3, "fn": 4, "tp": 16}}
+    bins = [{"probability": 0.2, "fakes": 0.1, "fakes_low": 0.0, "fakes_high": 0.4}]
+    return {
+        **measures,
+        **ends,
+        **counts,
+        **rest,
+        "tested_on": tested_on,
+        "trained_on": trained_on,
+        "reliability": bins,
+    } | more
+
+
+def _condition(kind: str, strength: float | None, balanced: float) -> dict[str, Any]:
+    lost = {"flips": 0.2, "to_real": 0.3, "to_fake": 0.1, "condition": f"{kind}-{strength}", "option": ""}
+    return _cell("", balanced) | lost | {"kind": kind, "strength": strength}
+
+
+def _evaluation(name: str = "cycle_gan", robust: bool = True) -> dict[str, Any]:
+    threshold = {"fpr": 0.05, "decision": 0.997, "reals": 295, "fpr_low": 0.029, "fpr_high": 0.078}
+    own = {
+        "about": "tested on its own split",
+        "cells": [_cell("(all)", 0.81), _cell(name, 0.42), _cell("glide", 0.9)],
+        "macro": {"generators": {"balanced_accuracy": 0.7, "real_accuracy": 0.7, "fake_accuracy": 0.7, "auc": 0.7}},
+        "seeds": [],
+        "real_sources": [
+            {
+                "source": name,
+                "category": None,
+                "reals": 9,
+                "fpr": 0.5,
+                "fpr_low": 0.2,
+                "fpr_high": 0.8,
+                "verdicts": {"real": 4, "unsure": 3, "fake": 2},
+            }
+        ],
+    }
+    matrix = {
+        "about": "trained on one, tested on each",
+        "cells": [_cell(b, 0.6 if a == b else 0.5, a) for a in (name, "glide") for b in (name, "glide")]
+        + [
+            _cell("glide", 0.8, name, seed=1),
+            {"trained_on": "(all)", "tested_on": "glide", "seed": 0, "error": "too few <i>"},
+        ],
+        "macro": {},
+        "seeds": [],
+    }
+    further = {
+        "robustness": {
+            "conditions": [_condition("clean", None, 0.8), _condition("jpeg", 30, 0.55), _condition("jpeg", 70, 0.7)],
+            "items": 980,
+        },
+        "adversarial": {
+            "by_epsilon": [_cell("", 0.8) | {"epsilon": 0}, _cell("", 0.02) | {"epsilon": 8}],
+            "items": 64,
+            "steps": 20,
+        },
+    }
+    return {
+        "version": "0.1.0",
+        "made_at": "2026-11-24T01:02:03+00:00",
+        "detector": {
+            "place": "d",
+            "fingerprint": "d" * 64,
+            "encoder": "ViT-B-32/x",
+            "encoder_trained": True,
+            "precision": "fp32",
+            "trained_at": None,
+            "generators": [name, "glide"],
+            "thresholds": [threshold],
+        },
+        "embeddings": {"place": "/emb", "data_sha256": "f" * 64, "items": 4900, "reals": 2950, "fakes": 1950},
+        "notes": ["no item has a group_id"],
+        "worst": {
+            "protocol": "own",
+            "seed": 0,
+            "trained_on": "the detector",
+            "tested_on": name,
+            "balanced_accuracy": 0.42,
+            "balanced_accuracy_low": 0.3,
+            "balanced_accuracy_high": 0.54,
+            "auc": 0.4,
+        },
+        "protocols": {"own": own, "matrix": matrix},
+    } | (further if robust else {})

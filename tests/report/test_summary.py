@@ -1,4 +1,4 @@
-"""What is counted of a report agrees with plain Python over the same rows, and each item counts once, as it was last."""
+"""What is counted of a report agrees with plain Python over the same rows; each item counts once, as it was last."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta

@@ -1,0 +1,110 @@
+"""`clipfake report` from a folder to a file: what it chooses, what it refuses, and that its counts are the folder's."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from clipfake.cli import app
+from clipfake.corpus.store import Store
+from clipfake.engine.ledger import Ledger
+from clipfake.engine.report import PageOptions, make_page, summarise
+from clipfake.errors import UsageError
+from clipfake.report.schema import REPORT_SCHEMA, footer
+
+
+def ledger_of(place: Path, detector: str) -> Ledger:
+    facts = {"detector": detector, "encoder": "e", "precision": "fp32", "thresholds": []}
+    return Ledger(Store(f"file://{place}"), "report", REPORT_SCHEMA, detector, footer("report", facts))
+
+
+@pytest.fixture
+def reports(tmp_path, items, report_rows):
+    """Five rows of the detector "d", two of them errors; its run's record."""
+    place = tmp_path / "reports"
+    ledger = ledger_of(place, "d")
+    ledger.commit("one.parquet", report_rows(items(["a", "b", "c"]), status="missing"))
+    ledger.commit("two.parquet", report_rows(items(["d", "e"]), status="corrupt", run_id="killed"))
+    found = {"listed": 3, "done": 0, "new": 3, "changed": 0, "retried": 0, "bytes_to_read": 0}
+    record = {"command": "score", "run_id": "r", "key": "d", "found": found, "finished_for_earlier_runs": 0, "rows": 3}
+    ledger.store.write_bytes("_runs/r.json", json.dumps(record).encode())
+    return place
+
+
+def test_counts_are_those_of_the_folder_and_its_runs(reports):
+    found = summarise(str(reports), PageOptions())
+    assert found["status"] == {"missing": 3, "corrupt": 2}
+    assert all(check["holds"] for check in found["checks"])
+    assert [(run["run_id"], run["recorded"], run["here"]) for run in found["runs"]] == [
+        ("killed", False, 2),
+        ("r", True, 3),
+    ]
+    assert summarise(str(reports), PageOptions(run_id="killed"))["total"]["n"] == 2
+
+
+def test_rows_that_a_compaction_has_merged_count_once(reports, items, report_rows):
+    ledger = ledger_of(reports, "d")
+    ledger.commit("merged.parquet", report_rows(items(["a", "b", "c"]), status="missing"))
+    intent = {"target": "merged.parquet", "sources": ["one.parquet"]}
+    ledger.store.write_bytes("_compact/x.json", json.dumps(intent).encode())
+    assert summarise(str(reports), PageOptions())["rows"] == 5
+
+
+def test_a_detector_is_chosen_by_its_fingerprint_or_its_folder(reports, items, report_rows, detector, tmp_path):
+    from clipfake.detector.bundle import Detector
+
+    fingerprint = Detector.load(Store(f"file://{detector}")).fingerprint
+    ledger_of(reports, fingerprint).commit("three.parquet", report_rows(items(["a"]), detector=fingerprint))
+    for asked in (str(detector), fingerprint[:8]):
+        found = summarise(str(reports), PageOptions(detector=asked))
+        assert (found["detector"], found["total"]["n"]) == (fingerprint, 1)
+    assert found["bundle"] is None
+    named = summarise(str(reports), PageOptions(detector=str(detector)))
+    assert named["bundle"]["fingerprint"] == fingerprint
+    # A run's record leads to the bundle, too.
+    record = {"command": "score", "run_id": "r2", "key": fingerprint, "options": {"detector": f"file://{detector}"}}
+    record |= {"found": {"listed": 1, "done": 0, "new": 1, "retried": 0}, "finished_for_earlier_runs": 0, "rows": 1}
+    Store(f"file://{reports}").write_bytes("_runs/r2.json", json.dumps(record).encode())
+    assert summarise(str(reports), PageOptions(detector=fingerprint[:8]))["bundle"]["fingerprint"] == fingerprint
+
+
+def test_a_page_is_written_whole_and_its_summary_is_printed(reports, tmp_path):
+    out = tmp_path / "new" / "page.html"
+    done = CliRunner().invoke(app, ["report", str(reports), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["total"]["errors"] == 5
+    assert out.read_text().startswith("<!doctype html>")
+    assert [path.name for path in out.parent.iterdir()] == ["page.html"]
+
+
+def test_it_reads_and_writes_object_stores(s3, items, report_rows):
+    facts = {"detector": "d", "encoder": "e", "precision": "fp32", "thresholds": []}
+    store = Store(f"{s3}/reports")
+    ledger = Ledger(store, "report", REPORT_SCHEMA, "d", footer("report", facts))
+    ledger.commit("one.parquet", report_rows(items(["a", "b"])))
+    assert make_page(f"{s3}/reports", f"{s3}/pages/a.html", PageOptions())["total"]["n"] == 2
+    assert Store(f"{s3}/pages").read_bytes("a.html").startswith(b"<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "says"),
+    [
+        ("page.html", {"run_id": "none"}, "no rows of run"),
+        ("page.html", {"detector": "abcdef0"}, "no rows of the detector"),
+        ("page.html", {"detector": "./nowhere"}, "no detector"),
+        ("page.txt", {}, "ends in .html"),
+        ("reports/page.html", {}, "another place"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_and_nothing_written(reports, tmp_path, out, options, says):
+    with pytest.raises(UsageError, match=says):
+        make_page(str(reports), str(tmp_path / out), PageOptions(**options))
+    assert not (tmp_path / out).exists()
+
+
+def test_a_folder_that_is_no_report_is_refused(tmp_path, pictures):
+    with pytest.raises(UsageError, match="no report"):
+        summarise(str(pictures), PageOptions())
+    with pytest.raises(UsageError, match="--thumbnails"):
+        PageOptions(shown=-1)
