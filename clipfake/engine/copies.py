@@ -130,7 +130,7 @@ def _gathered(
 def without_copies(data: Labelled, how: str) -> tuple[Labelled, dict[str, Any]]:
     """The rows to train on, copies dropped, or grouped so that no part of a split has what another has; what was found.
 
-    data : with the fact content_sha256; how : "drop" or "group". Embeddings are of the images; an item's views go with it.
+    data : with the fact content_sha256; how : "drop" or "group". Embeddings are of images; an item's views go with it.
     """
     first = np.append(True, data.item_id[1:] != data.item_id[:-1])
     own, item = data.take(first), np.cumsum(first) - 1
