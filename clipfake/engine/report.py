@@ -4,15 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from clipfake import __version__
 from clipfake.corpus import uri as uris
-from clipfake.corpus.store import Store, kind_of
+from clipfake.corpus.store import Store
+from clipfake.detector.bundle import Detector
+from clipfake.engine.drift import drift
+from clipfake.engine.inspect import load
+from clipfake.engine.inspect import summary as described
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.record import read_records
+from clipfake.engine.reports import open_report
 from clipfake.errors import UsageError
 from clipfake.evaluation.prevalence import estimate, rates_of
 from clipfake.report import summary
@@ -20,11 +25,8 @@ from clipfake.report.card import render_card
 from clipfake.report.page import render_report
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.rows import detectors, latest, opened
-from clipfake.report.schema import REPORT_SCHEMA, read_footer
+from clipfake.report.schema import read_footer
 from clipfake.report.thumbnails import thumbnails
-
-if TYPE_CHECKING:
-    from clipfake.detector.bundle import Detector
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
 def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
     """Writes the model card of the detector at `detector`. result : of `clipfake.engine.evaluate.evaluate`"""
     folder, name = _target(out, "--html")
-    Store(folder).write_bytes(name, render_card(result, _described(_load(uris.place(detector)))).encode())
+    Store(folder).write_bytes(name, render_card(result, described(load(detector))).encode())
 
 
 def _target(out: str, option: str) -> tuple[str, str]:
@@ -74,11 +76,9 @@ def _target(out: str, option: str) -> tuple[str, str]:
 
 def summarise(place: str, options: PageOptions) -> dict[str, Any]:
     """Everything that the page says, as JSON values: `clipfake.report.summary.summarise`, and where it comes from."""
-    store = Store(uris.place(place))
-    if kind_of(store.uri) != "report":
-        raise UsageError(f"{place} holds no report: give the folder that `clipfake score` wrote")
+    ledger = open_report(place)
+    store = ledger.store
     bundle, wanted = _bundle(options.detector)
-    ledger = Ledger(store, "report", REPORT_SCHEMA, "", {})
     records = [record for record in read_records(store) if record.get("command") == "score"]
     with opened(ledger.dataset()) as rows:
         there = detectors(rows)
@@ -103,9 +103,10 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         "run_id": options.run_id,
         "footer": {name: footer.get(name) for name in ("encoder", "precision", "version")},
         "thresholds": thresholds,
-        "bundle": _described(bundle) if bundle else None,
+        "bundle": described(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
         "no_prevalence": _estimate(found, bundle),
+        "drift": _drift(store.uri, options.run_id or max(here)),
         "rows": sum(here.values()),
         "runs": runs,
         "checks": checks(found, runs, sum(here.values())),
@@ -113,7 +114,7 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
     }
 
 
-def _estimate(found: dict[str, Any], bundle: "Detector | None") -> str | None:
+def _estimate(found: dict[str, Any], bundle: Detector | None) -> str | None:
     """Puts `prevalence`, of clipfake.evaluation.prevalence, to each tally; or says why there is none."""
     groups = [*found["days"], *found["folders"], *found["hot_folders"], *filter(None, [found["other_folders"]])]
     for tally in (found["total"], *groups):
@@ -134,26 +135,20 @@ def _estimate(found: dict[str, Any], bundle: "Detector | None") -> str | None:
     return None
 
 
-def _bundle(place: str | None) -> tuple["Detector | None", str | None]:
+def _drift(place: str, run_id: str) -> dict[str, Any]:
+    """A run against all earlier ones of its detector: clipfake.engine.drift.Drift as JSON values, with `alarm`."""
+    found = drift(place, run_id)
+    return asdict(found) | {"alarm": found.alarm}
+
+
+def _bundle(place: str | None) -> tuple[Detector | None, str | None]:
     """The bundle at a place, and the beginning of the fingerprint that is asked for."""
     if place is None:
         return None, None
     if len(place) >= 6 and not set(place) - set("0123456789abcdef") and not Store(uris.place(place)).exists():
         return None, place
-    detector = _load(uris.place(place))
+    detector = load(place)
     return detector, detector.fingerprint
-
-
-def _load(place: str) -> "Detector":
-    from clipfake.detector.bundle import Detector  # and with it torch: half a gigabyte, for those who have a detector
-
-    return Detector.load(Store(place))
-
-
-def _described(detector: "Detector") -> dict[str, Any]:
-    from clipfake.engine.inspect import summary as described
-
-    return described(detector)
 
 
 def _chosen(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
@@ -176,13 +171,13 @@ def _footer(ledger: Ledger, detector: str) -> dict[str, Any]:
     return {"columns": []}
 
 
-def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> "Detector | None":
+def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:
     """The bundle where the last run found it, if it is there and still the same."""
     for record in reversed(records):
         place = (record.get("options") or {}).get("detector")
         if place:
             try:
-                found = _load(uris.place(place))
+                found = load(place)
                 if record["options"].get("image_only"):
                     found = found.without_text()
             except (UsageError, OSError):

@@ -112,7 +112,7 @@ def by_day(days: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]
     )
     above.set_ylabel("flagged")
     above.set_ylim(bottom=0)
-    above.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    above.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     scored, errors = ([day[name] for day in days] for name in ("scored", "errors"))
     under.bar(at, scored, 0.8, color=REAL, label="scored")
     under.bar(at, errors, 0.8, bottom=scored, color=FAINT, label="errors")

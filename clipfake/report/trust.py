@@ -29,6 +29,9 @@ def _reasons(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _of_detector(found["bundle"])
     yield from _of_thresholds(found)
     yield from _of_images(found)
+    if found["drift"]["alarm"]:
+        measures = ", ".join(one["measure"] for one in found["drift"]["findings"] if one["alarm"])
+        yield CARE, f"The last run is unlike the runs before it ({measures}): see “Drift” below."
     if total["n"] and total["errors"] / total["n"] > ERRORS_MANY:
         yield (
             CARE,

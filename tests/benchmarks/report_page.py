@@ -131,7 +131,9 @@ def make(reports: str, out: str) -> None:
     assert peak
     took = {"rows": found["total"]["n"], "seconds": round(time.perf_counter() - began, 1)}
     print(
-        json.dumps(took | {"peak_mb": round(int(peak[1]) / 1e3), "page_mb": round(Path(out).stat().st_size / 1e6, 2)})
+        json.dumps(
+            took | {"peak_mb": round(int(peak[1]) * 1024 / 1e6), "page_mb": round(Path(out).stat().st_size / 1e6, 2)}
+        )
     )
 
 

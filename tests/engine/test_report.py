@@ -1,16 +1,20 @@
 """`clipfake report` from a folder to a file: what it chooses, what it refuses, and that its counts are the folder's."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from clipfake.cli import app
 from clipfake.corpus.store import Store
+from clipfake.detector.bundle import Detector
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.report import PageOptions, make_page, summarise
 from clipfake.errors import UsageError
+from clipfake.report.page import render_report
 from clipfake.report.schema import REPORT_SCHEMA, footer
 
 
@@ -52,8 +56,6 @@ def test_rows_that_a_compaction_has_merged_count_once(reports, items, report_row
 
 
 def test_a_detector_is_chosen_by_its_fingerprint_or_its_folder(reports, items, report_rows, detector, tmp_path):
-    from clipfake.detector.bundle import Detector
-
     fingerprint = Detector.load(Store(f"file://{detector}")).fingerprint
     ledger_of(reports, fingerprint).commit("three.parquet", report_rows(items(["a"]), detector=fingerprint))
     for asked in (str(detector), fingerprint[:8]):
@@ -67,6 +69,40 @@ def test_a_detector_is_chosen_by_its_fingerprint_or_its_folder(reports, items, r
     record |= {"found": {"listed": 1, "done": 0, "new": 1, "retried": 0}, "finished_for_earlier_runs": 0, "rows": 1}
     Store(f"file://{reports}").write_bytes("_runs/r2.json", json.dumps(record).encode())
     assert summarise(str(reports), PageOptions(detector=fingerprint[:8]))["bundle"]["fingerprint"] == fingerprint
+
+
+def test_the_share_of_fakes_is_corrected_where_the_detector_is_known(tmp_path, detector, items, report_rows):
+    bundle = Detector.load(Store(f"file://{detector}"))
+    facts = {"detector": bundle.fingerprint, "encoder": "e", "precision": "fp32"}
+    facts["thresholds"] = [asdict(threshold) for threshold in bundle.thresholds]
+    ledger = Ledger(Store(f"file://{tmp_path}/r"), "report", REPORT_SCHEMA, bundle.fingerprint, footer("report", facts))
+    n, above = 1000, bundle.thresholds[0].decision + 0.1
+    rows = report_rows(items([f"{i}" for i in range(n)]), detector=bundle.fingerprint)
+    scores = {"decision": [above] * 160 + [-above] * 840, "verdict": ["unsure"] * 160 + ["real"] * 840}
+    for name, values in scores.items():
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), pa.array(values))
+    ledger.commit("one.parquet", rows)
+    found = summarise(f"{tmp_path}/r", PageOptions(detector=str(detector)))
+    # 16 % are flagged by a detector that flags 20 % of fakes and 10 % of reals.
+    assert found["total"]["prevalence"]["value"] == pytest.approx((0.16 - 0.1) / (0.2 - 0.1))
+    assert found["folders"][0]["prevalence"] == found["days"][0]["prevalence"]
+    assert "60" in render_report(found, {})
+    assert "--detector" in summarise(f"{tmp_path}/r", PageOptions())["no_prevalence"]
+
+
+def test_a_run_unlike_those_before_it_is_an_alarm(tmp_path, items, report_rows):
+    ledger = ledger_of(tmp_path / "r", "d")
+    for night, status in (("1", "ok"), ("2", "ok"), ("3", "missing")):
+        rows = report_rows(items([f"{night}/{i}" for i in range(200)]), status=status, run_id=night)
+        ledger.commit(f"{night}.parquet", rows)
+    found = summarise(f"{tmp_path}/r", PageOptions())
+    assert (found["drift"]["current"], found["drift"]["alarm"]) == ("run 3", True)
+    assert "error rate" in [one["measure"] for one in found["drift"]["findings"] if one["alarm"]]
+    assert not summarise(f"{tmp_path}/r", PageOptions(run_id="2"))["drift"]["alarm"]
+    first = summarise(f"{tmp_path}/r", PageOptions(run_id="1"))
+    assert first["drift"]["findings"] == []
+    assert "nothing to compare it with" in render_report(first, {})
 
 
 def test_a_page_is_written_whole_and_its_summary_is_printed(reports, tmp_path):

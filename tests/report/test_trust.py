@@ -11,7 +11,7 @@ def found(**changed):
         "checks": [{"holds": True}],
         "flag": {"fpr": 0.01},
         "unfamiliar": {"measured": 1000, "0.99": 10},
-        "drift": None,
+        "drift": {"alarm": False, "findings": []},
         "bundle": {
             "encoder": {"weights": "openai"},
             "metrics": {"test": {"auc": 0.95}},
@@ -32,6 +32,7 @@ def test_nothing_is_ever_simply_trusted():
         ({"bundle": found()["bundle"] | {"encoder": {"weights": "untrained"}}}, "bad", "random weights"),
         ({"bundle": found()["bundle"] | {"baseline": {"test": {"auc": 0.99}}}}, "care", "linear SVM"),
         ({"bundle": None}, "care", "--detector"),
+        ({"drift": {"alarm": True, "findings": [{"measure": "error rate", "alarm": True}]}}, "care", "error rate"),
         ({"flag": {"fpr": None}}, "bad", "no threshold"),
         ({"flag": {"fpr": 0.05}}, "care", "nothing is called more than unsure"),
         ({"total": found()["total"] | {"flagged": 9}}, "care", "may be false alarms"),
