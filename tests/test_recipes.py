@@ -12,6 +12,7 @@ import pytest
 
 from clipfake.corpus.manifest import MANIFEST_SCHEMA
 from clipfake.corpus.store import Store
+from clipfake.engine.clusters import CLUSTER_SCHEMA
 from clipfake.engine.ledger import Ledger
 from clipfake.report.schema import REPORT_SCHEMA, footer
 
@@ -76,13 +77,17 @@ def ask(rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):
     manifest = Ledger(Store(f"file://{folder}/manifest"), "manifest", MANIFEST_SCHEMA, "", footer("manifest", {}))
     full = listed.reindex(columns=MANIFEST_SCHEMA.names)
     manifest.commit("part.parquet", pa.Table.from_pandas(full, MANIFEST_SCHEMA, preserve_index=False))
+    clusters = Ledger(Store(f"file://{folder}/clusters"), "clusters", CLUSTER_SCHEMA, "", footer("clusters", {}))
+    sorted_in = pd.DataFrame({"item_id": first.item_id, "version": first.version, "cluster": np.arange(ITEMS) % 5})
+    table = pa.Table.from_pandas(sorted_in.assign(cosine=0.9), CLUSTER_SCHEMA, preserve_index=False)
+    clusters.commit("part.parquet", table)
     connection = duckdb.connect()
 
     def run(heading: str) -> list[pd.DataFrame]:
         found = []
         for query in RECIPES[heading].split(";"):
             if query.strip():
-                placed = re.sub(r"'(reports|manifest|to_label|keep)", rf"'{folder}/\1", query)
+                placed = re.sub(r"'(reports|manifest|clusters|to_label|keep)", rf"'{folder}/\1", query)
                 found.append(connection.execute(placed).df())
         return found
 
@@ -91,7 +96,7 @@ def ask(rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_every_block_of_sql_has_a_heading_of_its_own():
-    assert len(RECIPES) == TEXT.count("```sql") == 13
+    assert len(RECIPES) == TEXT.count("```sql") == 14
 
 
 @pytest.mark.parametrize("heading", list(RECIPES)[1:])
@@ -164,6 +169,15 @@ def test_with_the_manifest(ask, latest):
     (found,) = ask("With what the manifest knows")
     assert found["items"].sum() == (latest.status == "ok").sum()
     assert set(zip(found.generator, found.label, strict=True)) == {("camera", 0), ("style_gan", 1)}
+
+
+def test_which_clusters_are_fake(ask, latest):
+    (found,) = ask("Which clusters are fake")
+    ok = latest[(latest.status == "ok") & (latest.version == "v0")]
+    cluster = ok.uri.str.extract(r"(\d+)\.jpg$")[0].astype(int) % 5
+    expected = (ok.verdict == "fake").groupby(cluster).agg(["size", "mean"])
+    assert found.set_index("cluster")["items"].to_dict() == expected["size"].to_dict()
+    assert found.set_index("cluster").fake.to_dict() == pytest.approx(expected["mean"].to_dict())
 
 
 def test_from_an_object_store(s3, rows, capsys):
