@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import corpus, detector, scanning, training
+from clipfake.commands import corpus, detector, groups, scanning, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -24,6 +24,7 @@ for command in (
     scanning.embed,
     training.train,
     scanning.score,
+    groups.groups,
     scanning.compact,
     training.reproduce,
     training.demo,
