@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands import audit, corpus, detector, drift, evaluate, report, scanning, similar, training
+from clipfake.commands import audit, corpus, detector, drift, evaluate, groups, report, scanning, similar, training
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -27,6 +27,7 @@ for command in (
     evaluate.evaluate,
     scanning.score,
     report.report,
+    groups.groups,
     scanning.compact,
     drift.prevalence,
     drift.drift,

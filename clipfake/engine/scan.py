@@ -268,9 +268,9 @@ def _stored_listing(stored: Ledger) -> pa.RecordBatchReader:
 
 
 def stored_embeddings(place: str) -> Ledger:
-    """The embeddings in the folder `place`, with the schema and the footer of its files."""
+    """The embeddings in the folder `place`, with the schema and the footer of its newest file: it has all columns."""
     store = Store(place)
-    name = next(file.name for file in store.list("") if file.name.endswith(".parquet"))
+    name = [file.name for file in store.list("") if file.name.endswith(".parquet")][-1]
     schema = pq.read_schema(store.path(name), filesystem=store.filesystem)
     metadata = schema.metadata or {}
     return Ledger(store, "embeddings", schema.remove_metadata(), read_footer(metadata)["encoder"], metadata)

@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
@@ -288,3 +289,42 @@ def with_file(folder: Path, name: str, data: bytes) -> Path:
     folder.mkdir()
     (folder / name).write_bytes(data)
     return folder
+
+
+def test_what_a_file_declares_and_its_group_come_along_and_never_score(corpus, detector, tmp_path):
+    source = Image.open(sorted(corpus.rglob("*.jpg"))[0])
+    text = PngInfo()
+    text.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, Seed: 1")
+    for name, told in (("silent.png", None), ("telling.png", text)):
+        source.save(corpus / name, pnginfo=told)
+    manifest = tmp_path / "manifest"
+    write_manifest(f"file://{corpus}", "images", LayoutOptions(group_by=r"(\w+)\.png$"), Store(f"file://{manifest}"))
+    run_score(manifest, detector, tmp_path / "direct", save_embeddings=str(tmp_path / "emb"), unit_rows=4)
+
+    # Some of the embeddings are from before the columns.
+    young = ["declared", "jpeg_quality", "jpeg_tables", "metadata"]
+    first, *rest = sorted((tmp_path / "emb").glob("*.parquet"))
+    assert rest
+    pq.write_table(old := pq.read_table(first).drop_columns(young), first)
+    run_score(tmp_path / "emb", detector, tmp_path / "again")
+
+    rows = {name: {r["item_id"]: r for r in read_rows(tmp_path / name)} for name in ("direct", "again")}
+    told = {path.rpartition("/")[2]: row for path, row in rows["direct"].items()}
+    assert told["telling.png"]["declared"] == "parameters: Stable Diffusion web UI"
+    assert (told["telling.png"]["group_id"], told["silent.png"]["group_id"]) == ("telling", "silent")
+    assert told["telling.png"]["decision"] == pytest.approx(told["silent.png"]["decision"], abs=TOLERANCE)
+    before = set(old["item_id"].to_pylist())
+    for item, row in rows["again"].items():
+        assert row["group_id"] == rows["direct"][item]["group_id"]
+        assert row["declared"] == (None if item in before else rows["direct"][item]["declared"])
+
+    # An old folder goes on with the columns, and none of its items is embedded again.
+    source.save(corpus / "new.jpg", quality=83)
+    outcome = run_embed(corpus, tmp_path / "emb")
+    assert outcome.totals.rows == 1
+    kept = ds.dataset(sorted(map(str, (tmp_path / "emb").glob("*.parquet")))[-1]).to_table().to_pylist()
+    assert [(row["jpeg_quality"], row["metadata"], len(row["jpeg_tables"])) for row in kept] == [(83, "", 12)]
+
+
+def read_rows(folder: Path) -> list[dict]:
+    return ds.dataset(str(folder)).to_table().to_pylist()

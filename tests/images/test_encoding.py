@@ -1,5 +1,9 @@
 """How a file was encoded, told from what Pillow opened."""
 
+import io
+import sys
+from pathlib import Path
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -9,7 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from clipfake.images.decode import Limits, decode
 from clipfake.images.encoding import Encoding, ijg_tables, jpeg_quality
-from tests.images.credentials import created, signed
+
+sys.path.insert(0, str(Path(__file__).parent))
+from signing import created, signed
 
 
 def encoding(data: bytes) -> Encoding:
@@ -26,7 +32,7 @@ def test_every_quality_of_pillow_is_told_exactly(picture, encode, mode, subsampl
 
 def test_pillow_writes_the_tables_that_are_compared_with(encode, picture):
     for quality in (1, 49, 50, 75, 100):
-        image = Image.open(__import__("io").BytesIO(encode(picture, "jpeg", quality=quality)))
+        image = Image.open(io.BytesIO(encode(picture, "jpeg", quality=quality)))
         assert [*image.quantization.values()] == [table.tolist() for table in ijg_tables(quality)]
 
 
