@@ -47,10 +47,12 @@ def evaluate(
     """How well a detector does, by generator and at its own thresholds; and its recipe on generators held out."""
     from clipfake.engine.evaluate import EvaluateOptions
     from clipfake.engine.evaluate import evaluate as run
-    from clipfake.engine.report import make_card
+    from clipfake.engine.report import make_card, page_place
 
     protocols = tuple(name for given in protocol or ["own"] for name in given.split(",") if name)
     options = EvaluateOptions(protocols, _numbers(seeds), by_family, families, num_cpus)
+    if html is not None:
+        page_place(html, "--html")  # refused before the work, not after it
     with progress_bar() as progress:
         further = sections(
             embeddings, detector, out, progress,

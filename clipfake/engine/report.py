@@ -49,29 +49,29 @@ def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
 
     Raises UsageError where the folder is no report, or has no rows of that detector or run.
     """
-    folder, name = _target(out, "--out")
-    if folder == uris.place(place):
+    folder, name = page_place(out, "--out")
+    if folder.uri == uris.place(place):
         raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
     found = summarise(place, options)
     kinds = [found["highest"], found["unsure"], found["unfamiliar_items"], found["declared"]["items"]]
     wanted = {item["item_id"]: item for kind in kinds for item in kind}
     made = dict(zip(wanted, thumbnails(list(wanted.values()), _bytes_column(found["runs"])), strict=True))
-    Store(folder).write_bytes(name, render_report(found, made).encode())
+    folder.write_bytes(name, render_report(found, made).encode())
     return found
 
 
 def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
     """Writes the model card of the detector at `detector`. result : of `clipfake.engine.evaluate.evaluate`"""
-    folder, name = _target(out, "--html")
-    Store(folder).write_bytes(name, render_card(result, described(load(detector))).encode())
+    folder, name = page_place(out, "--html")
+    folder.write_bytes(name, render_card(result, described(load(detector))).encode())
 
 
-def _target(out: str, option: str) -> tuple[str, str]:
-    """The folder and the name of a page."""
+def page_place(out: str, option: str) -> tuple[Store, str]:
+    """The folder and the name of a page. Raises UsageError for what is no place of one, naming the option."""
     folder, _, name = uris.place(out).rpartition("/")
     if not name.endswith((".html", ".htm")):
         raise UsageError(f"{option} is the page's file: give a name that ends in .html")
-    return folder, uris.shown(name)
+    return Store(folder), uris.shown(name)
 
 
 def summarise(place: str, options: PageOptions) -> dict[str, Any]:

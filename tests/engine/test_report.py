@@ -144,3 +144,9 @@ def test_a_folder_that_is_no_report_is_refused(tmp_path, pictures):
         summarise(str(pictures), PageOptions())
     with pytest.raises(UsageError, match="--thumbnails"):
         PageOptions(shown=-1)
+
+
+def test_a_card_that_cannot_be_written_is_refused_before_the_work(detector):
+    done = CliRunner().invoke(app, ["evaluate", "nowhere", "--detector", str(detector), "--html", "card.txt"])
+    assert isinstance(done.exception, UsageError)
+    assert "--html" in str(done.exception)
