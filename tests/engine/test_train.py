@@ -112,6 +112,11 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
         decision = bundle.score(x[mine]).decision
         assert bundle.metrics[name]["accuracy"] == pytest.approx(accuracy_score(y[mine], decision > 0))
         assert bundle.metrics[name]["auc"] == pytest.approx(roc_auc_score(y[mine], decision))
+        if name == "val":  # what `clipfake drift --against validation` compares with
+            medians = [np.median(decision[y[mine] == label]) for label in (0, 1)]
+            assert [bundle.metrics["val_quantiles"][kind][50] for kind in ("real", "fake")] == pytest.approx(
+                medians, abs=1e-4
+            )
         assert 0.5 < bundle.baseline[name]["auc"] <= 1
         # Training items lie on or near the reference points, validation items as far as validation items do.
         nearer = {"train": (0, 0.05), "val": (0.48, 0.52), "test": (0.4, 0.6)}[name]
