@@ -15,6 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
+
+# Machines are shared: how long an example takes says nothing.
+settings.register_profile("clipfake", deadline=None)
+settings.load_profile("clipfake")
 
 
 @pytest.fixture(scope="session")

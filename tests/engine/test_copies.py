@@ -83,7 +83,7 @@ def units(data: Labelled) -> dict[int, str]:
 
 
 def test_training_can_drop_or_group_copies_before_the_split(tmp_path):
-    data = read_labelled(str(write(tmp_path / "emb")), views=True)
+    data = read_labelled(str(write(tmp_path / "emb")), views=True, facts=("content_sha256",))
     assert len(data.y) == ROWS  # 119 readable and a view
     joined, found = without_copies(data, "group")
     of = units(joined)

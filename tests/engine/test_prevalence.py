@@ -37,7 +37,8 @@ def report(tmp_path, bundle, items, report_rows):
     scored = report_rows(items(names), detector=bundle.fingerprint).from_pydict(rows, REPORT_SCHEMA)
     ledger.commit("a.parquet", scored)
     ledger.commit("b.parquet", report_rows(items(["broken.jpg"]), "corrupt", bundle.fingerprint))
-    ledger.commit("c.parquet", scored.set_column(15, "detector", [["other"] * n]).cast(REPORT_SCHEMA))
+    place = REPORT_SCHEMA.get_field_index("detector")
+    ledger.commit("c.parquet", scored.set_column(place, "detector", [["other"] * n]).cast(REPORT_SCHEMA))
     return f"{tmp_path}/reports"
 
 
