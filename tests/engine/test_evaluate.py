@@ -87,10 +87,10 @@ def test_all_protocols_agree_with_each_other_and_everything_is_written(warm_ray,
     embeddings, place = trained
     out = tmp_path / "out"
     options = EvaluateOptions(EVERY, seeds=(0, 1))
-    result = evaluate(embeddings, place, options, str(out), {"robustness": lambda _: {"mine": 1}})
+    result = evaluate(embeddings, place, options, str(out), {"further": lambda _: {"mine": 1}})
     assert json.loads((out / "evaluation.json").read_text()) == result
     assert list(result["protocols"]) == list(EVERY)
-    assert result["robustness"] == {"mine": 1}
+    assert result["further"] == {"mine": 1}
     cells = {(name, one["seed"], one["trained_on"], one["tested_on"]): one
              for name, section in result["protocols"].items() for one in section["cells"]}  # fmt: skip
 
