@@ -47,7 +47,7 @@ def write_embeddings(folder: Path, seed: int = 3) -> str:
     items = [f"file:///c/{i:04d}.jpg" for i in random.permutation(ROWS)]
     columns = {
         "item_id": items, "uri": items, "version": ["1"] * ROWS, "view": [0] * ROWS, "status": status, "label": y,
-        "generator": names, "content_sha256": [f"{seed}{i // 2:063d}" for i in range(ROWS)],  # pairs of duplicates
+        "generator": names, "content_sha256": [f"{seed}{min(i // 2, 348):063d}" for i in range(ROWS)],  # pairs of duplicates, glide's all one
         "split": ["train" if i % 3 else "test" for i in range(ROWS)], "embedding": list(x),
     }  # fmt: skip
     schema = embedding_schema(description.dim, "fp32")
@@ -82,9 +82,6 @@ def trained(tmp_path_factory, detector):
     return embeddings, f"{folder}/det"
 
 
-@pytest.mark.xfail(
-    reason="since branches were merged a cell that should say it cannot be trained is None: to be found out"
-)
 @pytest.mark.slow
 def test_all_protocols_agree_with_each_other_and_everything_is_written(warm_ray, trained, tmp_path):
     embeddings, place = trained
@@ -102,7 +99,7 @@ def test_all_protocols_agree_with_each_other_and_everything_is_written(warm_ray,
         own, again = cells["own", 0, "the detector", generator], cells["matrix", 0, "(all)", generator]
         assert own["confusion"] == again["confusion"]
         assert own["auc"] == again["auc"]
-    # Four fakes in two pairs of duplicates: no part of the split but training's has one, and that is said.
+    # Four fakes that are one picture are in one part of the split, training's, and that is said.
     failed = cells["matrix", 0, "glide", "stylegan2"]
     assert "0 fake items" in failed["error"]
     assert "auc" not in failed
@@ -122,7 +119,7 @@ def test_all_protocols_agree_with_each_other_and_everything_is_written(warm_ray,
     pictures = {path.name for path in out.glob("*.png")}
     assert pictures == {
         "own.png", "own-roc.png", "own-reliability.png", "matrix-auc.png", "matrix-balanced_accuracy.png",
-        "leave-generator.png", "official.png",
+        "leave-generator.png", "leave-family.png", "official.png",
     }  # fmt: skip
 
 
