@@ -78,6 +78,17 @@ def test_one_generator_is_in_no_training_folder(corpus: DemoCorpus) -> None:
     assert [folder.name for folder in corpus.held_out.iterdir()] == [PATCH]
 
 
+def test_no_file_name_tells_its_label(corpus):
+    for folder in [*sorted(corpus.train.iterdir()), *corpus.held_out.iterdir()]:
+        rows = labelled(folder)
+        assert all(re.fullmatch(r"\d{4}\.jpg", file.name) for file, _ in rows)
+        numbers = np.array([int(file.stem) for file, _ in rows])
+        fake = np.array([target != 0 for _, target in rows])
+        assert sorted(numbers) == list(range(len(rows)))
+        for told in (numbers, numbers % 2):
+            assert 0.35 < roc_auc_score(fake, told) < 0.65
+
+
 def test_the_layouts_read_what_is_written(corpus: DemoCorpus) -> None:
     """The production listing sees every labelled picture, half of them fake, and every file of the crawl."""
     options = LayoutOptions()

@@ -45,9 +45,10 @@ def write_embeddings(folder: Path, seed: int = 3) -> str:
     status = ["ok"] * ROWS
     status[5] = status[301] = "corrupt"
     items = [f"file:///c/{i:04d}.jpg" for i in random.permutation(ROWS)]
+    content = [f"{seed}{min(i // 2, 348):063d}" for i in range(ROWS)]  # pairs of duplicates; glide's four are one
     columns = {
         "item_id": items, "uri": items, "version": ["1"] * ROWS, "view": [0] * ROWS, "status": status, "label": y,
-        "generator": names, "content_sha256": [f"{seed}{min(i // 2, 348):063d}" for i in range(ROWS)],  # pairs of duplicates, glide's all one
+        "generator": names, "content_sha256": content,
         "split": ["train" if i % 3 else "test" for i in range(ROWS)], "embedding": list(x),
     }  # fmt: skip
     schema = embedding_schema(description.dim, "fp32")

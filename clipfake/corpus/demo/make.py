@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -85,9 +85,9 @@ def make_demo_corpus(out: Path, options: DemoOptions = DemoOptions()) -> DemoCor
     corpus = DemoCorpus(out / "train", out / "held_out", out / "crawl", out / "crawl.csv")
     for generator in CONVOLUTIONAL:
         pairs = [pair for i in sorted(rest) for pair in _pairs(scenes[i], generator, models, options.crops, rng)]
-        _write_labelled(corpus.train / generator, pairs)
+        _write_labelled(corpus.train / generator, pairs, rng)
     pairs = [pair for i in sorted(held_out) for pair in _pairs(scenes[i], PATCH, models, 2 * options.crops, rng)]
-    _write_labelled(corpus.held_out / PATCH, pairs)
+    _write_labelled(corpus.held_out / PATCH, pairs, rng)
     pairs = [pair for i in crawled for generator in GENERATORS for pair in _pairs(scenes[i], generator, models, 1, rng)]
     _write_crawl(corpus, pairs, rng)
     return corpus
@@ -116,13 +116,17 @@ def _finish(real: np.ndarray, fake: np.ndarray, rng: np.random.Generator) -> tup
     return finished(real), finished(fake)
 
 
-def _write_labelled(folder: Path, pairs: Iterable[Pair]) -> None:
-    """An ArtiFact folder: one folder a scene, and metadata.csv; target 0 is real, else it numbers the generator."""
+def _write_labelled(folder: Path, pairs: Sequence[Pair], rng: np.random.Generator) -> None:
+    """An ArtiFact folder: one folder a scene, and metadata.csv; target 0 is real, else it numbers the generator.
+
+    Files have numbers in random order, so that no name tells what it names.
+    """
     rows = []
-    for number, pair in enumerate(pairs):
+    numbers = rng.permutation(2 * len(pairs)).reshape(-1, 2)
+    for pair, (real, fake) in zip(pairs, numbers, strict=True):
         target = 1 + GENERATORS.index(pair.generator)
-        for name, data, value in (("real", pair.real, 0), ("fake", pair.fake, target)):
-            file = f"{number:04d}-{name}.jpg"
+        for number, data, value in ((real, pair.real, 0), (fake, pair.fake, target)):
+            file = f"{number:04d}.jpg"
             path = f"{pair.scene.name}/{file}"
             (folder / pair.scene.name).mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
