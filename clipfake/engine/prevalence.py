@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from clipfake.detector.bundle import Detector
 from clipfake.engine.inspect import load
-from clipfake.engine.reports import open_report, rows
+from clipfake.engine.reports import open_report
 from clipfake.errors import UsageError
 from clipfake.evaluation.prevalence import UNLIKE_QUANTILE, Estimate, Rates, estimate, rates_of
+from clipfake.report.rows import latest, opened
 
 _HOST = r"((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,})"
 GROUPS = {
-    "folder": "regexp_extract(uri, '(.*)/', 1)",
+    "folder": "folder",
     # Of a crawl: the first folder that is named like a host; else the bucket.
     "host": f"""coalesce(nullif(regexp_extract(uri, '^\\w+://[^/]*(?:/[^/]*)*?/{_HOST}/', 1), ''),
                 nullif(regexp_extract(uri, '^\\w+://([^/]*)/', 1), ''), '(none)')""",
-    "day": "strftime(day, '%Y-%m-%d')",  # when it was scored, UTC
+    "day": "day",  # when it was scored, UTC
 }
 TOP = 50
 
@@ -32,7 +30,9 @@ class Prevalence:
 
 
 def prevalence(reports: str, detector: str | Detector, by: str | None = None, top: int = TOP) -> Prevalence:
-    """Of the rows that this very detector scored; errors are left out. by : a name of GROUPS; top : how many of them.
+    """Of the items that this very detector scored, each by its latest row, as on the page; errors are left out.
+
+    by : a name of GROUPS; top : how many of them
 
     Raises UsageError where the folder holds no report or nothing of this detector, or the detector states no rates.
     """
@@ -40,28 +40,25 @@ def prevalence(reports: str, detector: str | Detector, by: str | None = None, to
         raise UsageError(f"--by is one of {', '.join(GROUPS)}, not {by!r}")
     report, found = open_report(reports), load(detector) if isinstance(detector, str) else detector
     rates = rates_of(found)
-    naive_utc = pc.field("scored_at").cast(pa.timestamp("us"))
-    columns = {**{name: pc.field(name) for name in ("uri", "decision", "unfamiliarity")}, "day": naive_utc}
-    only = (pc.field("detector") == found.fingerprint) & pc.field("decision").is_valid()
     # One pass: the groups are added up to the whole, and those beyond the largest to one.
     query = f"""
         WITH groups AS (
             SELECT {GROUPS[by] if by else "''"} AS name, count(*) AS n, count_if(decision >= $threshold) AS called,
                 count_if(unfamiliarity > {UNLIKE_QUANTILE}) AS unlike, count(unfamiliarity) AS measured
-            FROM report GROUP BY 1),
+            FROM $rows WHERE decision IS NOT NULL GROUP BY 1),
         ranked AS (SELECT *, row_number() OVER (ORDER BY n DESC, name) AS rank FROM groups)
-        SELECT CASE WHEN rank <= $top THEN name ELSE '...' END AS name, sum(n)::BIGINT AS n, sum(called)::BIGINT,
-            sum(unlike)::BIGINT, sum(measured)::BIGINT
+        SELECT CASE WHEN rank <= $top THEN name ELSE '...' END AS name, sum(n)::BIGINT AS n,
+            sum(called)::BIGINT AS called, sum(unlike)::BIGINT AS unlike, sum(measured)::BIGINT AS measured
         FROM ranked GROUP BY 1 ORDER BY min(rank)"""
-    with rows(report, columns, only) as database:
-        table = database.execute(query, {"threshold": rates.decision, "top": top}).fetchall()
+    with opened(report.dataset()) as rows:
+        table = latest(rows, found.fingerprint).ask(query, threshold=rates.decision, top=top)
     if not table:
         raise UsageError(
             f"{reports} holds no row that detector {found.fingerprint[:12]} scored: give the --detector that did"
         )
-    totals = [sum(column) for column in list(zip(*table, strict=True))[1:]]
-    groups = {name: _estimate(rates, *counts) for name, *counts in table} if by else {}
-    return Prevalence(rates, _estimate(rates, *totals), groups)
+    totals = {key: sum(row[key] for row in table) for key in ("n", "called", "unlike", "measured")}
+    groups = {row.pop("name"): _estimate(rates, **row) for row in table} if by else {}
+    return Prevalence(rates, _estimate(rates, **totals), groups)
 
 
 def _estimate(rates: Rates, n: int, called: int, unlike: int, measured: int) -> Estimate:

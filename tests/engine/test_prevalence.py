@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from clipfake.corpus.store import Store
@@ -69,6 +71,22 @@ def test_the_small_groups_are_added_up(report, bundle):
         ("shop", 60, 6),
         ("...", 40, 20),
     ]
+
+
+def test_a_changed_item_counts_once_by_its_latest_row(report, bundle):
+    ledger = Ledger(Store(f"file://{report}"), "report", REPORT_SCHEMA, "", footer("report", {}))
+    older = pq.read_table(f"{report}/a.parquet").slice(0, 10)  # ten of the shop, six of them called fake
+    n = older.num_rows
+    for name, values in {
+        "version": ["later"] * n, "decision": [0.0 + rates_of(bundle).decision] * n,
+        "scored_at": [np.datetime64("2026-11-22T00:00:00", "us").item()] * n,
+    }.items():  # fmt: skip
+        place = REPORT_SCHEMA.get_field_index(name)
+        older = older.set_column(place, REPORT_SCHEMA.field(name), pa.array(values, REPORT_SCHEMA.field(name).type))
+    ledger.commit("d.parquet", older.cast(REPORT_SCHEMA))
+    found = prevalence(report, bundle, "day")
+    assert (found.whole.n, found.whole.called) == (100, 30)
+    assert {day: one.n for day, one in found.groups.items()} == {"2026-11-21": 45, "2026-11-20": 45, "2026-11-22": 10}
 
 
 def test_what_cannot_be_answered_is_refused(report, bundle, tmp_path):
