@@ -27,9 +27,11 @@ bench: .venv/.installed-dev
 	$(if $(DETECTOR),$(BIN)/python tests/benchmarks/chaos_kills.py $(DETECTOR) $(CORPUS))
 
 # The locks name no host: pinned versions and hashes only, for every platform. The first holds the second's versions.
+# `make lock UPGRADE=` changes no version that is locked already: for a dependency that is new.
+UPGRADE := --upgrade
 lock: .venv/.uv
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --quiet --upgrade -o requirements-dev.lock
+		--no-emit-index-url --no-header --quiet $(UPGRADE) -o requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet -o requirements.lock
 
