@@ -4,15 +4,19 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from clipfake.errors import ClipfakeError
 
 log = logging.getLogger(__name__)
+
+Session = Callable[[], Callable[[], None]]  # waits for a Ray session; gives a function that replaces it by a new one
 
 REACHED_WITHIN_S = 20.0
 NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
@@ -28,11 +32,22 @@ def connected(num_cpus: int | None = None) -> Iterator[Callable[[], None]]:
 
     A new session ends all that the old one had on the cluster, actors that hang included, which Ray Data leaves alone.
     """
+    with connecting(num_cpus) as session:
+        yield session()
+
+
+@contextlib.contextmanager
+def connecting(num_cpus: int | None = None) -> Iterator[Session]:
+    """The same while the block does something else: gives a function that waits for the session.
+
+    Ray takes 5 s to start, most of them spent waiting for processes of its own. What fails is raised by the function.
+    """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray 2.60 warns at each start where it is unset
     import ray
+    import ray.data
 
     if ray.is_initialized():
-        yield lambda: None
+        yield lambda: lambda: None
         return
 
     def connect() -> None:
@@ -51,10 +66,18 @@ def connected(num_cpus: int | None = None) -> Iterator[Callable[[], None]]:
         ray.shutdown()
         connect()
 
+    if threading.current_thread() is threading.main_thread():  # as ray.init does, but only in the main thread
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
     with _without_native_log():
-        connect()
         try:
-            yield reconnect
+            with ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
+                connection = thread.submit(connect)
+
+                def session() -> Callable[[], None]:
+                    connection.result()
+                    return reconnect
+
+                yield session
         finally:
             ray.shutdown()
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from clipfake.corpus.store import Store
 from clipfake.engine import resources
 from clipfake.engine.claim import Claim, claimed
-from clipfake.engine.cluster import connected, root_cause
+from clipfake.engine.cluster import Session, connecting, root_cause
 from clipfake.engine.commit import Sink, Totals
 from clipfake.engine.compact import finish_compactions
 from clipfake.engine.ledger import Ledger
@@ -99,8 +99,12 @@ class Outcome:
     exit_code: int = 0
 
 
-def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) -> Outcome:
+def run_job(
+    job: Job, options: JobOptions, progress: Callable[[int], Progress], session: Session | None = None
+) -> Outcome:
     """Runs the job; `progress(n)` is told of n items to come and returns what to call as they do.
+
+    session : a Ray that is being started already, by `connecting`; else one is started here
 
     Raises UsageError before anything is written, ClipfakeError where the work failed (what was committed stays).
     """
@@ -122,7 +126,7 @@ def run_job(job: Job, options: JobOptions, progress: Callable[[int], Progress]) 
             left_open = open_plans(job.ledger, clear=not options.dry_run)
             planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
             with contextlib.ExitStack() as cluster:
-                reconnect = cluster.enter_context(connected(options.num_cpus))
+                reconnect = (session or cluster.enter_context(connecting(options.num_cpus)))()
                 nodes = resources.cluster_nodes()
                 sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size, job.views)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)

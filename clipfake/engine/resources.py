@@ -23,6 +23,7 @@ class Layout:
 
     preparers x preparer_cpus and encoders x (encoder_cpus, encoder_gpus) are logical resources and always fit beside
     one another, so that a job never waits for a CPU that its own actors hold (Ray 2.60 would wait for ever, silently).
+    Without preparers the encoders read and decode themselves.
     """
 
     device: str  # "cpu" or "cuda"
@@ -32,7 +33,7 @@ class Layout:
     encoder_threads: int
     preparers: int
     preparer_cpus: float
-    decoders: int  # decoding child processes under each preparer
+    decoders: int  # decoding child processes under each preparer, or under each encoder where there are no preparers
     batch_size: int
     chunk_rows: int
 
@@ -40,9 +41,8 @@ class Layout:
 def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0) -> Layout:
     """The layout for `items` images, each with so many views, on `nodes`.
 
-    With GPUs: one encoder a GPU, the other cores decode. Without: encoders of up to 4 cores each; one preparer
-    beside each encoder with an eighth of its share, since a CPU encodes 10 to 100 times slower than it decodes.
-    Never more actors than there are chunks of work.
+    With GPUs: one encoder a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of up to
+    4 cores, on which decoding and the forward pass take turns. Never more actors than there are chunks of work.
 
     Raises ValueError where no node has a CPU.
     """
@@ -64,7 +64,7 @@ def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None, vi
     cores = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
-    return Layout("cpu", encoders, 0.8 * share, 0.0, cores, encoders, 0.1 * share, max(1, cores // 4), batch, chunk)
+    return Layout("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
 
 
 def _chunk_rows(images: int, batch: int, views: int) -> int:

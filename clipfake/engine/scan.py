@@ -17,9 +17,9 @@ from clipfake.corpus.fetch import FetchOptions
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import list_corpus, read_manifest
 from clipfake.corpus.store import Store, kind_of
-from clipfake.detector.bundle import Detector
 from clipfake.detector.text import TextInput
 from clipfake.encoder.description import EncoderDescription
+from clipfake.engine.cluster import Session, connecting
 from clipfake.engine.commit import Sink
 from clipfake.engine.detect import Bundle, Detect
 from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_rows
@@ -27,7 +27,7 @@ from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
 from clipfake.engine.resources import Layout
-from clipfake.engine.stages import Encode, Prepare, PrepareOptions
+from clipfake.engine.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 from clipfake.engine.work import Pipeline, Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
@@ -69,14 +69,15 @@ def embed(
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
     options, what = reading(place, options), what or EmbedOptions()
     listing = what.checked(_image_listing(place, options))
-    from clipfake.encoder.encoder import describe  # imports open_clip, seconds: what is wrong so far is said before
+    with connecting(options.job.num_cpus) as session:  # what is wrong so far is said before
+        from clipfake.encoder.encoder import describe  # imports open_clip: as many seconds as Ray takes to start
 
-    return embed_listing(listing, place, describe(encoder, what.feature), store, options, progress, what)
+        return embed_listing(listing, place, describe(encoder, what.feature), store, options, progress, what, session)
 
 
 def embed_listing(
     listing: Callable[[], pa.RecordBatchReader], source: str, encoder: EncoderDescription, out: Store,
-    options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions,
+    options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions, session: Session | None = None,
 ) -> Outcome:  # fmt: skip
     """`embed` for listed items, a stream with MANIFEST_SCHEMA; `source`, for the record, says where they come from."""
     precision, views = options.precision or "fp32", len(what.made)
@@ -91,7 +92,7 @@ def embed_listing(
         options={"source": source, "encoder": encoder.name, **options.described(), **asdict(what)},
         views=views,
     )
-    return run_job(job, options.job, progress)
+    return run_job(job, options.job, progress, session)
 
 
 def score(
@@ -102,14 +103,33 @@ def score(
 
     encoder : where the detector's encoder is found, if not where it was when the detector was trained
     """
-    place, store, bundle = uris.place(source), Store(uris.place(out)), Store(uris.place(detector))
-    kind, saves = kind_of(place), None
+    place = uris.place(source)
+    kind, listing = kind_of(place), None
     if kind == "report":
         raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
+    if kind != "embeddings":
+        options = reading(place, options)
+        listing = _image_listing(place, options)
+    if not Store(uris.place(detector)).exists():
+        raise UsageError(f"there is no detector at {detector}: it is a folder that `clipfake train` wrote")
+    with connecting(options.job.num_cpus) as session:  # Ray starts while the detector's libraries are imported
+        job = _scoring(place, listing, detector, out, options, save_embeddings, encoder)
+        return run_job(job, options.job, progress, session)
+
+
+def _scoring(
+    place: str, listing: Callable[[], pa.RecordBatchReader] | None, detector: str, out: str, options: ScanOptions,
+    save_embeddings: str | None, encoder: str | None,
+) -> Job:  # fmt: skip
+    """What `score` does with the images of a listing or, where that is None, with stored embeddings."""
+    from clipfake.detector.bundle import Detector
+
+    store, bundle, saves = Store(uris.place(out)), Store(uris.place(detector)), None
+    source = "images" if listing else "embeddings"
     trained = Detector.load(bundle)
     if options.image_only:
         trained = trained.without_text()
-    if trained.text is not None and kind != "embeddings":
+    if trained.text is not None and listing:
         trained.text.check(None)
     description = EncoderDescription.from_dict(trained.encoder)
     if encoder is not None:
@@ -119,7 +139,7 @@ def score(
         trained.check_encoder(description.fingerprint)
     thresholds = [asdict(threshold) for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
-    if kind == "embeddings":
+    if listing is None:
         if save_embeddings:
             raise UsageError("--save-embeddings is for scoring images; the input is embeddings already")
         stored = stored_embeddings(place)
@@ -128,10 +148,8 @@ def score(
         if trained.text is not None:
             trained.text.check(TextInput.from_footer(found))
         precision = found["precision"]
-        listing: Callable[[], pa.RecordBatchReader] = partial(_stored_listing, stored)
+        listing = partial(_stored_listing, stored)
     else:
-        options = reading(place, options)
-        listing = _image_listing(place, options)
         precision = options.precision or trained.provenance.get("precision", "fp32")
         if save_embeddings:
             target = Store(uris.place(save_embeddings))
@@ -151,17 +169,16 @@ def score(
             else [report]
         )
 
-    job = Job(
+    return Job(
         "score",
         ledger,
-        "embeddings" if kind == "embeddings" else "images",
+        source,
         listing,
         partial(_pipeline, store.uri, description, precision, Bundle(bundle.uri, options.image_only), options, None),
         sinks,
         saves,
         options={"source": place, "detector": bundle.uri, **options.described()},
     )
-    return run_job(job, options.job, progress)
 
 
 def _pipeline(
@@ -176,29 +193,38 @@ def _pipeline(
         DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
         views = what.made if what else ()
         prepare = PrepareOptions(options.fetch, options.limits, encoder.preprocess, layout.decoders, views)
+        encode: tuple[Any, ...] = (
+            encoder,
+            precision,
+            layout.device,
+            layout.encoder_threads,
+            layout.batch_size,
+            detector,
+        )
+        keep: dict[str, Any] = {"keep": detector is None or saving, "text": what.template if what else None}
+        chunks: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+        encoders: dict[str, Any] = {"num_cpus": layout.encoder_cpus, "num_gpus": layout.encoder_gpus or None}
+        if not layout.preparers:
+            pool = ActorPoolStrategy(
+                size=layout.encoders,
+                max_concurrent_calls_per_actor=PrepareAndEncode.CALLS,
+                enable_true_multi_threading=True,
+            )
+            both = (partial(Prepare, place, prepare), partial(Encode, *encode, **keep))
+            return dataset.map_batches(PrepareAndEncode, fn_constructor_args=both, compute=pool, **chunks, **encoders)
         return dataset.map_batches(
             Prepare,
             fn_constructor_args=(place, prepare),
-            batch_size=None,
-            batch_format="pyarrow",
             compute=ActorPoolStrategy(size=layout.preparers),
             num_cpus=layout.preparer_cpus,
+            **chunks,
         ).map_batches(
             Encode,
-            fn_constructor_args=(
-                encoder,
-                precision,
-                layout.device,
-                layout.encoder_threads,
-                layout.batch_size,
-                detector,
-            ),
-            fn_constructor_kwargs={"keep": detector is None or saving, "text": what.template if what else None},
-            batch_size=None,
-            batch_format="pyarrow",
+            fn_constructor_args=encode,
+            fn_constructor_kwargs=keep,
             compute=ActorPoolStrategy(size=layout.encoders),
-            num_cpus=layout.encoder_cpus,
-            num_gpus=layout.encoder_gpus or None,
+            **chunks,
+            **encoders,
         )
 
     def embeddings(dataset: Any) -> Any:

@@ -1,8 +1,9 @@
-"""What the actors that see images do with a chunk: read and decode, encode."""
+"""What the actors that see images do with a chunk: read and decode, encode; or all of it where cores do both."""
 
 import hashlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,17 +48,28 @@ class Prepare:
         self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        return self.items(read_chunk(self._store, chunk))
+        return self.decode(*self.read(chunk))
 
     def items(self, table: pa.Table) -> pa.Table:
         """The same for items that are at hand: rows with the manifest's columns."""
+        return self.decode(*self._fetched(table))
+
+    def read(self, chunk: pa.Table) -> tuple[pa.Table, list[Fetched]]:
+        """The first half: the chunk's items, and their bytes. Several threads at a time may call it."""
+        return self._fetched(read_chunk(self._store, chunk))
+
+    def _fetched(self, table: pa.Table) -> tuple[pa.Table, list[Fetched]]:
         start = time.perf_counter()
         refs = [ItemRef(**row) for row in table.select(["uri", "member", "offset", "size", "version"]).to_pylist()]
         fetched = fetch(refs, self._options.fetch)
-        read = time.perf_counter()
+        return with_seconds(table, "_fetch_s", time.perf_counter() - start), fetched
+
+    def decode(self, table: pa.Table, fetched: Sequence[Fetched]) -> pa.Table:
+        """The second half: items and their bytes -> items with facts and pixels."""
+        start = time.perf_counter()
         prepared = self._pool.prepare([item.data for item in fetched])
         table = self._with_facts(table, fetched, prepared)
-        return with_seconds(with_seconds(table, "_fetch_s", read - start), "_decode_s", time.perf_counter() - read)
+        return with_seconds(table, "_decode_s", time.perf_counter() - start)
 
     def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
         height, width = self._options.preprocess.size
@@ -166,3 +178,22 @@ class Encode:
         vectors = np.zeros((len(texts), self._texts.dim), self._texts.dtype)
         vectors[[text is not None for text in texts]] = self._texts.encode([text for text in texts if text is not None])
         return vectors
+
+
+class PrepareAndEncode:
+    """Chunk -> what `Encode` makes of it, by one actor on its own cores: no pixels leave the process.
+
+    CALLS chunks at a time are in hand: one has the cores, first to decode and then to encode, so that neither waits for
+    the other's threads; the bytes of the others are read meanwhile.
+    """
+
+    CALLS = 3
+
+    def __init__(self, prepare: Callable[[], Prepare], encode: Callable[[], Encode]) -> None:
+        self._prepare, self._encode = prepare(), encode()
+        self._cores = threading.Lock()
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        items, fetched = self._prepare.read(chunk)
+        with self._cores:
+            return self._encode(self._prepare.decode(items, fetched))

@@ -201,7 +201,7 @@ def halt_encoders(*roots: int) -> list[psutil.Process]:
         for process in psutil.Process(root).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
-                if "MapBatches(Encode)" in title and "__init__" not in title:
+                if "MapBatches(PrepareAndEncode)" in title and "__init__" not in title:
                     process.suspend()
                     halted.append(process)
     return halted

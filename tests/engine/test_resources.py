@@ -19,25 +19,45 @@ def test_all_actors_fit_beside_one_another(nodes, items):
     layout = plan_layout(nodes, items)
     cpus = layout.encoders * layout.encoder_cpus + layout.preparers * layout.preparer_cpus
     assert cpus <= sum(node.cpus for node in nodes)
-    assert layout.preparers <= sum(node.cpus // layout.preparer_cpus for node in nodes)
     assert layout.encoders * layout.encoder_gpus <= sum(node.gpus for node in nodes)
-    assert min(layout.encoders, layout.preparers, layout.decoders, layout.encoder_threads) >= 1
+    assert min(layout.encoders, layout.decoders, layout.encoder_threads) >= 1
     assert layout.chunk_rows % layout.batch_size == 0
-    if layout.device == "cpu":  # each encoder with its preparer fits on the node that it is meant for
-        smallest = min(node.cpus for node in nodes)
-        assert layout.encoder_cpus + layout.preparer_cpus <= smallest
+    if layout.device == "cpu":  # each encoder fits on the node that it is meant for
+        assert layout.preparers == 0
+        assert layout.encoder_cpus < min(node.cpus for node in nodes)
+    else:
+        assert 1 <= layout.preparers <= sum(node.cpus // layout.preparer_cpus for node in nodes)
+
+
+@given(
+    cpus=st.integers(2, 256),
+    gpus=st.integers(1, 8),
+    others=st.lists(st.integers(1, 256).map(lambda cpus: Node(float(cpus))), max_size=4),
+)
+def test_beside_gpus_all_cores_but_one_a_gpu_decode(cpus, gpus, others):
+    """So the GPU waits for pixels only where the cores cannot give more."""
+    layout = plan_layout([Node(float(cpus), float(gpus)), *others], MANY)
+    spare = max(cpus - gpus, cpus / 2)
+    assert layout.encoders == gpus
+    assert layout.preparers >= 1
+    # At most what does not fill a whole preparer on a node is left idle.
+    left = sum(n - layout.preparer_cpus * (n // layout.preparer_cpus) for n in [spare, *(o.cpus for o in others)])
+    assert layout.preparers * layout.preparer_cpus + left >= spare
+    assert layout.preparers * layout.decoders <= spare + sum(other.cpus for other in others) or layout.decoders == 1
 
 
 @pytest.mark.parametrize(
     ("nodes", "encoders", "threads", "preparers", "decoders"),
     [
-        ([Node(1)], 1, 1, 1, 1),
-        ([Node(2)], 1, 2, 1, 1),
-        ([Node(4)], 1, 4, 1, 1),
-        ([Node(16)], 4, 4, 4, 1),
-        ([Node(8)] * 3, 6, 4, 6, 1),
+        ([Node(1)], 1, 1, 0, 1),
+        ([Node(2)], 1, 2, 0, 2),
+        ([Node(4)], 1, 4, 0, 4),
+        ([Node(16)], 4, 4, 0, 4),
+        ([Node(256)], 64, 4, 0, 4),
+        ([Node(8)] * 3, 6, 4, 0, 4),
         ([Node(16, 1)], 1, 1, 3, 4),
         ([Node(64, 8)], 8, 1, 14, 4),
+        ([Node(256, 8)], 8, 1, 62, 4),
         ([Node(8, 1), Node(64)], 1, 1, 17, 4),
         ([Node(4, 8)], 8, 1, 1, 2),
     ],

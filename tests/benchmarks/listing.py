@@ -1,0 +1,127 @@
+"""How fast a corpus is listed: local files against `find`, keys of an S3 server on loopback against pyarrow alone.
+
+python tests/benchmarks/listing.py --files 1000000 --keys 100000
+
+Both lie a thousand to a folder; three rounds in turns. The files are empty but one; the S3 server is moto's, in a
+process of its own, and its keys are put straight into its memory.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+A_FOLDER = 1000
+ROUNDS = 3
+BEGINNING = b"\xff\xd8\xff"  # of a JPEG: a corpus where no file has it is refused
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        serve(asked.keys, asked.serve)
+        return
+    print("| what | how | files/s, median (low .. high) |\n|---|---|---|", flush=True)
+    if asked.files:
+        with tempfile.TemporaryDirectory(prefix="clipfake-listing-") as folder:
+            for number in range(0, asked.files, A_FOLDER):
+                below = Path(folder) / f"{number // A_FOLDER:06d}"
+                below.mkdir()
+                for i in range(min(A_FOLDER, asked.files - number)):
+                    os.close(os.open(below / f"{i:06d}.jpg", os.O_CREAT))
+            Path(folder, "000000", "000000.jpg").write_bytes(BEGINNING)
+            uri = f"file://{folder}"
+            ways = {"find -printf (name, size, time)": lambda: find(folder), "pyarrow": lambda: with_pyarrow(uri)}
+            compare(f"{asked.files:,} local files", asked.files, uri, ways)
+    if asked.keys:
+        with moto(asked.keys) as uri:
+            compare(f"{asked.keys:,} S3 keys", asked.keys, uri, {"pyarrow": lambda: with_pyarrow(uri)})
+
+
+def compare(what: str, count: int, uri: str, ways: dict[str, Callable[[], int]]) -> None:
+    from clipfake.corpus.layouts import LayoutOptions
+    from clipfake.corpus.listing import list_files
+    from clipfake.corpus.manifest import list_corpus
+    from clipfake.corpus.tally import Tally
+
+    ways = ways | {
+        "clipfake, files": lambda: sum(1 for _ in list_files(uri, Tally())),
+        "clipfake, manifest rows": lambda: sum(b.num_rows for b in list_corpus(uri, "images", LayoutOptions())),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            assert way() == count, name
+            rates[name].append(count / (time.perf_counter() - began))
+    for name, found in rates.items():
+        print(
+            f"| {what} | {name} | {statistics.median(found):,.0f} ({min(found):,.0f} .. {max(found):,.0f}) |",
+            flush=True,
+        )
+
+
+def find(folder: str) -> int:
+    command = ["find", folder, "-type", "f", "-printf", r"%p %s %T@\n"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.count(b"\n")
+
+
+def with_pyarrow(uri: str) -> int:
+    from pyarrow.fs import FileSelector, FileSystem
+
+    filesystem, path = FileSystem.from_uri(uri)
+    return sum(1 for info in filesystem.get_file_info(FileSelector(path, recursive=True)) if info.is_file)
+
+
+class moto:  # noqa: N801
+    """The URI of a bucket of so many keys, while the block runs."""
+
+    def __init__(self, keys: int) -> None:
+        self.command = [sys.executable, __file__, "--keys", str(keys), "--serve"]
+
+    def __enter__(self) -> str:
+        import socket
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.server = subprocess.Popen([*self.command, str(port)], stdout=subprocess.PIPE, text=True)
+        assert self.server.stdout.readline() == "ready\n"
+        os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_REGION": "us-east-1"}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        return "s3://bucket/crawl"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.terminate()
+        self.server.wait()
+
+
+def serve(keys: int, port: int) -> None:
+    import logging
+
+    from moto.s3.models import s3_backends
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    backend = s3_backends["123456789012"]["aws"]
+    backend.create_bucket("bucket", "us-east-1")
+    for i in range(keys):
+        backend.put_object("bucket", f"crawl/{i // A_FOLDER:06d}/{i % A_FOLDER:06d}.jpg", BEGINNING)
+    print("ready", flush=True)
+    while True:
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()
