@@ -20,7 +20,11 @@ lint: .venv/.installed-dev
 	$(BIN)/mypy
 
 # Heavy runs; docs/benchmarks.md keeps the figures. With DETECTOR=... and CORPUS=... also the full count of kills.
+# Throughput writes docs/throughput.md and its figure: of IMAGES="DIR ...", else of made ones; BENCH="--gpu" and the like.
 bench: .venv/.installed-dev
+	$(BIN)/python tests/benchmarks/throughput.py $(IMAGES) --docs docs $(BENCH)
+	$(BIN)/python tests/benchmarks/growth.py 1000 10000 100000 1000000
+	$(BIN)/python tests/benchmarks/listing.py
 	$(BIN)/python tests/benchmarks/plan_incremental.py 1000000 3000000 10000000
 	$(BIN)/python tests/benchmarks/fuzz_decode.py --count 50000
 	$(BIN)/python tests/benchmarks/train_scale.py 10000 100000 1000000

@@ -68,18 +68,18 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
 
     if threading.current_thread() is threading.main_thread():  # as ray.init does, but only in the main thread
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
-    with _without_native_log():
+    with _without_native_log(), ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
+        connection = thread.submit(connect)
+
+        def session() -> Callable[[], None]:
+            connection.result()
+            return reconnect
+
         try:
-            with ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
-                connection = thread.submit(connect)
-
-                def session() -> Callable[[], None]:
-                    connection.result()
-                    return reconnect
-
-                yield session
+            yield session
         finally:
-            ray.shutdown()
+            if connection.exception() is None:  # which waits for it
+                ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:

@@ -1,6 +1,6 @@
 """Images per second of this tool, the bare forward pass, a plain PyTorch loop and Ray Data as its template has it.
 
-python tests/benchmarks/throughput.py IMAGES [--models ViT-B-32 --precisions fp32 bf16 --repetitions 3 --docs docs]
+python tests/benchmarks/throughput.py [IMAGES ...] [--models ViT-B-32 --precisions fp32 bf16 --repetitions 3]
 
 Same images, same random weights, same batches; the contenders take turns, each in a process of its own. The steady
 state is the rate from the first rows that arrive to the last ones. With --docs the table and a figure are written.
@@ -34,6 +34,10 @@ def main() -> None:
         print(json.dumps(globals()[f"run_{asked.run}"](asked)))
         return
     rows = []
+    made = None
+    if not asked.images:
+        made = tempfile.TemporaryDirectory(prefix="clipfake-made-")
+        asked.images = [make_images(Path(made.name) / "made, 533 x 400")]
     for place, model, precision in product(asked.images, asked.models, asked.precisions):
         speed = IMAGES_PER_SECOND[asked.device, precision] * (3 if "ViT-S" in model else 1)
         with tempfile.TemporaryDirectory(prefix="clipfake-throughput-") as folder:
@@ -48,7 +52,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="+", type=Path, help="folders of images, each a benchmark of its own")
+    parser.add_argument("images", nargs="*", type=Path, help="folders of images, each a benchmark of its own")
     parser.add_argument("--models", nargs="+", default=["ViT-B-32"])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--contenders", nargs="+", default=["tool", "plain", "ray"], choices=list(CONTENDERS))
@@ -66,6 +70,19 @@ def arguments() -> argparse.Namespace:
     if asked.clip_retrieval:
         asked.contenders.append("clip-retrieval")
     return asked
+
+
+def make_images(folder: Path) -> Path:
+    """64 JPEGs of smooth noise, of the size of a shop's photographs."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir()
+    for i in range(64):
+        coarse = np.random.default_rng(i).integers(0, 255, (40, 53, 3), np.uint8)
+        image = Image.fromarray(coarse).resize((533, 400), Image.Resampling.BICUBIC)
+        image.save(folder / f"{i:02d}.jpg", quality=90)
+    return folder
 
 
 def spread(source: Path, folder: Path, count: int) -> Path:
@@ -222,7 +239,7 @@ def run_ray(asked: argparse.Namespace) -> dict:
 def run_clip_retrieval(asked: argparse.Namespace) -> dict:
     """clip-retrieval's own mapper and reader with the same random weights; runs in its Python, without clipfake."""
     import torch
-    from clip_retrieval.clip_inference import mapper
+    from clip_retrieval.clip_inference import mapper, worker
     from clip_retrieval.clip_inference.main import main as inference
 
     arrivals: list[tuple[float, int]] = []
@@ -238,7 +255,7 @@ def run_clip_retrieval(asked: argparse.Namespace) -> dict:
         arrivals.append((time.time(), len(batch["image_tensor"])))
         return found
 
-    mapper.load_clip, mapper.ClipMapper.__call__ = load, timed
+    mapper.load_clip, worker.load_clip, mapper.ClipMapper.__call__ = load, load, timed
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     inference(
         input_dataset=str(asked.images[0]), output_folder=str(asked.out), input_format="files", enable_text=False,

@@ -1,8 +1,10 @@
-"""A cluster that is not there is said in one line and at once."""
+"""Ray starts beside other work and is stopped with it; a cluster that is not there is said in one line and at once."""
+
+import threading
 
 import pytest
 
-from clipfake.engine.cluster import connected
+from clipfake.engine.cluster import connected, connecting
 from clipfake.errors import ClipfakeError
 
 
@@ -12,3 +14,48 @@ def test_an_address_where_nothing_answers(free_port, monkeypatch: pytest.MonkeyP
     message = r"^no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:\d+ \(.*refused"
     with pytest.raises(ClipfakeError, match=message), connected():
         pass
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of a Ray that is started in words only, once `go` is set."""
+    calls: list[str] = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: calls.append("shutdown"))
+    return calls
+
+
+def test_ray_starts_while_the_block_does_something_else(started, monkeypatch: pytest.MonkeyPatch):
+    go = threading.Event()
+
+    def init(**_: object) -> None:
+        assert go.wait(60)
+        started.append("init")
+
+    monkeypatch.setattr("ray.init", init)
+    with connecting() as session:
+        assert started == []
+        go.set()
+        reconnect = session()
+        assert started == ["init"]
+        reconnect()
+        assert started == ["init", "shutdown", "init"]
+    assert started == ["init", "shutdown", "init", "shutdown"]
+
+
+def test_an_error_beside_the_start_waits_for_it_and_stops_ray(started, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ray.init", lambda **_: started.append("init"))
+    with pytest.raises(KeyError), connecting():
+        raise KeyError("of the block")
+    assert started == ["init", "shutdown"]
+
+
+def test_what_the_start_raises_comes_where_the_session_is_wanted(started, monkeypatch: pytest.MonkeyPatch):
+    def init(**_: object) -> None:
+        raise OSError("no room in /dev/shm")
+
+    monkeypatch.setattr("ray.init", init)
+    with connecting() as session, pytest.raises(OSError, match="no room"):
+        session()
+    assert started == []

@@ -1,0 +1,135 @@
+"""Where the seconds of a small job go: `embed` of a few hundred images against the plain script, in turns.
+
+python tests/benchmarks/startup.py IMAGES [--count 300 --model ViT-B-32 --precision bf16 --rounds 3]
+
+The plain script imports open_clip, builds the model and loops over the images. Seconds since the start of the process.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+BEGAN = psutil.Process().create_time()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--model", default="ViT-B-32")
+    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--run", choices=("plain", "tool"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.run:
+        globals()[f"run_{asked.run}"](asked)
+        return
+    times: dict[str, list[dict]] = {"plain": [], "tool": []}
+    with tempfile.TemporaryDirectory(prefix="clipfake-startup-") as folder:
+        found = sorted(path for path in asked.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        for i in range(asked.count):
+            Path(folder, f"{i:06d}.jpg").symlink_to(found[i % len(found)].resolve())
+        for _ in range(asked.rounds):
+            for name, results in times.items():
+                command = [sys.executable, __file__, folder, "--model", asked.model, "--precision", asked.precision]
+                began = time.time()
+                done = subprocess.run([*command, "--run", name], stdout=subprocess.PIPE, text=True, check=True)
+                results.append(
+                    json.loads(done.stdout.splitlines()[-1]) | {"the process has ended": time.time() - began}
+                )
+    for name, results in times.items():
+        print(f"\n| {name} | s, median (low .. high) |\n|---|---|")
+        for step in results[0]:
+            taken = [result[step] for result in results if step in result]
+            print(f"| {step} | {statistics.median(taken):.1f} ({min(taken):.1f} .. {max(taken):.1f}) |")
+    ends = [statistics.median(r["the process has ended"] for r in results) for results in times.values()]
+    print(f"\nover the plain script: {ends[1] - ends[0]:.1f} s")
+
+
+def run_plain(asked: argparse.Namespace) -> None:
+    import open_clip
+    import torch
+    from PIL import Image
+
+    steps = {"open_clip is imported": time.time() - BEGAN}
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    model, _, transform = open_clip.create_model_and_transforms(asked.model, precision=asked.precision)
+    model.eval()
+    steps["the model is built"] = time.time() - BEGAN
+    paths = sorted(asked.images.iterdir())
+    dtype = model.visual.conv1.weight.dtype
+    with torch.inference_mode():
+        for start in range(0, len(paths), 32):
+            batch = torch.stack([transform(Image.open(path)) for path in paths[start : start + 32]])
+            model.encode_image(batch.to(dtype), normalize=True)
+            steps.setdefault("the first batch is done", time.time() - BEGAN)
+    steps["the last batch is done"] = time.time() - BEGAN
+    print(json.dumps(steps))
+
+
+def run_tool(asked: argparse.Namespace) -> None:
+    """`embed` in this process, with a clock at what it calls."""
+    import ray
+
+    from clipfake.engine import cluster, job, plan, scan, stages
+
+    steps = {"Python, pyarrow, DuckDB and Ray are imported": time.time() - BEGAN}
+    notes = Path(tempfile.mkdtemp(prefix="clipfake-startup-"))
+
+    def clocked(owner: object, name: str, step: str) -> None:
+        wrapped = getattr(owner, name)
+
+        def call(*args: object, **kwargs: object) -> object:
+            result = wrapped(*args, **kwargs)
+            steps.setdefault(step, time.time() - BEGAN)
+            return result
+
+        setattr(owner, name, call)
+
+    class Noted(stages.PrepareAndEncode):
+        """Writes down when the actor's process began, and what it did when."""
+
+        def __init__(self, prepare: object, encode: object) -> None:
+            at = {"the actor's process is there": time.time() - BEGAN}
+            import open_clip  # noqa: F401
+
+            at["open_clip is imported in it"] = time.time() - BEGAN
+            super().__init__(prepare, encode)
+            at["its model is built and checked"] = time.time() - BEGAN
+            Path(notes, "steps").write_text(json.dumps(at))
+
+    clocked(ray, "init", "Ray is up (in a thread)")
+    clocked(cluster, "_quiet_ray_data", "Ray Data is imported")
+    clocked(plan.Planner, "write", "listed and planned")
+    scan.PrepareAndEncode = Noted
+    embed_listing = scan.embed_listing
+    scan.embed_listing = lambda *args: described() or embed_listing(*args)
+
+    def described() -> None:
+        steps["open_clip is imported in the driver, the encoder described"] = time.time() - BEGAN
+
+    def progress(_: int):
+        def advance(_: int) -> None:
+            steps.setdefault("the first rows are here", time.time() - BEGAN)
+            steps["the last rows are here"] = time.time() - BEGAN
+
+        return advance
+
+    options = scan.ScanOptions(precision=asked.precision, job=job.JobOptions(max_error_rate=0))
+    out = notes / "out"
+    scan.embed(str(asked.images), f"{asked.model}/untrained", str(out), options, progress)
+    steps["committed and Ray stopped"] = time.time() - BEGAN
+    steps |= json.loads((notes / "steps").read_text())
+    print(json.dumps(dict(sorted(steps.items(), key=lambda step: step[1]))))
+
+
+if __name__ == "__main__":
+    main()
