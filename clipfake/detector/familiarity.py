@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipfake.detector.products import BLOCK, Product, product
 from clipfake.detector.sampling import balanced_subset
 from clipfake.detector.svm import exact_float32
 from clipfake.errors import UsageError
@@ -16,6 +19,7 @@ POINTS = 1_024
 QUANTILES = 1_001
 TOLERANCE = 1e-6  # how far a distance may differ between batch sizes and machines
 _BLOCK = 1_024
+_PROBED = 32  # points that the product is tried on
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +39,27 @@ class Reference:
 
     def distance(self, x: Tensor) -> np.ndarray:
         """(N, D) -> (N,) float64: the cosine distance, 0 to 2, to the nearest point, within TOLERANCE everywhere."""
+        nearest = torch.empty(len(x), dtype=torch.float64, device=self.points.device)
+        with exact_float32(self.points.device):
+            centre, minus_twice = self._products
+            for start in range(0, len(x), _BLOCK):
+                block = F.normalize(x[start : start + _BLOCK].to(self.points), dim=1) - centre
+                least = torch.cat([minus_twice(rows).amin(dim=1) for rows in block.split(BLOCK)])
+                nearest[start : start + len(block)] = (least + block.square().sum(dim=1)) / 2
+        return nearest.clamp_(0, 2).cpu().numpy()
+
+    @cached_property
+    def _products(self) -> tuple[Tensor, Product]:
+        """The points' centre c, and x -> |p - c|^2 - 2 x . (p - c) for all points p, (N, D) -> (N, M)."""
         # Between vectors of length 1 it is half the squared Euclidean distance, which a shift of both leaves as it is.
         # An encoder's embeddings lie in a narrow cone: shifted to its middle, float32 keeps the digits of small ones.
         centre = self.points.mean(dim=0)
         points = self.points - centre
-        squares = points.square().sum(dim=1)
-        nearest = torch.empty(len(x), dtype=torch.float64, device=points.device)
-        with exact_float32(points.device):
-            for start in range(0, len(x), _BLOCK):
-                block = F.normalize(x[start : start + _BLOCK].to(points), dim=1) - centre
-                least = torch.addmm(squares, block, points.T, alpha=-2).amin(dim=1)
-                nearest[start : start + len(block)] = (least + block.square().sum(dim=1)) / 2
-        return nearest.clamp_(0, 2).cpu().numpy()
+        return centre, product(-2 * points, points.square().sum(dim=1), points[:_PROBED])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made from it: oneDNN's packed arrays are of this processor."""
+        return {name: value for name, value in vars(self).items() if name != "_products"}
 
     def unfamiliarity(self, x: Tensor) -> np.ndarray:
         """(N, D) -> (N,) float64 in [0, 1]: 0.99 is farther than 99 % of the held-out items, 1 than all."""

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from clipfake.detector.rbf import RbfSum
 
 _BLOCK = 256  # rows a step, so that memory is bounded by 256 x the number of support vectors
 
@@ -46,6 +50,14 @@ class KernelSvm:
         """How far decisions may differ between batch sizes and machines: max(1e-4, 1e-6 x sum of |dual_coef|)."""
         return max(1e-4, 1e-6 * float(self.dual_coef.abs().sum()))
 
+    @cached_property
+    def _sum(self) -> RbfSum:
+        return RbfSum(self.support_vectors, self.dual_coef, self.gamma)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made from it: oneDNN's packed arrays are of this processor."""
+        return {name: value for name, value in vars(self).items() if name != "_sum"}
+
     def to(self, device: str) -> "KernelSvm":
         return KernelSvm(self.support_vectors.to(device), self.dual_coef.to(device), self.intercept, self.gamma)
 
@@ -62,6 +74,8 @@ class KernelSvm:
         vectors = self.support_vectors.to(dtype)
         decisions = torch.empty(len(x), dtype=torch.float64, device=vectors.device)
         with exact_float32(vectors.device):
+            if vectors.device.type == "cpu" and dtype == torch.float32:
+                return self._sum(x.to(vectors)).add_(self.intercept)
             for start in range(0, len(x), _BLOCK):
                 block = x[start : start + _BLOCK].to(vectors)
                 kernel = rbf(block, vectors, self.gamma)
