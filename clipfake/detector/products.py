@@ -19,7 +19,7 @@ def product(weight: Tensor, bias: Tensor, probe: Tensor, activation: str = "none
 
     weight : (n, d) float32; bias : (n,) float32; probe : (N, d) rows to try it on; activation : "none" or "sigmoid"
 
-    torch's own products are MKL's, on processors of other makers at less than half of oneDNN's speed. To be called where
+    torch's own products are MKL's, on processors of other makers at under half of oneDNN's speed. To be called where
     float32 products are exact: `svm.exact_float32`.
     """
     if weight.device.type != "cpu":
