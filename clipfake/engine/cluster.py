@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 Session = Callable[[], Callable[[], None]]  # waits for a Ray session; gives a function that replaces it by a new one
 
 REACHED_WITHIN_S = 20.0
+_begun: Session | None = None  # the session that a block around this one has begun
+
 NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 
 
@@ -46,8 +48,10 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
     import ray
     import ray.data
 
-    if ray.is_initialized():
-        yield lambda: lambda: None
+    global _begun
+    outer = _begun
+    if outer is not None or ray.is_initialized():
+        yield lambda: _joined(outer)
         return
 
     def connect() -> None:
@@ -75,11 +79,20 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
             connection.result()
             return reconnect
 
+        _begun = session
         try:
             yield session
         finally:
+            _begun = None
             if connection.exception() is None:  # which waits for it
                 ray.shutdown()
+
+
+def _joined(outer: Session | None) -> Callable[[], None]:
+    """What replaces a session of somebody else's, once it is there: nothing does."""
+    if outer is not None:
+        outer()
+    return lambda: None
 
 
 def _check_reachable(address: str) -> None:

@@ -44,6 +44,24 @@ def test_ray_starts_while_the_block_does_something_else(started, monkeypatch: py
     assert started == ["init", "shutdown", "init", "shutdown"]
 
 
+def test_a_block_inside_joins_the_session_that_is_being_started(started, monkeypatch: pytest.MonkeyPatch):
+    go = threading.Event()
+
+    def init(**_: object) -> None:
+        assert go.wait(60)
+        started.append("init")
+
+    monkeypatch.setattr("ray.init", init)
+    with connecting() as session:
+        threading.Timer(0.2, go.set).start()
+        with connected() as replace:
+            assert started == ["init"]
+            replace()
+        assert started == ["init"]
+        session()
+    assert started == ["init", "shutdown"]
+
+
 def test_an_error_beside_the_start_waits_for_it_and_stops_ray(started, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ray.init", lambda **_: started.append("init"))
     with pytest.raises(KeyError), connecting():
