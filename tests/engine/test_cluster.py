@@ -17,23 +17,28 @@ def test_an_address_where_nothing_answers(free_port, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was asked of a Ray that is started in words only, once `go` is set."""
+def go() -> threading.Event:
+    """Until it is set, the Ray of `started` is being started."""
+    return threading.Event()
+
+
+@pytest.fixture
+def started(go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of a Ray that is started in words only."""
     calls: list[str] = []
+
+    def init(**_: object) -> None:
+        assert go.wait(60)
+        calls.append("init")
+
+    monkeypatch.setattr("ray.init", init)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.shutdown", lambda: calls.append("shutdown"))
     return calls
 
 
-def test_ray_starts_while_the_block_does_something_else(started, monkeypatch: pytest.MonkeyPatch):
-    go = threading.Event()
-
-    def init(**_: object) -> None:
-        assert go.wait(60)
-        started.append("init")
-
-    monkeypatch.setattr("ray.init", init)
+def test_ray_starts_while_the_block_does_something_else(started, go):
     with connecting() as session:
         assert started == []
         go.set()
@@ -44,14 +49,7 @@ def test_ray_starts_while_the_block_does_something_else(started, monkeypatch: py
     assert started == ["init", "shutdown", "init", "shutdown"]
 
 
-def test_a_block_inside_joins_the_session_that_is_being_started(started, monkeypatch: pytest.MonkeyPatch):
-    go = threading.Event()
-
-    def init(**_: object) -> None:
-        assert go.wait(60)
-        started.append("init")
-
-    monkeypatch.setattr("ray.init", init)
+def test_a_block_inside_joins_the_session_that_is_being_started(started, go):
     with connecting() as session:
         threading.Timer(0.2, go.set).start()
         with connected() as replace:
@@ -62,8 +60,8 @@ def test_a_block_inside_joins_the_session_that_is_being_started(started, monkeyp
     assert started == ["init", "shutdown"]
 
 
-def test_an_error_beside_the_start_waits_for_it_and_stops_ray(started, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ray.init", lambda **_: started.append("init"))
+def test_an_error_beside_the_start_waits_for_it_and_stops_ray(started, go):
+    go.set()
     with pytest.raises(KeyError), connecting():
         raise KeyError("of the block")
     assert started == ["init", "shutdown"]
