@@ -4,7 +4,8 @@ python tests/benchmarks/throughput.py [IMAGES ...] [--models ViT-B-32 --precisio
 
 Same images, same random weights, same batches; the contenders take turns, each in a process of its own. The steady
 state is the rate from the first rows that arrive to the last ones. With --docs the table and a figure are written.
-`--clip-retrieval PYTHON` adds clip-retrieval's inference, from a virtual environment that has it (fp32 only).
+`--clip-retrieval PYTHON` adds clip-retrieval's inference, from a virtual environment that has it and setuptools<70,
+in fp32 only.
 """
 
 import argparse
@@ -108,7 +109,7 @@ def measure(
         command += ["--out", str(scratch / f"{name}-{repetition}")] + (["--gpu"] if asked.device == "cuda" else [])
         began = time.time()
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = json.loads(done.stdout[done.stdout.rindex('{"steady"') :])  # clip-retrieval leaves its last line open
         results[name].append(found | {"total": time.time() - began, "first": found["first"] - began})
     images_set = {"images": place.name, "model": model, "precision": precision, "count": len(list(images.iterdir()))}
     rows = [images_set | {"contender": CONTENDERS[name]} | summary(runs) for name, runs in results.items() if runs]
