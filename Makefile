@@ -28,6 +28,8 @@ bench: .venv/.installed-dev
 	$(BIN)/python tests/benchmarks/plan_incremental.py 1000000 3000000 10000000
 	$(BIN)/python tests/benchmarks/fuzz_decode.py --count 50000
 	$(BIN)/python tests/benchmarks/train_scale.py 10000 100000 1000000
+	$(BIN)/python tests/benchmarks/svm.py
+	$(BIN)/python tests/benchmarks/head_training.py 38647 1000000
 	$(if $(DETECTOR),$(BIN)/python tests/benchmarks/chaos_kills.py $(DETECTOR) $(CORPUS))
 
 # The locks name no host: pinned versions and hashes only, for every platform. The first holds the second's versions.

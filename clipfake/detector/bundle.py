@@ -25,6 +25,7 @@ from clipfake.errors import ClipfakeError, UsageError
 
 SCHEMA_VERSION = 2
 _READERS = {1: construct_v1, 2: construct}
+_BLOCK = 1_024  # rows that the head takes at a time: it needs several times the memory of what it gets
 DESCRIPTION = "detector.json"
 ARRAYS = "detector.safetensors"
 # Of the description: what the fingerprint covers. `text` is there for detectors of image and text only.
@@ -117,7 +118,8 @@ class Detector:
         x = torch.tensor(embeddings, device=device)
         inputs = [x] if self.text is None else [x, torch.tensor(text, device=device)]
         with exact_float32(device):
-            decision = self.svm.decision(self.head(*inputs)).cpu().numpy()
+            blocks = zip(*(one.split(_BLOCK) for one in inputs), strict=True)
+            decision = self.svm.decision(torch.cat([self.head(*block) for block in blocks])).cpu().numpy()
         return Scores(
             decision,
             self.calibrator.probability(decision),

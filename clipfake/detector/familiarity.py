@@ -40,11 +40,12 @@ class Reference:
     def distance(self, x: Tensor) -> np.ndarray:
         """(N, D) -> (N,) float64: the cosine distance, 0 to 2, to the nearest point, within TOLERANCE everywhere."""
         nearest = torch.empty(len(x), dtype=torch.float64, device=self.points.device)
+        rows_a_product = BLOCK if self.points.device.type == "cpu" else _BLOCK
         with exact_float32(self.points.device):
             centre, minus_twice = self._products
             for start in range(0, len(x), _BLOCK):
                 block = F.normalize(x[start : start + _BLOCK].to(self.points), dim=1) - centre
-                least = torch.cat([minus_twice(rows).amin(dim=1) for rows in block.split(BLOCK)])
+                least = torch.cat([minus_twice(rows).amin(dim=1) for rows in block.split(rows_a_product)])
                 nearest[start : start + len(block)] = (least + block.square().sum(dim=1)) / 2
         return nearest.clamp_(0, 2).cpu().numpy()
 

@@ -1,7 +1,9 @@
 """Fitting by scikit-learn: the SVM, the linear baseline, the calibrator. What comes back needs no scikit-learn."""
 
 import logging
+import time
 from collections.abc import Sequence
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # Up to here the exact SVC: about a minute for 40,000 rows, and its time grows with the cube. Above, Nystroem.
 MAX_KERNEL_ROWS = 50_000
+TIMED_ROWS = 4_000  # of the fit that the time of a larger one is estimated from
+CACHE_MB = 1_000  # of the exact SVC's kernel
 ISOTONIC_ROWS = 1_000  # of each class; below, its steps follow single items
 
 
@@ -28,6 +32,24 @@ def svm_rule(rows: int, landmarks: int = LANDMARKS) -> str:
     return (
         f"Nystroem with {landmarks} landmarks on {rows} rows (an exact RBF SVC takes too long above {MAX_KERNEL_ROWS})"
     )
+
+
+def exact_seconds(x: np.ndarray, y: np.ndarray, C: float, gamma: float, seed: int = 0) -> float | None:
+    """About how long the exact SVC on these rows takes here, from the time of one on TIMED_ROWS of them.
+
+    Its time grows with the square of the rows while their kernel fits into its cache, and beyond that with the power
+    3.5: so it was on 5,000 to 38,647 rows; the estimate is right within a factor of 2 or 3. None where there is
+    nothing to wait for, or where no exact SVC is fitted.
+    """
+    if not 2 * TIMED_ROWS < len(x) <= MAX_KERNEL_ROWS:
+        return None
+    rows = balanced_subset(y.tolist(), [None] * len(x), TIMED_ROWS, seed)
+    import_module("sklearn.svm")  # seconds, at first use, that are not the fit's
+    began = time.perf_counter()
+    _fit_exact(x[rows], y[rows], C, gamma)
+    timed = time.perf_counter() - began
+    in_cache = (CACHE_MB * 2**20 / 4) ** 0.5  # rows whose float32 kernel fits
+    return timed * (len(x) / len(rows)) ** 2 * max(1.0, len(x) / in_cache) ** 1.5
 
 
 def fit_svm(
@@ -95,7 +117,7 @@ def _fit_exact(x: np.ndarray, y: np.ndarray, C: float, gamma: float) -> KernelSv
     from sklearn.svm import SVC
 
     vectors = np.ascontiguousarray(x, np.float32)
-    model = SVC(C=C, kernel="rbf", gamma=gamma, class_weight="balanced", cache_size=1000).fit(vectors, y)
+    model = SVC(C=C, kernel="rbf", gamma=gamma, class_weight="balanced", cache_size=CACHE_MB).fit(vectors, y)
     return KernelSvm(
         torch.from_numpy(vectors[model.support_]),
         torch.from_numpy(np.ascontiguousarray(model.dual_coef_[0])),

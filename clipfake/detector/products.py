@@ -19,8 +19,8 @@ def product(weight: Tensor, bias: Tensor, probe: Tensor, activation: str = "none
 
     weight : (n, d) float32; bias : (n,) float32; probe : (N, d) rows to try it on; activation : "none" or "sigmoid"
 
-    torch's own products are MKL's, on processors of other makers at under half of oneDNN's speed. To be called where
-    float32 products are exact: `svm.exact_float32`.
+    torch's own products are MKL's, on processors of other makers at less than half of oneDNN's speed. To be called
+    where float32 products are exact: `svm.exact_float32`.
     """
     if weight.device.type != "cpu":
         return plain(weight, bias, activation)
@@ -49,12 +49,12 @@ def plain(weight: Tensor, bias: Tensor, activation: str = "none") -> Product:
 def is_exact(made: Product, weight: Tensor, bias: Tensor, probe: Tensor, activation: str = "none") -> bool:
     """Whether what a product gives for `probe` is within float32's error of float64's.
 
-    Each sum is compared with the sum of its terms' sizes: float32 is off by 1e-7 of that at most, TF32 and bfloat16 by
-    a hundred and a thousand times as much.
+    Each sum is compared with the sum of its terms' sizes. Of hundreds of terms float32 is off by 5e-7 of that at the
+    worst entry of many; TF32 and bfloat16 by 2e-5 and more.
     """
     terms = F.linear(probe.abs().double(), weight.abs().double(), bias.abs().double())
     expected = F.linear(probe.double(), weight.double(), bias.double())
-    allowed = 4 * torch.finfo(torch.float32).eps * terms
+    allowed = 16 * torch.finfo(torch.float32).eps * terms
     if activation == "sigmoid":
         expected = expected.sigmoid()
         allowed = (allowed + 4 * torch.finfo(torch.float32).eps) * expected + torch.finfo(torch.float32).tiny

@@ -25,12 +25,10 @@ class RbfSum:
 
     def __init__(self, vectors: Tensor, coef: Tensor, gamma: float) -> None:
         self._gamma = gamma
-        wide = vectors.double()
-        ones = torch.ones(len(wide), 1, dtype=torch.float64)
-        weights = torch.cat([2 * gamma * wide, ones], dim=1).float().split(_VECTORS)
-        biases = (-gamma * wide.square().sum(dim=1) - _SHIFT).float().split(_VECTORS)
+        weight, bias = self._weights(vectors)
+        parts = zip(weight.split(_VECTORS), bias.split(_VECTORS), strict=True)
         probe = self._widened(vectors[:_PROBED])
-        self._kernels = [product(*part, probe, "sigmoid") for part in zip(weights, biases, strict=True)]
+        self._kernels = [product(*part, probe, "sigmoid") for part in parts]
         self._coef = (coef * math.exp(_SHIFT)).split(_VECTORS)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -41,6 +39,13 @@ class RbfSum:
                 for kernel, coef in zip(self._kernels, self._coef, strict=True):
                     total += kernel(block).double() @ coef
         return sums
+
+    def _weights(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, d) -> (n, d + 1) and (n,) float32: what widened rows are multiplied by, and what is added."""
+        wide = vectors.double()
+        ones = torch.ones(len(wide), 1, dtype=torch.float64)
+        bias = (-self._gamma * wide.square().sum(dim=1) - _SHIFT).float()
+        return torch.cat([2 * self._gamma * wide, ones], dim=1).float(), bias
 
     def _widened(self, x: Tensor) -> Tensor:
         """(N, d) -> (N, d + 1): with -gamma |x|^2 behind each row."""

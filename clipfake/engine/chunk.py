@@ -65,5 +65,7 @@ def matrix_of(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """(rows that are not null, their vectors as (N, D)) of a fixed-size list column."""
     vectors = column.combine_chunks()
     rows = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
-    values = vectors.drop_null().flatten()  # what a null row holds may be null too
+    if vectors.null_count:
+        vectors = vectors.drop_null()  # what a null row holds may be null too
+    values = vectors.flatten()
     return rows, values.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)

@@ -101,7 +101,8 @@ class Committer:
             if new.sum() < part.num_rows:
                 part = part.take(first[new])
             missing[rows] = False
-            self._parts.setdefault(number, []).append(part)
+            if part.num_rows:
+                self._parts.setdefault(number, []).append(part)
             if not missing.any():
                 self._commit(number)
 
@@ -121,7 +122,11 @@ class Committer:
 
     def _commit(self, number: int) -> None:
         unit = self._units[number]
-        rows = pa.concat_tables(self._parts.pop(number), promote_options="permissive").sort_by(ROW)
+        # A chunk's rows are in order already: mostly only the chunks are to be sorted.
+        parts = sorted(self._parts.pop(number), key=lambda part: part[ROW][0].as_py())
+        rows = pa.concat_tables(parts, promote_options="permissive")
+        if not np.array_equal(rows[ROW].to_numpy(), np.arange(unit.rows)):
+            rows = rows.sort_by(ROW)
         for claim in self._claims:
             claim.check()
         for sink in self._sinks:

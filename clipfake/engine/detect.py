@@ -11,10 +11,14 @@ import pyarrow.parquet as pq
 
 from clipfake.corpus.store import Store
 from clipfake.engine.chunk import mark, matrix_of, read_chunk, with_seconds
+from clipfake.report.schema import REPORT_SCHEMA
 from clipfake.status import Status
 
 if TYPE_CHECKING:
     from clipfake.detector.bundle import Detector
+
+
+_READ = {*REPORT_SCHEMA.names, "embedding", "text_embedding"}  # of stored embeddings
 
 
 class Bundle(NamedTuple):
@@ -41,15 +45,13 @@ class Apply:
         """The table with the detector's columns: of `vectors` (and `text`) in the rows `ok`, null elsewhere."""
         start = time.perf_counter()
         scores = self.detector.score(vectors, text)
-        for name, values, kind in (
-            ("decision", scores.decision, pa.float64()),
-            ("probability", scores.probability, pa.float64()),
-            ("verdict", scores.verdict, pa.string()),
-            ("unfamiliarity", scores.unfamiliarity, pa.float64()),
-        ):
-            full = np.full(table.num_rows, None, object)
-            full[ok] = values
-            table = table.append_column(name, pa.array(full, kind, from_pandas=True))  # NaN is null
+        for name in ("decision", "probability", "unfamiliarity"):
+            full = np.full(table.num_rows, np.nan)
+            full[ok] = getattr(scores, name)
+            table = table.append_column(name, pa.array(full, from_pandas=True))  # NaN is null
+        verdict = np.full(table.num_rows, None, object)
+        verdict[ok] = scores.verdict
+        table = table.append_column("verdict", pa.array(verdict, pa.string()))
         return with_seconds(table, "_detect_s", time.perf_counter() - start)
 
 
@@ -84,24 +86,28 @@ class Detect:
 
 
 def read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
-    """Joins stored rows to a chunk that names them by `source` (an embedding file) and `row` in it."""
+    """Joins stored rows to a chunk that names them by `source` (an embedding file) and `row` in it.
+
+    Of the stored columns come those that a report or a detector reads, but for `leave_out`.
+    """
     parts = []
-    sources = np.asarray(items["source"].to_pylist(), object)
-    for source in dict.fromkeys(sources):
-        mine = np.flatnonzero(sources == source)
-        wanted = items["row"].to_numpy()[mine]
+    sources = items["source"].combine_chunks().dictionary_encode()
+    which, wanted_of_all = sources.indices.to_numpy(), items["row"].to_numpy()
+    for number, source in enumerate(sources.dictionary.to_pylist()):
+        mine = np.flatnonzero(which == number)
+        wanted = wanted_of_all[mine]
         folder, _, name = source.rpartition("/")
         store = Store(folder)
         with pq.ParquetFile(store.path(name), filesystem=store.filesystem) as file:
             ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
             groups = sorted(set(np.searchsorted(ends, wanted, side="right").tolist()))
             starts = ends - np.diff(ends, prepend=0)
-            columns = [name for name in file.schema_arrow.names if name not in leave_out]
+            columns = [name for name in file.schema_arrow.names if name in _READ and name not in leave_out]
             stored = file.read_row_groups(groups, columns=columns)
         # Row numbers in the file -> row numbers among the row groups that were read.
         base = np.concatenate([np.arange(starts[g], ends[g]) for g in groups])
-        taken = stored.take(np.searchsorted(base, wanted))
-        mine_items = items.take(mine)
+        taken = _take(stored, np.searchsorted(base, wanted))
+        mine_items = _take(items, mine)
         ours = [
             name for name in mine_items.column_names if name not in ("source", "row") and name not in taken.column_names
         ]
@@ -109,3 +115,11 @@ def read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
             taken = taken.append_column(name, mine_items[name])
         parts.append(taken.replace_schema_metadata(None))
     return pa.concat_tables(parts, promote_options="default")  # of files with and without text
+
+
+def _take(table: pa.Table, rows: np.ndarray) -> pa.Table:
+    """Those rows, without a copy where they follow one another: so they mostly do."""
+    first = int(rows[0])
+    if np.array_equal(rows, np.arange(first, first + len(rows))):
+        return table.slice(first, len(rows))
+    return table.take(rows)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 UNIT_SECONDS = 120  # of work in a unit, by the speed of the last runs
 FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measured yet
+FIRST_STORED_ROWS = 262_144  # the same for stored embeddings
 UNIT_ROWS_LIMITS = (256, 1_000_000)
 UNIT_BYTES = 512 << 20
 EXIT_TOO_MANY_ERRORS = 3
@@ -128,7 +129,7 @@ def run_job(
             with contextlib.ExitStack() as cluster:
                 reconnect = (session or cluster.enter_context(connecting(options.num_cpus)))()
                 nodes = resources.cluster_nodes()
-                sizes = resources.plan_layout(nodes, 1 << 40, options.batch_size, job.views)
+                sizes = _layout(job, job.source, nodes, 1 << 40, options)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
                 chunk_rows = min(sizes.chunk_rows, unit_rows)
                 plan = planner.write(run_id, job.listing(), job.source, unit_rows, chunk_rows, dry=options.dry_run)
@@ -191,7 +192,7 @@ def _work(
         )
 
     def pipeline() -> Pipeline:
-        layout = resources.plan_layout(resources.cluster_nodes(), plan.items, options.batch_size, job.views)
+        layout = _layout(job, plan.source, resources.cluster_nodes(), plan.items, options)
         return job.pipeline(plan.source, layout, saves is not None)
 
     try:
@@ -209,6 +210,12 @@ def _work(
     close_plan(store, plan)
 
 
+def _layout(job: Job, source: str, nodes: list[resources.Node], items: int, options: JobOptions) -> resources.Layout:
+    if source == "embeddings":
+        return resources.plan_rescoring(nodes, items)
+    return resources.plan_layout(nodes, items, options.batch_size, job.views)
+
+
 def _unit_rows(store: Store, job: Job, device: str) -> int:
     """Rows for UNIT_SECONDS at the speed of this folder's last run of the same kind on the same device.
 
@@ -216,7 +223,7 @@ def _unit_rows(store: Store, job: Job, device: str) -> int:
     """
     speed = measured_speed(store, job.name, job.source, device)
     low, high = UNIT_ROWS_LIMITS
-    rows = max(1, FIRST_UNIT_ROWS[device] // (1 + job.views))
+    rows = FIRST_STORED_ROWS if job.source == "embeddings" else max(1, FIRST_UNIT_ROWS[device] // (1 + job.views))
     if speed is not None:
         rows = min(high, max(low, math.ceil(speed * UNIT_SECONDS)))
     kept = job.saves or job.ledger

@@ -1,11 +1,12 @@
 """The one place that decides how many actors of which size a job gets, from what the cluster has."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CORES_PER_ENCODER = 4  # beyond this a CPU encoder gains more from a second model than from more threads
 CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
 ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
+STORED_ROWS_PER_CHUNK = 16_384  # of stored embeddings: a row group, so that each is read once
 BATCH_SIZE = {"cpu": 32, "gpu": 256}
 
 
@@ -65,6 +66,20 @@ def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None, vi
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
     return Layout("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
+
+
+def plan_rescoring(nodes: list[Node], items: int) -> Layout:
+    """The layout for `items` stored embeddings on `nodes`: an actor a GPU, or one of one thread a core.
+
+    Single threads share nothing: reading, scoring and handing over of one chunk go on beside those of the others.
+    """
+    chunks = max(1, math.ceil(items / STORED_ROWS_PER_CHUNK))
+    layout = replace(plan_layout(nodes, items), preparers=0, chunk_rows=STORED_ROWS_PER_CHUNK)
+    if layout.device == "cuda":
+        return replace(layout, encoders=min(int(sum(node.gpus for node in nodes)), chunks))
+    share = min(1.0, min(node.cpus for node in nodes if node.cpus > 0))
+    actors = min(sum(int(node.cpus) or 1 for node in nodes if node.cpus > 0), chunks)
+    return replace(layout, encoders=actors, encoder_cpus=0.9 * share, encoder_threads=1)
 
 
 def _chunk_rows(images: int, batch: int, views: int) -> int:

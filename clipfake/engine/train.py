@@ -14,7 +14,7 @@ from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibration import Calibrator
 from clipfake.detector.familiarity import fit_reference
-from clipfake.detector.fit import check_calibration, fit_calibrator, fit_svm, svm_rule
+from clipfake.detector.fit import check_calibration, exact_seconds, fit_calibrator, fit_svm, scale_gamma, svm_rule
 from clipfake.detector.head import FusionHead, Head, head_of, varies
 from clipfake.detector.svm import KernelSvm
 from clipfake.detector.thresholds import Threshold, fit_thresholds, rates_at
@@ -30,6 +30,7 @@ from clipfake.engine.record import versions
 from clipfake.engine.search import Choice, search_svm
 from clipfake.engine.train_options import TrainOptions
 from clipfake.engine.training_tables import metric_tables, text_alone, verdict_counts
+from clipfake.engine.waiting import told
 from clipfake.errors import UsageError
 from clipfake.evaluation.metrics import by_generator, macro_mean
 from clipfake.evaluation.shift import quantiles_by_class
@@ -121,7 +122,7 @@ def train_on(
             return search_svm(x, parts["train"].y, generators, units, options.head.seed, say)
 
     say(f"SVM: {svm_rule(len(rows['train']))}")
-    fitted = fit_parts(parts, trained, options, searched if options.search else None)
+    fitted = fit_parts(parts, trained, options, searched if options.search else None, say)
     learned, decision = parts["train"], fitted.decision
     own = data.view[rows["train"]] == 0  # augmented views are not what is scored later
     reference = fit_reference(
@@ -207,10 +208,12 @@ def fit_parts(
     trained: TrainedHead,
     options: TrainOptions,
     search: Callable[[np.ndarray], Choice] | None = None,
+    say: Callable[[str], None] = log.debug,
 ) -> Fitted:
     """All that follows the head: the SVM on the part `train`, calibrator and thresholds on `val`. Needs no Ray.
 
     search : gives C and gamma for the head's output on the part `train`; without, C is the options' and gamma "scale"
+    say : is told how long the SVM is expected to take where that is long, and then that it goes on
     """
     # The order of a sum depends on the number of threads, and the detector's fingerprint on it.
     torch.set_num_threads(1)
@@ -218,8 +221,9 @@ def fit_parts(
     projected = {name: project(head, p) for name, p in parts.items()}
     learned, val = parts["train"], parts["val"]
     choice = search(projected["train"]) if search else None
-    cost, gamma = (choice.C, choice.gamma) if choice else (options.C, None)
-    svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
+    cost, gamma = (choice.C, choice.gamma) if choice else (options.C, scale_gamma(projected["train"]))
+    with told("SVM", exact_seconds(projected["train"], learned.y, cost, gamma, options.head.seed), say):
+        svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
     calibrator = fit_calibrator(decision["val"], val.y, options.calibration)
     return Fitted(head, svm, calibrator, fit_thresholds(decision["val"][val.y == 0]), decision, cost, choice)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipfake.engine.resources import Node, plan_layout
+from clipfake.engine.ledger import ROW_GROUP_ROWS
+from clipfake.engine.resources import Node, plan_layout, plan_rescoring
 
 MANY = 1 << 30
 
@@ -71,6 +72,23 @@ def test_shapes(nodes, encoders, threads, preparers, decoders):
         decoders,
     )
     assert layout.device == ("cuda" if any(node.gpus for node in nodes) else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "actors", "cpus", "threads"),
+    [
+        ([Node(0.5)], 1, 0.45, 1),
+        ([Node(2)], 2, 0.9, 1),
+        ([Node(16), Node(8)], 24, 0.9, 1),
+        ([Node(8, 2)], 2, 0.0, 1),
+    ],
+)
+def test_stored_embeddings_are_scored_by_an_actor_a_core_or_gpu(nodes, actors, cpus, threads):
+    layout = plan_rescoring(nodes, MANY)
+    assert (layout.encoders, layout.encoder_cpus, layout.encoder_threads) == (actors, cpus, threads)
+    assert layout.encoders * layout.encoder_cpus <= sum(node.cpus for node in nodes)
+    assert layout.chunk_rows == ROW_GROUP_ROWS  # so each row group is read once
+    assert plan_rescoring(nodes, ROW_GROUP_ROWS).encoders == 1
 
 
 def test_a_small_job_starts_no_actor_without_work():
