@@ -8,7 +8,8 @@ import open_clip
 import torch
 
 from clipfake.encoder.description import EncoderDescription
-from clipfake.encoder.encoder import Precision, device_of, unit_length
+from clipfake.encoder.encoder import device_of, unit_length
+from clipfake.encoder.precision import Precision
 from clipfake.encoder.spec import EncoderSpec
 from clipfake.encoder.tower import build_text_tower, quiet, sha256_tower
 from clipfake.encoder.weights import one_line, weights_file
