@@ -12,6 +12,7 @@ from clipfake.encoder.card import card_pixels
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.feature import PROJECTED
 from clipfake.encoder.precision import Precision
+from clipfake.encoder.products import fast_products
 from clipfake.encoder.spec import EncoderSpec, quick_gelu
 from clipfake.encoder.tap import feature_dim, tap
 from clipfake.encoder.tower import build_tower, sha256_tower
@@ -163,7 +164,8 @@ class Encoder:
             .sub_(self._mean)
             .div_(self._std)
         )
-        return self._features(images)[: len(pixels)].cpu().numpy()
+        with fast_products(self.device, DTYPES[self.precision]):
+            return self._features(images)[: len(pixels)].cpu().numpy()
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images (N, 3, H, W) -> float32 (N, D) of length 1."""
