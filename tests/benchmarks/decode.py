@@ -24,7 +24,7 @@ from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import warm_up
 
 LIMITS, OPTIONS = Limits(), Preprocess()
-SECONDS = 0.5  # of CPU time for one way in one round
+SECONDS = 0.3  # of CPU time for one way in one round
 WAYS: dict[str, Callable[[bytes], object]] = {
     "exact": lambda data: prepare(data, LIMITS, OPTIONS),
     "fast": lambda data: prepare(data, LIMITS, OPTIONS, decoder="fast"),

@@ -28,7 +28,7 @@ from clipfake.engine.scan import stored_embeddings
 from clipfake.images.decode import Limits
 from clipfake.images.isolation import DecoderPool
 
-WAYS: tuple[tuple[Precision, str], ...] = (("fp32", "exact"), ("fp32", "fast"), ("bf16", "exact"), ("bf16", "fast"))
+WAYS: tuple[tuple[Precision, str], ...] = (("bf16", "exact"), ("fp32", "fast"), ("bf16", "fast"), ("fp32", "exact"))
 BATCH = 256
 
 
