@@ -64,7 +64,7 @@ def test_the_nodes_of_a_cluster_are_asked(warm_ray, monkeypatch):
 
 
 def test_auto_goes_on_with_the_precision_of_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipfake.engine.scan.settled", lambda precision: f"settled {precision}")
+    monkeypatch.setattr("clipfake.engine.scan.settled", lambda precision, session: f"settled {precision}")
     store = Store(f"file://{tmp_path}")
     assert _embedding_precision(store, None) == "settled fp32"
     assert _embedding_precision(store, "auto") == "settled auto"
