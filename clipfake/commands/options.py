@@ -19,7 +19,12 @@ Fake = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold 
 EncoderName = Annotated[
     str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
 ]
-Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
+Decoder = Annotated[
+    str, typer.Option(help="exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as many a core.")
+]
+Precision = Annotated[
+    str | None, typer.Option(help="auto (bf16 where every node has it, else fp32), fp32, bf16 or fp16.")
+]
 BatchSize = Annotated[int | None, typer.Option(help="Images a forward pass.")]
 UnitRows = Annotated[int | None, typer.Option(help="Items that commit together; by default about two minutes of work.")]
 MaxErrors = Annotated[float, typer.Option(help="Exit with 3 when a larger share of the rows has an error.")]

@@ -12,6 +12,7 @@ from clipfake.commands.options import (
     BatchSize,
     Columns,
     DecodeMemory,
+    Decoder,
     DecodeTimeout,
     EncoderName,
     Fake,
@@ -46,6 +47,7 @@ def embed(
     allow_word: Annotated[
         list[str] | None, typer.Option(help="Word that a text may have although it can give the label away; repeat.")
     ] = None,
+    decoder: Decoder = "exact",
     views: Annotated[int, typer.Option(help="Augmented views of each image beside the image itself.")] = 0,
     layout: LayoutName = "images",
     group_by: GroupBy = None,
@@ -70,7 +72,8 @@ def embed(
     from clipfake.engine import scan
     from clipfake.engine.embedding import EmbedOptions
 
-    options, what = scan_options(ctx.params), EmbedOptions(feature, text, tuple(allow_word or ()), views)
+    options = scan_options(ctx.params)
+    what = EmbedOptions(feature, text, tuple(allow_word or ()), views, decoder=decoder)
     with progress_bar() as progress:
         outcome = scan.embed(manifest, encoder, out, options, progress, what)
     finish(outcome, out, as_json=as_json, dry_run=dry_run)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from clipfake.images.preprocess import Preprocess, preprocess
+from clipfake.images.resize import EXACT
 
 HEIGHT: Final = 250
 WIDTH: Final = 330
@@ -40,6 +41,6 @@ def card_image() -> np.ndarray:
     return card.clip(0, 255).astype(np.uint8)
 
 
-def card_pixels(options: Preprocess) -> np.ndarray:
+def card_pixels(options: Preprocess, decoder: str = EXACT) -> np.ndarray:
     """The card as an encoder gets it: uint8 (H, W, 3) after the encoder's own preprocessing."""
-    return preprocess(Image.fromarray(card_image()), options)
+    return preprocess(Image.fromarray(card_image()), options, decoder)

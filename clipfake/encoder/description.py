@@ -11,6 +11,7 @@ from clipfake.encoder.feature import blocks_of
 from clipfake.encoder.spec import UNTRAINED
 from clipfake.errors import UsageError
 from clipfake.images.preprocess import Preprocess
+from clipfake.images.resize import DECODERS, EXACT
 
 _JSON_TYPES: Final[dict[str, Any]] = {
     "arch": str,
@@ -31,8 +32,8 @@ class EncoderDescription:
 
     `weights` is open_clip's tag, "untrained", or the base name of a weights file, whose place is `uri` (else None).
     `weights_sha256` is that of the file; of untrained weights, that of the vision tower's tensors. `feature` is the
-    point of the network (`feature.blocks_of` says which there are), `decoder` the way from bytes to pixels ("exact":
-    full decoding and Pillow's resize). `dim` is the length of an embedding.
+    point of the network (`feature.blocks_of` says which there are), `decoder` the way from bytes to pixels,
+    "exact" or "fast" (see `images.resize`). `dim` is the length of an embedding.
     """
 
     arch: str
@@ -43,12 +44,12 @@ class EncoderDescription:
     quick_gelu: bool
     uri: str | None = None
     feature: str = "projected"
-    decoder: str = "exact"
+    decoder: str = EXACT
 
     def __post_init__(self) -> None:
         try:
             blocks_of(self.feature)
-            known = self.decoder == "exact"
+            known = self.decoder in DECODERS
         except UsageError:
             known = False
         if not known:

@@ -1,7 +1,7 @@
 """The encoder: uint8 pixels -> L2-normalised CLIP embeddings, in batches of one fixed size."""
 
 from dataclasses import fields
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote
 
 import numpy as np
@@ -11,29 +11,34 @@ import torch
 from clipfake.encoder.card import card_pixels
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.feature import PROJECTED
+from clipfake.encoder.precision import Precision
+from clipfake.encoder.products import fast_products
 from clipfake.encoder.spec import EncoderSpec, quick_gelu
 from clipfake.encoder.tap import feature_dim, tap
 from clipfake.encoder.tower import build_tower, sha256_tower
 from clipfake.encoder.weights import sha256_file, weights_file
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.images.preprocess import Preprocess
+from clipfake.images.resize import EXACT, check_decoder
 
-Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def describe(encoder: str | EncoderSpec, feature: str = PROJECTED) -> EncoderDescription:
+def describe(encoder: str | EncoderSpec, feature: str = PROJECTED, decoder: str = EXACT) -> EncoderDescription:
     """The description of an encoder. Of a weights file, only its bytes are read; untrained ones are built once.
 
-    Raises UsageError as `EncoderSpec.parse`, `tap` and `weights_file` do.
+    Raises UsageError as `EncoderSpec.parse`, `tap`, `check_decoder` and `weights_file` do.
     """
+    check_decoder(decoder)
     spec = EncoderSpec.parse(encoder) if isinstance(encoder, str) else encoder
     feature_dim(spec.arch, feature, _preprocess_of(spec).size)  # before weights are fetched: is there such a feature?
     weights = weights_file(spec)
-    return _describe(spec, sha256_file(weights) if weights else sha256_tower(build_tower(spec.arch, None)), feature)
+    return _describe(
+        spec, sha256_file(weights) if weights else sha256_tower(build_tower(spec.arch, None)), feature, decoder
+    )
 
 
-def _describe(spec: EncoderSpec, weights_sha256: str, feature: str) -> EncoderDescription:
+def _describe(spec: EncoderSpec, weights_sha256: str, feature: str, decoder: str) -> EncoderDescription:
     uri = spec.weights if spec.kind == "file" else None
     preprocess = _preprocess_of(spec)
     return EncoderDescription(
@@ -45,6 +50,7 @@ def _describe(spec: EncoderSpec, weights_sha256: str, feature: str) -> EncoderDe
         quick_gelu=quick_gelu(spec.arch),
         uri=uri,
         feature=feature,
+        decoder=decoder,
     )
 
 
@@ -107,7 +113,8 @@ class Encoder:
         spec = EncoderSpec.parse(encoder.name)
         weights = weights_file(spec)
         # Random weights are not built twice for their hash: the test card tells whether they changed.
-        found = _describe(spec, sha256_file(weights) if weights else encoder.weights_sha256, encoder.feature)
+        weights_sha256 = sha256_file(weights) if weights else encoder.weights_sha256
+        found = _describe(spec, weights_sha256, encoder.feature, encoder.decoder)
         if changed := encoder.differences(found):
             raise UsageError(
                 f"{spec} is not the encoder described: {', '.join(changed)} changed; give the same weights"
@@ -131,7 +138,7 @@ class Encoder:
 
     def test_card_embedding(self) -> np.ndarray:
         """The embedding of the built-in test card, float32 (D,), not rounded to the stored type."""
-        return self._embed(card_pixels(self.description.preprocess)[None])[0]
+        return self._embed(card_pixels(self.description.preprocess, self.description.decoder)[None])[0]
 
     def differentiable(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels of 0..255 as float32 (N, H, W, 3), on the encoder's device -> embeddings (N, D) with a gradient.
@@ -157,7 +164,8 @@ class Encoder:
             .sub_(self._mean)
             .div_(self._std)
         )
-        return self._features(images)[: len(pixels)].cpu().numpy()
+        with fast_products(self.device, DTYPES[self.precision]):
+            return self._features(images)[: len(pixels)].cpu().numpy()
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images (N, 3, H, W) -> float32 (N, D) of length 1."""

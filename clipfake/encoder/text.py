@@ -8,7 +8,9 @@ import open_clip
 import torch
 
 from clipfake.encoder.description import EncoderDescription
-from clipfake.encoder.encoder import Precision, device_of, unit_length
+from clipfake.encoder.encoder import DTYPES, device_of, unit_length
+from clipfake.encoder.precision import Precision
+from clipfake.encoder.products import fast_products
 from clipfake.encoder.spec import EncoderSpec
 from clipfake.encoder.tower import build_text_tower, quiet, sha256_tower
 from clipfake.encoder.weights import one_line, weights_file
@@ -68,6 +70,7 @@ class TextEncoder:
         self.dim = dim
         self.dtype = np.dtype(np.float32 if precision == "fp32" else np.float16)
         self._tower = tower.to(device)
+        self._dtype = DTYPES[precision]
         self._tokenizer = tokenizer
         self._device = device
         self._batch_size = batch_size
@@ -99,5 +102,6 @@ class TextEncoder:
     @torch.inference_mode()
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
         tokens = self._tokenizer([*texts, *[""] * (self._batch_size - len(texts))])
-        features = self._tower.encode_text(tokens.to(self._device), normalize=False)  # type: ignore[operator]
+        with fast_products(self._device, self._dtype):
+            features = self._tower.encode_text(tokens.to(self._device), normalize=False)  # type: ignore[operator]
         return unit_length(features)[: len(texts)].cpu().numpy()

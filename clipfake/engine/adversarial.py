@@ -102,7 +102,7 @@ class _Attacker:
 
         torch.set_num_threads(layout.encoder_threads)
         self._device, self._fetch, self._options = layout.device, fetch, options
-        self._pool = DecoderPool(1, limits, encoder.preprocess)
+        self._pool = DecoderPool(1, limits, encoder.preprocess, decoder=encoder.decoder)
         self._detector = Detector.load(Store(detector)).to(layout.device)
         self._judge = Encoder.load(encoder, precision=precision, device=layout.device, batch_size=BLOCK)
         exact = Encoder.load(encoder, precision="fp32", device=layout.device, batch_size=BLOCK)

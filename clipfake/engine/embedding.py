@@ -15,6 +15,7 @@ from clipfake.engine.ledger import Ledger
 from clipfake.errors import UsageError
 from clipfake.images.augment import MAX_VIEWS
 from clipfake.images.conditions import Condition, augmented, choose
+from clipfake.images.resize import EXACT, check_decoder
 from clipfake.report.schema import embedding_schema, footer
 
 
@@ -26,6 +27,7 @@ class EmbedOptions:
     text : None, or the column or template that makes the text of an item, as `TextTemplate.parse` reads it
     allow_words : words that texts may have although they can give the label away
     views : augmented views beside the image itself
+    decoder : the way from bytes to pixels, "exact" or "fast"
     conditions : names of conditions whose views are made in the place of augmented ones
     """
 
@@ -34,9 +36,11 @@ class EmbedOptions:
     allow_words: tuple[str, ...] = ()
     views: int = 0
     conditions: tuple[str, ...] = ()
+    decoder: str = EXACT
 
     def __post_init__(self) -> None:
         blocks_of(self.feature)
+        check_decoder(self.decoder)
         if self.text is not None:
             TextTemplate.parse(self.text)
         elif self.allow_words:
@@ -66,7 +70,7 @@ def embedding_ledger(
     store: Store, description: EncoderDescription, precision: str, options: EmbedOptions | None = None
 ) -> Ledger:
     """The ledger of embeddings in `store`; with a text, the text tower is built once for its hash."""
-    options = options or EmbedOptions(description.feature)
+    options = options or EmbedOptions(description.feature, decoder=description.decoder)
     facts = {
         "encoder": description.fingerprint,
         "encoder_description": description.to_dict(),

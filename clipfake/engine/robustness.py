@@ -74,7 +74,9 @@ def robustness(
     images, trained = images_of(embeddings, items), Detector.load(Store(uris.place(detector)))
     images.check(trained)
     names = tuple(condition.name for condition in options.chosen)
-    what = EmbedOptions(images.encoder.feature, _template(images, trained), conditions=names)
+    what = EmbedOptions(
+        images.encoder.feature, _template(images, trained), conditions=names, decoder=images.encoder.decoder
+    )
     place = Store(uris.place(out)).below(f"{VIEWS}/{_digest(images, what)}")
     scan = ScanOptions(
         precision=images.precision,

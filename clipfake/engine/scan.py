@@ -19,6 +19,7 @@ from clipfake.corpus.manifest import list_corpus, read_manifest
 from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.text import TextInput
 from clipfake.encoder.description import EncoderDescription
+from clipfake.encoder.precision import AUTO, check_precision
 from clipfake.engine.cluster import Session, connecting
 from clipfake.engine.commit import Sink
 from clipfake.engine.detect import Bundle, Detect
@@ -26,6 +27,7 @@ from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_
 from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
+from clipfake.engine.precision import settled
 from clipfake.engine.resources import Layout
 from clipfake.engine.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 from clipfake.engine.work import Pipeline, Progress
@@ -34,8 +36,6 @@ from clipfake.images.decode import Limits
 from clipfake.report.schema import REPORT_SCHEMA, footer, read_footer
 
 log = logging.getLogger(__name__)
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class ScanOptions:
     image_only: bool = False  # score without the text that the detector was trained with
 
     def __post_init__(self) -> None:
-        if self.precision not in (None, *PRECISIONS):
-            raise UsageError(f"the precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}")
+        check_precision(self.precision)
 
     def described(self) -> dict[str, Any]:
         """For the run record."""
@@ -72,7 +71,8 @@ def embed(
     with connecting(options.job.num_cpus) as session:  # what is wrong so far is said before
         from clipfake.encoder.encoder import describe  # imports open_clip: as many seconds as Ray takes to start
 
-        return embed_listing(listing, place, describe(encoder, what.feature), store, options, progress, what, session)
+        described = describe(encoder, what.feature, what.decoder)
+        return embed_listing(listing, place, described, store, options, progress, what, session)
 
 
 def embed_listing(
@@ -80,7 +80,8 @@ def embed_listing(
     options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions, session: Session | None = None,
 ) -> Outcome:  # fmt: skip
     """`embed` for listed items, a stream with MANIFEST_SCHEMA; `source`, for the record, says where they come from."""
-    precision, views = options.precision or "fp32", len(what.made)
+    precision, views = _embedding_precision(out, options.precision, session), len(what.made)
+    options = replace(options, precision=precision)
     ledger = embedding_ledger(out, encoder, precision, what)
     job = Job(
         "embed",
@@ -113,13 +114,13 @@ def score(
     if not Store(uris.place(detector)).exists():
         raise UsageError(f"there is no detector at {detector}: it is a folder that `clipfake train` wrote")
     with connecting(options.job.num_cpus) as session:  # Ray starts while the detector's libraries are imported
-        job = _scoring(place, listing, detector, out, options, save_embeddings, encoder)
+        job = _scoring(place, listing, detector, out, options, save_embeddings, encoder, session)
         return run_job(job, options.job, progress, session)
 
 
 def _scoring(
     place: str, listing: Callable[[], pa.RecordBatchReader] | None, detector: str, out: str, options: ScanOptions,
-    save_embeddings: str | None, encoder: str | None,
+    save_embeddings: str | None, encoder: str | None, session: Session,
 ) -> Job:  # fmt: skip
     """What `score` does with the images of a listing or, where that is None, with stored embeddings."""
     from clipfake.detector.bundle import Detector
@@ -135,7 +136,7 @@ def _scoring(
     if encoder is not None:
         from clipfake.encoder.encoder import describe
 
-        description = describe(encoder, description.feature)
+        description = describe(encoder, description.feature, description.decoder)
         trained.check_encoder(description.fingerprint)
     thresholds = [asdict(threshold) for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
@@ -150,7 +151,7 @@ def _scoring(
         precision = found["precision"]
         listing = partial(_stored_listing, stored)
     else:
-        precision = options.precision or trained.provenance.get("precision", "fp32")
+        precision = settled(options.precision or trained.provenance.get("precision", "fp32"), session)
         if save_embeddings:
             target = Store(uris.place(save_embeddings))
             if target.uri == store.uri:
@@ -177,7 +178,7 @@ def _scoring(
         partial(_pipeline, store.uri, description, precision, Bundle(bundle.uri, options.image_only), options, None),
         sinks,
         saves,
-        options={"source": place, "detector": bundle.uri, **options.described()},
+        options={"source": place, "detector": bundle.uri, **replace(options, precision=precision).described()},
     )
 
 
@@ -192,7 +193,9 @@ def _pipeline(
 
         DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
         views = what.made if what else ()
-        prepare = PrepareOptions(options.fetch, options.limits, encoder.preprocess, layout.decoders, views)
+        prepare = PrepareOptions(
+            options.fetch, options.limits, encoder.preprocess, layout.decoders, views, encoder.decoder
+        )
         encode: tuple[Any, ...] = (
             encoder,
             precision,
@@ -241,6 +244,13 @@ def _pipeline(
         )
 
     return images if source == "images" else embeddings
+
+
+def _embedding_precision(out: Store, wanted: str | None, session: Session | None = None) -> str:
+    """Of a folder of embeddings: fp32 unless asked otherwise; "auto" goes on with the precision that is there."""
+    if wanted == AUTO and kind_of(out.uri) == "embeddings":
+        return read_footer(stored_embeddings(out.uri).footer)["precision"]
+    return settled(wanted or "fp32", session)
 
 
 def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBatchReader]:

@@ -78,12 +78,12 @@ def _embedded(images: Sequence[str], ledger: Ledger, encoder: str | None) -> np.
     found = read_footer(ledger.footer)
     description = EncoderDescription.from_json(found["encoder_description"])
     if encoder is not None:
-        given = describe(encoder, description.feature)
+        given = describe(encoder, description.feature, description.decoder)
         if given.fingerprint != description.fingerprint:
             raise UsageError(f"{ledger.store.uri} was embedded with {description.name}: {encoder} is another encoder")
         description = given
     blobs = [_bytes(image) for image in images]
-    with DecoderPool(1, _LIMITS, description.preprocess) as pool:
+    with DecoderPool(1, _LIMITS, description.preprocess, decoder=description.decoder) as pool:
         prepared = pool.prepare(blobs)
     for image, one in zip(images, prepared, strict=True):
         if one.pixels is None:

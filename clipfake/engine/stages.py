@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
 from clipfake.corpus.store import Store
 from clipfake.corpus.text import TextTemplate
 from clipfake.encoder.description import EncoderDescription
+from clipfake.encoder.precision import Precision
 from clipfake.engine.chunk import PIXELS, REFUSED, VIEWS, mark, read_chunk, vector_column, with_seconds
 from clipfake.engine.detect import Bundle
 from clipfake.errors import UsageError
@@ -21,11 +21,9 @@ from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.isolation import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
+from clipfake.images.resize import EXACT
 from clipfake.report.schema import ENCODING, FACTS
 from clipfake.status import Status
-
-if TYPE_CHECKING:
-    from clipfake.encoder.encoder import Precision
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class PrepareOptions:
     preprocess: Preprocess
     decoders: int
     views: tuple[Condition, ...] = ()
+    decoder: str = EXACT
 
 
 class Prepare:
@@ -45,7 +44,7 @@ class Prepare:
     def __init__(self, place: str, options: PrepareOptions) -> None:
         self._store = Store(place)
         self._options = options
-        self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views)
+        self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views, options.decoder)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         return self.decode(*self.read(chunk))
@@ -105,7 +104,7 @@ class Encode:
     def __init__(
         self,
         encoder: EncoderDescription,
-        precision: "Precision",
+        precision: Precision,
         device: str,
         threads: int,
         batch_size: int,

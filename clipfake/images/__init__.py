@@ -1,1 +1,1 @@
-"""Bytes -> pixels: decoding within limits and CLIP preprocessing, in child processes; imports Pillow and numpy only."""
+"""Bytes -> pixels: decoding within limits and CLIP preprocessing, in child processes that import little."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from functools import partial
@@ -23,11 +23,12 @@ from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import Prepared, prepare
 from clipfake.images.preprocess import Preprocess
+from clipfake.images.resize import EXACT, check_decoder
 from clipfake.images.worker import REPLY, REQUEST
 from clipfake.status import Status
 
 _LOG = logging.getLogger(__name__)
-_START_S: Final = 120.0  # a child is ready in 0.2 s; on a machine that thrashes it may take long
+_START_S: Final = 120.0  # a child is ready in 0.2 s, with torch in 3 s; on a machine that thrashes it may take long
 _RIDES_ALONG: Final = 64 << 10  # bytes that always fit into the socket's buffer beside an image that is being decoded
 
 
@@ -35,19 +36,30 @@ class DecoderPool:
     """`workers` child processes, one thread each here, that turn encoded bytes into pixels within `limits`.
 
     Needs no main thread and sets no signal handler, so it works inside an actor. The children start at once, import
-    only Pillow and numpy, and end with this process, however that ends. Use it as a context manager, or `close` it.
+    only Pillow and numpy (the fast decoder's torch too: 3 s and 0.3 GB each), and end with this process, however that
+    ends. Use it as a context manager, or `close` it.
 
     Of each image a view is made under each condition of `views`, within the same limits: they are one piece of work.
     """
 
-    def __init__(self, workers: int, limits: Limits, preprocess: Preprocess, views: Sequence[Condition] = ()) -> None:
+    def __init__(
+        self,
+        workers: int,
+        limits: Limits,
+        preprocess: Preprocess,
+        views: Sequence[Condition] = (),
+        decoder: str = EXACT,
+    ) -> None:
+        check_decoder(decoder)
         if workers < 1:
             raise UsageError(f"the number of decoding workers is {workers}; give 1 or more")
         self._limits = limits
         self._preprocess = preprocess
         self._turn = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
-        self._lanes = [_Lane(limits, preprocess, views) for _ in range(workers)]
+        self._lanes = [
+            _Lane(partial(_Child, limits, preprocess, views, decoder), limits.timeout_s) for _ in range(workers)
+        ]
 
     def prepare(self, blobs: Sequence[bytes | None]) -> list[Prepared]:
         """Decode and preprocess `blobs`; the results are in their order, exactly one each.
@@ -94,10 +106,10 @@ class DecoderPool:
 class _Lane:
     """One child after another, and the images it has been given."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition]) -> None:
-        self._limits = limits
-        self._start = partial(_Child, limits, preprocess, views)
-        self.child = self._start()
+    def __init__(self, start: Callable[[], "_Child"], timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._start = start
+        self.child = start()
 
     def work(self, blobs: Sequence[bytes | None], todo: deque[int], results: list[Prepared | None]) -> None:
         """Take indices from `todo`, which all lanes share, and fill in `results` until none is left.
@@ -124,7 +136,7 @@ class _Lane:
                     sent += 1
                 result = self.child.receive()
             except TimeoutError:
-                result = Prepared(Status.TIMEOUT, f"not decoded within {self._limits.timeout_s:g} s")
+                result = Prepared(Status.TIMEOUT, f"not decoded within {self._timeout_s:g} s")
             except OSError:
                 result = Prepared(Status.CRASHED, f"the decoding process {self.child.end()}")
             if result.status in (Status.TIMEOUT, Status.CRASHED):
@@ -143,15 +155,16 @@ class _Lane:
 class _Child:
     """One worker process and this end of its socket."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition]) -> None:
+    def __init__(self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition], decoder: str) -> None:
         self._timeout_s = limits.timeout_s
         self._shape = (1 + len(views), *preprocess.size, 3)
         self._ready = False
         names = [view.name for view in views]
-        settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": names}
+        settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": names, "decoder": decoder}
         self._settings = json.dumps(settings).encode()
         self._link, theirs = socket.socketpair()
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+        environment["OMP_NUM_THREADS"] = "1"  # torch's
         try:
             with theirs:
                 self._process = subprocess.Popen(

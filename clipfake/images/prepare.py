@@ -10,6 +10,7 @@ import numpy as np
 from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits, decode
 from clipfake.images.preprocess import Preprocess, preprocess
+from clipfake.images.resize import EXACT
 from clipfake.images.step import bounded
 from clipfake.status import Status
 
@@ -37,10 +38,17 @@ class Prepared:
 
 
 def prepare(
-    data: bytes, limits: Limits, options: Preprocess, views: Sequence[Condition] = (), *, bare: bool = False
+    data: bytes,
+    limits: Limits,
+    options: Preprocess,
+    views: Sequence[Condition] = (),
+    *,
+    decoder: str = EXACT,
+    bare: bool = False,
 ) -> Prepared:
     """Decode and preprocess one image, and its views under these conditions, in this process.
 
+    decoder : "exact" or "fast", of `resize`
     bare : read no more of it than the picture, nothing of its metadata
 
     Never raises for what is in `data`.
@@ -55,11 +63,11 @@ def prepare(
         error = f"{decoded.width}x{decoded.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
         return Prepared(Status.TOO_LARGE, error, **about)
     try:
-        pixels = preprocess(decoded.image, options)
+        pixels = preprocess(decoded.image, options, decoder)
         if not views:
             return Prepared(Status.OK, pixels=pixels, **about)
         small, content = bounded(decoded.image), hashlib.sha256(data).hexdigest()
-        degraded = [preprocess(view.apply(small, content), options) for view in views]
+        degraded = [preprocess(view.apply(small, content), options, decoder) for view in views]
         return Prepared(Status.OK, pixels=pixels, views=np.stack(degraded), **about)
     except MemoryError:
         return Prepared(Status.CRASHED, "preprocessing ran out of memory", **about)

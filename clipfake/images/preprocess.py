@@ -1,4 +1,4 @@
-"""The encoder's geometry on the CPU: an RGB image -> uint8 pixels, bit for bit what open_clip's own transform gives."""
+"""The encoder's geometry on the CPU: an RGB image -> uint8 pixels, what open_clip's own transform gives."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from clipfake.errors import UsageError
+from clipfake.images.resize import EXACT, FILTERS, resize
 
-_FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _RESIZE_MODES: Final = ("shortest", "longest", "squash")
 
 
@@ -31,10 +31,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(isinstance(edge, int) and 0 < edge <= 4096 for edge in self.size):
             raise UsageError(f"preprocessing size is {self.size!r}; give (height, width), each 1..4096 pixels")
-        if self.interpolation not in _FILTERS:
-            raise UsageError(
-                f"preprocessing interpolation is {self.interpolation!r}; give one of {', '.join(_FILTERS)}"
-            )
+        if self.interpolation not in FILTERS:
+            raise UsageError(f"preprocessing interpolation is {self.interpolation!r}; give one of {', '.join(FILTERS)}")
         if self.resize_mode not in _RESIZE_MODES:
             raise UsageError(
                 f"preprocessing resize_mode is {self.resize_mode!r}; give one of {', '.join(_RESIZE_MODES)}"
@@ -84,22 +82,24 @@ class Preprocess:
         return max(1, round(width / ratio)), max(1, round(height / ratio))
 
 
-def preprocess(image: Image.Image, options: Preprocess) -> np.ndarray:
+def preprocess(image: Image.Image, options: Preprocess, decoder: str = EXACT) -> np.ndarray:
     """Resize, then crop or pad an RGB `image` -> uint8 (H, W, 3).
 
-    Equals `open_clip.transform.image_transform_v2(PreprocessCfg(...), is_train=False)` up to ToTensor and Normalize.
+    Equals `open_clip.transform.image_transform_v2(PreprocessCfg(...), is_train=False)` up to ToTensor and Normalize,
+    with the decoder "fast" within 2 grey levels.
     """
     to_height, to_width = options.size
-    resampling = _FILTERS[options.interpolation]
+    interpolation = options.interpolation
     if options.resize_mode == "shortest" and to_height != to_width:
-        resampling = Image.Resampling.BICUBIC  # open_clip ignores `interpolation` here
+        interpolation = "bicubic"  # open_clip ignores `interpolation` here
     size = options.resized(*image.size)
-    if size != image.size:
-        image = image.resize(size, resampling)
-    if image.width < to_width or image.height < to_height:
-        padded = Image.new("RGB", (max(to_width, image.width), max(to_height, image.height)), (options.fill_color,) * 3)
-        padded.paste(image, ((padded.width - image.width) // 2, (padded.height - image.height) // 2))
-        image = padded
-    left = round((image.width - to_width) / 2.0)
-    top = round((image.height - to_height) / 2.0)
-    return np.asarray(image.crop((left, top, left + to_width, top + to_height)))
+    pixels = np.asarray(image) if size == image.size else resize(image, size, interpolation, decoder)
+    height, width = pixels.shape[:2]
+    if width < to_width or height < to_height:
+        padded = np.full((max(to_height, height), max(to_width, width), 3), options.fill_color, np.uint8)
+        top, left = (padded.shape[0] - height) // 2, (padded.shape[1] - width) // 2
+        padded[top : top + height, left : left + width] = pixels
+        pixels = padded
+        height, width = pixels.shape[:2]
+    top, left = round((height - to_height) / 2.0), round((width - to_width) / 2.0)
+    return np.ascontiguousarray(pixels[top : top + to_height, left : left + to_width])

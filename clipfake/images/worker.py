@@ -23,6 +23,7 @@ from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
+from clipfake.images.resize import warm_up
 
 REQUEST: Final = struct.Struct("<QB")
 REPLY: Final = struct.Struct("<II")
@@ -41,6 +42,8 @@ def main() -> None:
     values = json.loads(settings[0])
     limits, options = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"])
     views = [Condition.parse(name) for name in values["views"]]
+    decoder = values["decoder"]
+    warm_up(decoder)
     for view in views:
         view.warm_up()  # before the limit: a user's model is no image's fault
     idle = _address_space()
@@ -52,7 +55,7 @@ def main() -> None:
         del request
         # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
         signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + _ORPHAN_GRACE_S)
-        done = prepare(data, limits, options, views, bare=bare)
+        done = prepare(data, limits, options, views, decoder=decoder, bare=bare)
         del data
         signal.setitimer(signal.ITIMER_REAL, 0)
         arrays = [array for array in (done.pixels, done.views) if array is not None]

@@ -68,7 +68,7 @@ def test_untrained_says_so() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"dim": "512"}, {"preprocess": "bicubic"}, {"uri": 1}, {"colour": 1}, {"feature": "tokens"}, {"decoder": "fast"}],
+    [{"dim": "512"}, {"preprocess": "bicubic"}, {"uri": 1}, {"colour": 1}, {"feature": "tokens"}, {"decoder": "draft"}],
 )
 def test_what_is_not_known_is_refused(change: dict) -> None:
     with pytest.raises(UsageError, match=next(iter(change))):

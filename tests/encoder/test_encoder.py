@@ -292,3 +292,30 @@ def test_no_gpu_is_one_line(description: EncoderDescription) -> None:
 def test_a_gpu_gives_the_same(precision: Precision, description: EncoderDescription, encoder: Encoder) -> None:
     card = Encoder.load(description, precision=precision, device="cuda").test_card_embedding()
     assert np.abs(card - encoder.test_card_embedding()).max() <= TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("arch", [ARCH, pytest.param("RN50", marks=pytest.mark.slow)])
+def test_the_fast_decoder_moves_an_embedding_less_than_a_thousandth(arch: str, pictures: list[Image.Image]) -> None:
+    encoder = Encoder.load(describe(f"{arch}/untrained", decoder="fast"), batch_size=3)
+    exact, fast = (
+        encoder.encode(np.stack([preprocess(picture, encoder.description.preprocess, name) for picture in pictures]))
+        for name in ("exact", "fast")
+    )
+    assert 0 < np.abs(exact - fast).max() < 1e-3
+
+
+def test_the_decoder_is_part_of_the_encoder(description: EncoderDescription) -> None:
+    fast = describe(f"{ARCH}/untrained", decoder="fast")
+    assert replace(fast, decoder="exact") == description
+    assert fast.fingerprint != description.fingerprint and fast.differences(description) == ["decoder"]
+    assert EncoderDescription.from_json(fast.to_json()) == fast
+    assert Encoder.load(fast).description == fast
+    with pytest.raises(UsageError, match="decoder is 'draft'"):
+        describe(f"{ARCH}/untrained", decoder="draft")
+
+
+def test_the_test_card_goes_through_the_encoders_decoder(encoder: Encoder) -> None:
+    fast = Encoder(encoder._tower, replace(encoder.description, decoder="fast"), "fp32", encoder.device, 4)
+    card = card_pixels(encoder.description.preprocess, "fast")
+    assert not np.array_equal(card, card_pixels(encoder.description.preprocess))
+    assert np.array_equal(fast.encode(card[None])[0], fast.test_card_embedding())

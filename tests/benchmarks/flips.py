@@ -1,0 +1,89 @@
+"""What precision and decoder do to decisions: a detector of fp32 embeddings and exact pixels scores the others.
+
+    python tests/benchmarks/flips.py CORPUS --layout artifact --encoder ViT-S-32-alt/untrained --out FOLDER
+
+Embeds the corpus and trains a detector in FOLDER, unless that is there already; then encodes all images again by each
+pair of precision and decoder and prints one JSON line for each: how far embeddings and decisions move, and how many of
+10,000 items change their verdict, or the sign of their decision. Untrained weights are optimistic: trained ones have
+activations far from the others, which half precision treats worse.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from clipfake.corpus import uri as uris
+from clipfake.corpus.fetch import ItemRef, fetch
+from clipfake.corpus.store import Store
+from clipfake.detector.bundle import Detector
+from clipfake.encoder.encoder import Encoder
+from clipfake.encoder.precision import Precision
+from clipfake.engine.scan import stored_embeddings
+from clipfake.images.decode import Limits
+from clipfake.images.isolation import DecoderPool
+
+WAYS: tuple[tuple[Precision, str], ...] = (("bf16", "exact"), ("fp32", "fast"), ("bf16", "fast"), ("fp32", "exact"))
+BATCH = 256
+
+
+def clipfake(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "clipfake.cli", *arguments], check=True, stdout=sys.stderr)
+
+
+def encoded(refs: list[ItemRef], encoder: Encoder, pool: DecoderPool) -> np.ndarray:
+    """The embeddings (N, D) of items that are all ok."""
+    parts = []
+    for start in range(0, len(refs), BATCH):
+        done = pool.prepare([item.data for item in fetch(refs[start : start + BATCH])])
+        parts.append(encoder.encode(np.stack([image.pixels for image in done if image.pixels is not None])))
+    return np.concatenate(parts)
+
+
+def compared(x: np.ndarray, reference: np.ndarray, detector: Detector) -> dict[str, float]:
+    before, after = detector.score(reference), detector.score(x)
+    moved = np.abs(before.decision - after.decision)
+    per = 10_000 / len(x)
+    return {
+        "embedding_moved": float(np.abs(x.astype(np.float64) - reference).max()),
+        "decision_moved_median": float(np.median(moved)),
+        "decision_moved_max": float(moved.max()),
+        "decision_spread": float(before.decision.std()),
+        "verdicts_per_10000": round(per * sum(a != b for a, b in zip(before.verdict, after.verdict, strict=True)), 1),
+        "signs_per_10000": round(per * float(((before.decision > 0) != (after.decision > 0)).sum()), 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus")
+    parser.add_argument("--layout", default="artifact")
+    parser.add_argument("--encoder", default="ViT-S-32-alt/untrained")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    emb, bundle = args.out / "emb", args.out / "detector"
+    if not bundle.exists():
+        clipfake("embed", args.corpus, "--layout", args.layout, "--encoder", args.encoder, "--out", str(emb))
+        clipfake("train", str(emb), "--out", str(bundle))
+    detector = Detector.load(Store(uris.place(str(bundle))))
+    columns = ["uri", "member", "offset", "size", "version"]
+    ok = pc.field("status") == "ok"
+    names = stored_embeddings(uris.place(str(emb))).files()
+    rows = ds.dataset([str(emb / name) for name in names]).to_table([*columns, "embedding"], filter=ok)
+    refs = [ItemRef(**row) for row in rows.select(columns).to_pylist()]
+    reference = np.array(rows["embedding"].to_pylist(), np.float32)
+    for precision, decoder in WAYS:
+        encoder = Encoder.load(args.encoder, precision=precision)
+        with DecoderPool(1, Limits(), encoder.description.preprocess, decoder=decoder) as pool:
+            found = compared(encoded(refs, encoder, pool), reference, detector)
+        sys.stdout.write(json.dumps({"precision": precision, "decoder": decoder, "items": len(refs), **found}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
