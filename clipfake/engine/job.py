@@ -137,6 +137,8 @@ def run_job(
                     gpus = sum(node.gpus for node in nodes)
                     return _dry_outcome(job, run_id, planner.counts, left_open, gpus)
                 plans = [*left_open, plan]
+                where = ", ".join(node.address for node in nodes)
+                log.info("run %s: %d items on %d nodes (%s)", run_id, sum(p.items for p in plans), len(nodes), where)
                 advance = progress(sum(p.items for p in plans))
                 for one in plans:
                     if one.units:
@@ -150,6 +152,8 @@ def run_job(
     if totals.rows != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
         raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")
     seconds = {"plan": planned - began, "work": worked - planned, "total": worked - began}
+    if totals.first_row is not None:
+        seconds["until_first_row"] = totals.first_row - began
     record = {
         "command": job.name,
         "source": job.source,
@@ -169,7 +173,9 @@ def run_job(
         "unfamiliar": dict(totals.unfamiliar),
         "bytes": totals.bytes,
         "seconds": seconds,
-        "seconds_by_stage": totals.seconds,
+        "seconds_by_stage": totals.effort.by_stage,
+        "by_node": totals.effort.by_node(),
+        "busy": totals.effort.busy(seconds["work"]),
         "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
     }
     write_record(store, run_id, record)

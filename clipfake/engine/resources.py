@@ -15,6 +15,7 @@ class Node:
 
     cpus: float
     gpus: float = 0.0
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def cluster_nodes() -> list[Node]:
     import ray
 
     return [
-        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0), node["NodeManagerAddress"])
         for node in ray.nodes()
         if node["Alive"]
     ]
