@@ -58,13 +58,13 @@ class Host:
             self._on_it(command), text=True, check=False, timeout=timeout_s, env=dict(self.env), **streams
         )
 
-    def get(self, url: str) -> Any:
+    def get(self, url: str, timeout_s: float = 10) -> Any:
         """The JSON at a URL, as seen from this host; None where nobody answers."""
         found: list[Any] = []
 
         def read() -> None:
             _enter(self.namespace)
-            with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=10) as answer:
+            with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=timeout_s) as answer:
                 found.append(json.load(answer))
 
         reader = threading.Thread(target=read)
