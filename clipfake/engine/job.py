@@ -196,8 +196,12 @@ def _work(
             f"run {plan.run_id} left units open that save embeddings; finish them with --save-embeddings {plan.saves}"
         )
 
+    seen: set[str] = set()
+
     def pipeline() -> Pipeline:
-        layout = resources.plan_layout(resources.cluster_nodes(), plan.items, options.batch_size, job.views)
+        nodes = resources.cluster_nodes()
+        resources.tell_changes(seen, {node.address for node in nodes})
+        layout = resources.plan_layout(nodes, plan.items, options.batch_size, job.views)
         return job.pipeline(plan.source, layout, saves is not None)
 
     try:
