@@ -44,11 +44,12 @@ class Effort:
         for stage in SECONDS:
             if stage in table.column_names:
                 last = _by(stage)
-                sums = table.group_by(last).aggregate([(stage, "sum")]).to_pylist()
+                known = table.select([last, stage]).drop_null()
+                sums = known.group_by(last).aggregate([(stage, "sum")]).to_pylist()
                 spent = self.by_actor.setdefault(_name(stage), Counter())
                 spent.update({row[last]: row[f"{stage}_sum"] for row in sums})
         if last is not None:
-            counted = table[last].value_counts().to_pylist()
+            counted = table[last].drop_null().value_counts().to_pylist()
             for entry in counted:
                 self.rows[_node(entry["values"])] += entry["counts"]
 

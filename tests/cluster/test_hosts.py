@@ -185,7 +185,9 @@ def test_a_host_is_cut_off_and_another_killed_in_the_middle(cluster, undisturbed
     cluster.hosts["b"].kill()
     at = committed(out)
     cluster.images.seconds_an_image = 0.0
-    assert job.wait(timeout=300) == 0, (tmp_path / "log").read_text()
+    ended, said = job.wait(timeout=300), (tmp_path / "log").read_text()
+    assert ended == 0, said
+    assert f"nodes are gone: {cluster.hosts['a'].address}, {cluster.hosts['b'].address}" in said
     assert at < ITEMS // UNIT_ROWS
     assert cluster.alive() == 1
     check(read(out), undisturbed)
