@@ -123,7 +123,8 @@ def cluster(s3_endpoint: str) -> Iterator[Cluster]:
         client.create_bucket(Bucket="hosts")
         for name, data in pictures():
             client.put_object(Bucket="hosts", Key=f"corpus/{name}", Body=data)
-        env = {**os.environ, **NOTICE_SOON, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        ours = {"PYTHONPATH": str(JOBS.parent), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, **NOTICE_SOON, **ours}
         try:
             with hosts_on_a_hub(("head", "a", "b", "user"), env) as (hub, hosts):
                 url = hub.serve(images)
