@@ -31,9 +31,9 @@ ITEMS = 160
 UNIT_ROWS = 16
 # Seconds from a lost host until Ray knows: about (period + timeout) x threshold. Its own are 3, 10 and 5.
 NOTICE_SOON = {
-    "RAY_health_check_initial_delay_ms": "2000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_initial_delay_ms": "10000",
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
 }
 
@@ -74,9 +74,12 @@ class Cluster:
             role = ["--head", "--port=6379", f"--dashboard-host={host.address}"] if host is self.head else []
             role = role or [f"--address={self.head.address}:6379"]
             common = [f"--node-ip-address={host.address}", f"--temp-dir={host.folder}", "--num-cpus=1", "--block"]
-            host.start("ray", "start", *role, *common, "--object-store-memory=200000000")
-            if host is self.head:
-                self.wait_for(1)
+            command = ["ray", "start", *role, *common, "--object-store-memory=200000000"]
+            number = names.index(name) + 1
+            node = host.start(*command)
+            for _ in range(2):  # on a busy machine a node may be too slow for the head, and ends
+                wait_for(lambda n=number, node=node: self.alive() >= n or node.poll() is not None, f"{number} nodes")
+                node = host.start(*command) if node.poll() is not None else node
         self.wait_for(len(names))
 
     def wait_for(self, nodes: int) -> None:
