@@ -195,6 +195,8 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
             f"{found['retried']} tried again, {record['finished_for_earlier_runs']} left over from earlier runs; "
             f"{record['rows']} rows committed in {record['seconds']['total']:.1f} s -> {out}"
         )
+        if record["busy"]:
+            print(slowest(record))
     if outcome.exit_code:
         share = outcome.totals.errors / outcome.totals.rows
         say(
@@ -202,6 +204,17 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
             "--max-error-rate allows; the rows are committed"
         )
         raise typer.Exit(outcome.exit_code)
+
+
+def slowest(record: dict[str, Any]) -> str:
+    """Where the time of the work went: each stage's share of the seconds that its actors had, the largest first."""
+    shares = sorted(record["busy"].items(), key=lambda kv: -kv[1])
+    (first, most), rest = shares[0], ", ".join(f"{name} {share:.0%}" for name, share in shares[1:])
+    who = "the driver's" if first == "writing" else "its actors'"
+    line = f"slowest: {first}, {most:.0%} of {who} {record['seconds']['work']:.1f} s ({rest})"
+    if sum(record["busy"].values()) < 0.5:
+        line += "; most of the time went into the start of the actors and into waiting"
+    return line
 
 
 def _print_unfamiliar(counts: dict[str, int]) -> None:

@@ -13,7 +13,6 @@ from clipfake.status import Status
 UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
 VIEWS = "_views"  # the embeddings of an item's views, one after the other in one fixed-size list
 REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable
-SECONDS = ("_fetch_s", "_decode_s", "_encode_s", "_detect_s")  # each row's share of its chunk's seconds in a stage
 
 
 class Chunk(TypedDict):
@@ -33,12 +32,6 @@ def read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
     rows = pa.array(np.arange(at["first"], at["first"] + table.num_rows, dtype=np.int32))
     unit = pa.array(np.full(table.num_rows, at["unit"], np.int32))
     return table.append_column(UNIT, unit).append_column(ROW, rows)
-
-
-def with_seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
-    """The table with each row's share of the seconds in the column `stage`, one of SECONDS."""
-    share = np.full(table.num_rows, seconds / max(table.num_rows, 1), np.float32)
-    return table.append_column(stage, pa.array(share))
 
 
 def mark(table: pa.Table, rows: np.ndarray, status: Status, error: str) -> pa.Table:

@@ -1,5 +1,6 @@
 """The commit: rows collected by unit, whatever their order, and put into the ledgers a whole unit at a time, once."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipfake.corpus.store import Store
-from clipfake.engine.chunk import ROW, SECONDS, UNIT, Chunk
+from clipfake.engine import metrics
+from clipfake.engine.chunk import ROW, UNIT, Chunk
 from clipfake.engine.claim import Claim
+from clipfake.engine.effort import Effort
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.units import Unit, close_unit
 from clipfake.errors import ClipfakeError
@@ -26,7 +29,8 @@ class Totals:
     status: Counter[str] = field(default_factory=Counter)
     verdict: Counter[str] = field(default_factory=Counter)
     unfamiliar: Counter[str] = field(default_factory=Counter)  # "scored", and how many lie beyond each quantile
-    seconds: dict[str, float] = field(default_factory=dict)  # by stage, summed over actors
+    effort: Effort = field(default_factory=Effort)
+    first_row: float | None = None  # when the first rows came from the actors, as time.monotonic() says
     bytes: int = 0
 
     @property
@@ -34,21 +38,21 @@ class Totals:
         """Rows whose status is not ok."""
         return self.rows - self.status["ok"]
 
-    def add(self, table: pa.Table) -> None:
-        """Counts committed rows."""
+    def add(self, table: pa.Table, seconds: float) -> None:
+        """Counts committed rows; seconds : that their commit took."""
+        status, size = _histogram(table, "status"), pc.sum(table["size"]).as_py() or 0
         self.rows += table.num_rows
-        self.status.update(_histogram(table, "status"))
-        self.bytes += pc.sum(table["size"]).as_py() or 0
+        self.status.update(status)
+        self.bytes += size
+        self.effort.add(table)
+        self.effort.writing += seconds
+        metrics.unit_committed(status, size, seconds)
         if "verdict" in table.column_names:
             self.verdict.update({k: n for k, n in _histogram(table, "verdict").items() if k is not None})
         if "unfamiliarity" in table.column_names:
             measured = table["unfamiliarity"].drop_null().to_numpy()
             self.unfamiliar["scored"] += len(measured)
             self.unfamiliar.update({str(q): int((measured > q).sum()) for q in UNFAMILIAR})
-        for stage in SECONDS:
-            if stage in table.column_names:
-                name = stage.strip("_").removesuffix("_s")
-                self.seconds[name] = self.seconds.get(name, 0.0) + (pc.sum(table[stage]).as_py() or 0.0)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Committer:
 
     def add(self, table: pa.Table) -> None:
         """Takes the rows of any units; a row that came before is dropped (Ray may run a task again)."""
+        if self._totals.first_row is None:
+            self._totals.first_row = time.monotonic()
         units = table[UNIT].to_numpy()
         for number in np.unique(units).tolist():
             if number not in self._missing:
@@ -111,6 +117,11 @@ class Committer:
         """Rows that have not come yet."""
         return sum(int(missing.sum()) for missing in self._missing.values())
 
+    @property
+    def open_units(self) -> int:
+        """Units that are not committed."""
+        return len(self._missing)
+
     def chunks(self) -> Iterator[Chunk]:
         """What is still to be worked off: all chunks of which a row is missing."""
         for number, missing in self._missing.items():
@@ -121,7 +132,7 @@ class Committer:
                 first += rows
 
     def _commit(self, number: int) -> None:
-        unit = self._units[number]
+        unit, began = self._units[number], time.perf_counter()
         # A chunk's rows are in order already: mostly only the chunks are to be sorted.
         parts = sorted(self._parts.pop(number), key=lambda part: part[ROW][0].as_py())
         rows = pa.concat_tables(parts, promote_options="permissive")
@@ -133,7 +144,7 @@ class Committer:
             sink.commit(unit, rows)
         close_unit(self._store, unit)
         del self._missing[number]
-        self._totals.add(rows)
+        self._totals.add(rows, time.perf_counter() - began)
 
 
 def _histogram(table: pa.Table, column: str) -> dict[str, int]:

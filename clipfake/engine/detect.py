@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipfake.corpus.store import Store
-from clipfake.engine.chunk import mark, matrix_of, read_chunk, with_seconds
+from clipfake.engine.chunk import mark, matrix_of, read_chunk
+from clipfake.engine.effort import with_seconds
 from clipfake.report.schema import REPORT_SCHEMA
 from clipfake.status import Status
 

@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from clipfake.corpus.store import Store
 from clipfake.engine.cluster import root_cause
+from clipfake.engine.worker_network import between_nodes, worker_nodes
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -78,11 +79,15 @@ class Part:
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """The head of the best epoch. state : the arrays of Head.state_dict(); history : one entry an epoch."""
+    """The head of the best epoch. state : the arrays of Head.state_dict(); history : one entry an epoch.
+
+    workers : the address of each worker's node, under Ray
+    """
 
     state: dict[str, np.ndarray]
     history: list[dict[str, float]]
     best_epoch: int
+    workers: tuple[str, ...] = ()
 
 
 def train_head(train: Part, val: Part, options: HeadOptions, workers: int, storage: Store) -> TrainedHead:
@@ -102,6 +107,7 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
         scaling_config=ScalingConfig(
             num_workers=workers, resources_per_worker={"CPU": min(1.0, cpus / workers)}, use_gpu=False
         ),
+        torch_config=between_nodes(),
         run_config=RunConfig(
             name=_run_name(train, val, options),
             storage_path=storage.path(),
@@ -140,7 +146,8 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
-    return fit_head(train, val, config["options"], rank, world, saved, partial(_report, rank=rank))
+    trained = fit_head(train, val, config["options"], rank, world, saved, partial(_report, rank=rank))
+    return replace(trained, workers=worker_nodes(world))
 
 
 def fit_head(

@@ -138,6 +138,8 @@ def run_job(
                     gpus = sum(node.gpus for node in nodes)
                     return _dry_outcome(job, run_id, planner.counts, left_open, gpus)
                 plans = [*left_open, plan]
+                where = ", ".join(node.address for node in nodes)
+                log.info("run %s: %d items on %d nodes (%s)", run_id, sum(p.items for p in plans), len(nodes), where)
                 advance = progress(sum(p.items for p in plans))
                 for one in plans:
                     if one.units:
@@ -151,6 +153,8 @@ def run_job(
     if totals.rows != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
         raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")
     seconds = {"plan": planned - began, "work": worked - planned, "total": worked - began}
+    if totals.first_row is not None:
+        seconds["until_first_row"] = totals.first_row - began
     record = {
         "command": job.name,
         "source": job.source,
@@ -170,7 +174,9 @@ def run_job(
         "unfamiliar": dict(totals.unfamiliar),
         "bytes": totals.bytes,
         "seconds": seconds,
-        "seconds_by_stage": totals.seconds,
+        "seconds_by_stage": totals.effort.by_stage,
+        "by_node": totals.effort.by_node(),
+        "busy": totals.effort.busy(seconds["work"]),
         "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
     }
     write_record(store, run_id, record)
@@ -191,8 +197,12 @@ def _work(
             f"run {plan.run_id} left units open that save embeddings; finish them with --save-embeddings {plan.saves}"
         )
 
+    seen: set[str] = set()
+
     def pipeline() -> Pipeline:
-        layout = _layout(job, plan.source, resources.cluster_nodes(), plan.items, options)
+        nodes = resources.cluster_nodes()
+        resources.tell_changes(seen, {node.address for node in nodes})
+        layout = _layout(job, plan.source, nodes, plan.items, options)
         return job.pipeline(plan.source, layout, saves is not None)
 
     try:

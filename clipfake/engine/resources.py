@@ -1,7 +1,10 @@
 """The one place that decides how many actors of which size a job gets, from what the cluster has."""
 
+import logging
 import math
 from dataclasses import dataclass, replace
+
+log = logging.getLogger(__name__)
 
 CORES_PER_ENCODER = 4  # beyond this a CPU encoder gains more from a second model than from more threads
 CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
@@ -16,6 +19,7 @@ class Node:
 
     cpus: float
     gpus: float = 0.0
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,17 @@ def cluster_nodes() -> list[Node]:
     import ray
 
     return [
-        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0), node["NodeManagerAddress"])
         for node in ray.nodes()
         if node["Alive"]
     ]
+
+
+def tell_changes(seen: set[str], here: set[str]) -> None:
+    """Says which nodes have come and gone since the last call, and keeps in `seen` those that are here."""
+    if lost := sorted(seen - here):
+        log.warning("nodes are gone: %s", ", ".join(lost))
+    if seen and (new := sorted(here - seen)):
+        log.info("nodes have come: %s", ", ".join(new))
+    seen.clear()
+    seen.update(here)

@@ -14,8 +14,9 @@ from clipfake.corpus.store import Store
 from clipfake.corpus.text import TextTemplate
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import Precision
-from clipfake.engine.chunk import PIXELS, REFUSED, VIEWS, mark, read_chunk, vector_column, with_seconds
+from clipfake.engine.chunk import PIXELS, REFUSED, VIEWS, mark, read_chunk, vector_column
 from clipfake.engine.detect import Bundle
+from clipfake.engine.effort import with_seconds
 from clipfake.errors import UsageError
 from clipfake.images.conditions import Condition
 from clipfake.images.decode import Limits

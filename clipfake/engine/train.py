@@ -174,6 +174,7 @@ def train_on(
             "options": asdict(options),
             "history": trained.history,
             "best_epoch": trained.best_epoch,
+            "workers": list(trained.workers),
             "svm": {
                 "rule": svm_rule(len(learned.y)),
                 "C": fitted.cost,

@@ -8,6 +8,7 @@ from itertools import islice
 import pyarrow as pa
 
 from clipfake.corpus.store import Store
+from clipfake.engine import metrics
 from clipfake.engine.chunk import REFUSED
 from clipfake.engine.claim import Claim
 from clipfake.engine.cluster import root_cause
@@ -55,6 +56,7 @@ def work_off(
                     committer.add(table)
                     received += table.num_rows
                     progress(table.num_rows)
+                    metrics.queue(plan.items - received, committer.open_units)
                     if time.monotonic() - spoke > REPORT_EVERY_S:
                         spoke = time.monotonic()
                         log.info("%d of %d items done, %d committed", received, plan.items, totals.rows)

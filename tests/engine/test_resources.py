@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipfake.engine.ledger import ROW_GROUP_ROWS
-from clipfake.engine.resources import Node, plan_layout, plan_rescoring
+from clipfake.engine.resources import Node, plan_layout, plan_rescoring, tell_changes
 
 MANY = 1 << 30
 
@@ -120,3 +120,12 @@ def test_a_chunk_of_views_fills_its_batches(views, rows):
     assert layout.chunk_rows == rows
     images = rows * (1 + views)
     assert -images % layout.batch_size < 0.2 * images
+
+
+def test_nodes_that_come_and_go_are_named(caplog):
+    caplog.set_level("INFO")
+    seen: set[str] = set()
+    for here in ({"a", "b"}, {"a", "b"}, {"b", "c"}):
+        tell_changes(seen, here)
+    assert caplog.messages == ["nodes are gone: a", "nodes have come: c"]
+    assert seen == {"b", "c"}

@@ -1,0 +1,251 @@
+"""A cluster of three hosts: the whole way by `ray job submit`, and hosts that are cut off, killed and lost in it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hosts import Host, NoNamespacesError, hosts_on_a_hub
+
+from clipfake.corpus.store import Store
+
+pytestmark = pytest.mark.slow
+
+JOBS = Path(__file__).parents[2] / "jobs"
+ITEMS = 160
+UNIT_ROWS = 16
+# Seconds from a lost host until Ray knows: about (period + timeout) x threshold. Its own are 3, 10 and 5.
+NOTICE_SOON = {
+    "RAY_health_check_initial_delay_ms": "10000",
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+class PacedStore:
+    """moto's S3 as a WSGI application, whose images can be made slow to come: so a run has a middle."""
+
+    def __init__(self) -> None:
+        from moto.server import DomainDispatcherApplication, create_backend_app
+
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._turn = threading.Lock()
+        self.seconds_an_image = 0.0
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Any:
+        if environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].endswith(".jpg") and self.seconds_an_image:
+            with self._turn:
+                time.sleep(self.seconds_an_image)
+        return self._moto(environ, start)
+
+
+@dataclass
+class Cluster:
+    """Hosts with Ray on them, the host that people submit jobs from, and the bucket."""
+
+    hosts: dict[str, Host]
+    images: PacedStore
+    bucket: str
+
+    @property
+    def head(self) -> Host:
+        return self.hosts["head"]
+
+    def start(self, *names: str) -> None:
+        """Ray on these hosts, one CPU each; the head first."""
+        for name in names:
+            host = self.hosts[name]
+            role = ["--head", "--port=6379", f"--dashboard-host={host.address}"] if host is self.head else []
+            role = role or [f"--address={self.head.address}:6379"]
+            common = [f"--node-ip-address={host.address}", f"--temp-dir={host.folder}", "--num-cpus=1", "--block"]
+            command = ["ray", "start", *role, *common, "--object-store-memory=200000000"]
+            number = names.index(name) + 1
+            node = host.start(*command)
+            for _ in range(2):  # on a busy machine a node may be too slow for the head, and ends
+                wait_for(lambda n=number, node=node: self.alive() >= n or node.poll() is not None, f"{number} nodes")
+                node = host.start(*command) if node.poll() is not None else node
+        self.wait_for(len(names))
+
+    def wait_for(self, nodes: int) -> None:
+        wait_for(lambda: self.alive() >= nodes, f"{nodes} nodes")
+
+    def alive(self) -> int:
+        answer = self.hosts["user"].get(f"http://{self.head.address}:8265/api/v0/nodes")
+        listed = answer["data"]["result"]["result"] if answer and answer.get("result") else []
+        return sum(node["state"] == "ALIVE" for node in listed)
+
+    def command(self, name: str, *arguments: object) -> list[object]:
+        address = f"http://{self.head.address}:8265"
+        job = ["ray", "job", "submit", "--address", address, "--working-dir", JOBS, "--", "python"]
+        return [*job, name, *arguments]
+
+    def submit(self, job: str, *arguments: object) -> str:
+        """Runs a job to its end from the user's host."""
+        done = self.hosts["user"].run(*self.command(job, *arguments))
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def score(self, out: str) -> list[object]:
+        options = ["--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS, "--stall-timeout", 40]
+        where = [f"{self.bucket}/corpus", "--detector", f"{self.bucket}/detector", "--out", f"{self.bucket}/{out}"]
+        return ["score.py", *where, *options]
+
+    def submitted(self, out: str, log: Path) -> "subprocess.Popen[bytes]":
+        """A scoring job under way."""
+        with log.open("wb") as file:
+            return self.hosts["user"].start(*self.command(*self.score(out)), stdout=file, stderr=file)
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_endpoint: str) -> Iterator[Cluster]:
+    """Three hosts with Ray, S3 on the hub, and a fourth host to submit from. ITEMS labelled images in the bucket."""
+    images = PacedStore()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_PROFILE", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+        for name, value in {**keys, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": s3_endpoint}.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="hosts")
+        for name, data in pictures():
+            client.put_object(Bucket="hosts", Key=f"corpus/{name}", Body=data)
+        ours = {"PYTHONPATH": str(JOBS.parent), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, **NOTICE_SOON, **ours}
+        try:
+            with hosts_on_a_hub(("head", "a", "b", "user"), env) as (hub, hosts):
+                url = hub.serve(images)
+                for host in hosts.values():
+                    host.env = {**host.env, "AWS_ENDPOINT_URL": url}
+                made = Cluster(hosts, images, "s3://hosts")
+                made.start("head", "a", "b")
+                yield made
+        except NoNamespacesError as error:
+            pytest.skip(f"needs network namespaces, which this machine does not give: {error}")
+
+
+def pictures() -> Iterator[tuple[str, bytes]]:
+    """ITEMS images of two classes that a coarse look tells apart, named as the layout forensynths wants them."""
+    random = np.random.default_rng(7)
+    for i in range(ITEMS):
+        cells = 4 if i % 2 else 12
+        coarse = Image.fromarray(random.integers(0, 255, (cells, cells, 3), dtype=np.uint8))
+        buffer = io.BytesIO()
+        coarse.resize((64, 64), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        yield f"noise/{'1_fake' if i % 2 else '0_real'}/{i:03d}.jpg", buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: Cluster) -> pa.Table:
+    """The whole way on all three hosts: index, embed, train with a worker on each of two hosts, score."""
+    bucket = cluster.bucket
+    cluster.submit(
+        "-m", "clipfake.cli", "index", f"{bucket}/corpus", "--layout", "forensynths", "--out", f"{bucket}/manifest"
+    )
+    embed = ["embed.py", f"{bucket}/manifest", "--encoder", "ViT-S-32-alt/untrained", "--out", f"{bucket}/embeddings"]
+    cluster.submit(*embed, "--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS)
+    train = ["train.py", f"{bucket}/embeddings", "--out", f"{bucket}/detector", "--workers", 2, "--epochs", 3]
+    cluster.submit(*train, "--allow-shortcuts")
+    cluster.submit(*cluster.score("undisturbed"))
+    return read(f"{bucket}/undisturbed")
+
+
+@pytest.mark.timeout(900)
+def test_every_host_takes_part(cluster, undisturbed):
+    assert undisturbed.num_rows == ITEMS
+    hosts = {cluster.hosts[name].address for name in ("head", "a", "b")}
+    for folder in ("embeddings", "undisturbed"):
+        by_node = record(f"{cluster.bucket}/{folder}")["by_node"]
+        assert by_node.keys() == hosts
+        assert sum(node["rows"] for node in by_node.values()) == ITEMS
+    detector = json.loads(Store(f"{cluster.bucket}/detector").read_bytes("detector.json"))
+    workers = detector["provenance"]["workers"]
+    assert len(set(workers)) == len(workers) == 2
+    assert set(workers) < hosts
+
+
+@pytest.mark.timeout(900)
+def test_a_host_is_cut_off_and_another_killed_in_the_middle(cluster, undisturbed, tmp_path):
+    cluster.images.seconds_an_image = 0.25
+    job, out = cluster.submitted("disturbed", tmp_path / "log"), f"{cluster.bucket}/disturbed"
+    wait_for(lambda: committed(out) >= 2, "the middle", job)
+    cluster.hosts["a"].cut_off()
+    cluster.hosts["b"].kill()
+    at = committed(out)
+    cluster.images.seconds_an_image = 0.0
+    ended, said = job.wait(timeout=300), (tmp_path / "log").read_text()
+    assert ended == 0, said
+    assert f"nodes are gone: {cluster.hosts['a'].address}, {cluster.hosts['b'].address}" in said
+    assert at < ITEMS // UNIT_ROWS
+    assert cluster.alive() == 1
+    check(read(out), undisturbed)
+
+
+@pytest.mark.timeout(900)
+def test_the_head_is_lost_and_the_next_submission_goes_on(cluster, undisturbed, tmp_path):
+    cluster.images.seconds_an_image = 0.25
+    job, out = cluster.submitted("headless", tmp_path / "log"), f"{cluster.bucket}/headless"
+    wait_for(lambda: committed(out) >= 2, "the middle", job)
+    for host in ("head", "a", "b", "user"):
+        cluster.hosts[host].kill()
+    cluster.images.seconds_an_image = 0.0
+    before = {name: Store(out).read_bytes(name) for name in files(out)}
+    assert 2 <= len(before) < ITEMS // UNIT_ROWS
+    cluster.start("head")
+    cluster.submit(*cluster.score("headless"))
+    check(read(out), undisturbed)
+    assert all(Store(out).read_bytes(name) == data for name, data in before.items())
+    assert record(out)["rows"] == ITEMS - UNIT_ROWS * len(before)
+
+
+def check(found: pa.Table, wanted: pa.Table) -> None:
+    """One row an item, with the numbers of the undisturbed run."""
+    found, wanted = found.sort_by("item_id"), wanted.sort_by("item_id")
+    for name in ("item_id", "version", "status", "content_sha256"):
+        assert found[name].equals(wanted[name])
+    np.testing.assert_allclose(found["decision"].to_numpy(), wanted["decision"].to_numpy(), atol=1e-4, rtol=0)
+
+
+def files(folder: str) -> list[str]:
+    return [file.name for file in Store(folder).list("") if file.name.endswith(".parquet")]
+
+
+def committed(folder: str) -> int:
+    return len(files(folder))
+
+
+def read(folder: str) -> pa.Table:
+    store = Store(folder)
+    return pa.concat_tables([pq.read_table(store.path(name), filesystem=store.filesystem) for name in files(folder)])
+
+
+def record(folder: str) -> dict[str, Any]:
+    """The record of the folder's last run."""
+    store = Store(f"{folder}/_runs")
+    return json.loads(store.read_bytes(max(file.name for file in store.list(""))))
+
+
+def wait_for(
+    condition: Callable[[], bool], what: str, job: "subprocess.Popen[bytes] | None" = None, timeout_s: float = 150
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert job is None or job.poll() is None, f"the job ended before {what}"
+        assert time.monotonic() < deadline, f"no {what} after {timeout_s:g} s"
+        time.sleep(0.3)
