@@ -25,7 +25,7 @@ from clipfake.images.isolation import DecoderPool
 
 log = logging.getLogger(__name__)
 
-BLOCK = 16  # images that are attacked together: their gradients are what takes memory
+BLOCK = 8  # images that are attacked together: their gradients are what takes memory
 
 
 def adversarial(
