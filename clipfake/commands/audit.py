@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from clipfake.commands.console import number, print_json, print_table, progress_bar
+from clipfake.commands.console import number, print_json, print_table
 from clipfake.commands.options import Json, NumCpus
+from clipfake.commands.progress import progress_bar
 
 _VALUES = 6  # of a fact that are printed; --json has more
 

@@ -1,10 +1,7 @@
 """What the commands show: tables and JSON on stdout, progress and messages on stderr."""
 
-import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
@@ -229,29 +226,6 @@ def _print_unfamiliar(counts: dict[str, int]) -> None:
             f"{counts['0.99'] / scored:.0%} of these images look like nothing the detector has seen: "
             "its figures say little about them."
         )
-
-
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[int], Callable[[int], None]]]:
-    """A bar on a terminal; elsewhere nothing (the engine logs by the minute)."""
-    if not sys.stderr.isatty():
-        yield lambda total: lambda n: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # The terminal itself: while Ray runs, what goes to stderr is filtered line by line.
-    with (
-        os.fdopen(os.dup(2), "w") as terminal,
-        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
-    ):
-
-        def begin(total: int) -> Callable[[int], None]:
-            task = bar.add_task("images", total=total)
-            return lambda n: bar.advance(task, n)
-
-        yield begin
 
 
 def print_table(columns: tuple[str, ...], rows: list[Any]) -> None:

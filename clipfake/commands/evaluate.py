@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from clipfake.commands.console import number, print_json, print_table, progress_bar, say
+from clipfake.commands.console import number, print_json, print_table, say
 from clipfake.commands.options import Json, NumCpus
+from clipfake.commands.progress import progress_bar
 from clipfake.commands.robustness import print_robustness, sections
 from clipfake.errors import UsageError
 

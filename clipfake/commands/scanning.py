@@ -4,10 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands.console import (
-    finish,
-    progress_bar,
-)
+from clipfake.commands.console import finish
 from clipfake.commands.options import (
     BatchSize,
     Columns,
@@ -31,6 +28,7 @@ from clipfake.commands.options import (
     UnitRows,
     scan_options,
 )
+from clipfake.commands.progress import progress_bar
 
 
 def embed(

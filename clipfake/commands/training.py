@@ -5,16 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.commands.console import (
-    finish,
-    number,
-    print_experiments,
-    print_json,
-    print_table,
-    print_training,
-    progress_bar,
-    say,
-)
+from clipfake.commands.console import finish, number, print_experiments, print_json, print_table, print_training, say
 from clipfake.commands.options import (
     EncoderName,
     Json,
@@ -23,6 +14,7 @@ from clipfake.commands.options import (
     Precision,
     Prevalence,
 )
+from clipfake.commands.progress import progress_bar
 
 
 def train(

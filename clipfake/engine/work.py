@@ -1,7 +1,6 @@
 """Working plans off: chunks go through Ray Data's actors, a wave at a time, on whatever nodes are there."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -19,7 +18,6 @@ from clipfake.errors import ClipfakeError, UsageError
 log = logging.getLogger(__name__)
 
 CHUNKS_A_WAVE = 20_000  # chunks one execution of Ray Data gets at a time: bounds what its driver keeps in mind
-REPORT_EVERY_S = 60.0
 FRUITLESS = 3  # executions in a row that may break off without a row to show
 
 Pipeline = Callable[["ray.data.Dataset"], "ray.data.Dataset"]  # type: ignore[name-defined]  # noqa: F821
@@ -46,7 +44,6 @@ def work_off(
     reconnect : gives up everything this process has on the cluster, actors that hang included
     """
     received = 0
-    spoke = time.monotonic()
     for units in _waves(plan.units):
         committer = Committer(store, units, sinks, claims, totals)
         fruitless = 0
@@ -57,9 +54,6 @@ def work_off(
                     received += table.num_rows
                     progress(table.num_rows)
                     metrics.queue(plan.items - received, committer.open_units)
-                    if time.monotonic() - spoke > REPORT_EVERY_S:
-                        spoke = time.monotonic()
-                        log.info("%d of %d items done, %d committed", received, plan.items, totals.rows)
             except _broken_off() as error:
                 fruitless = fruitless + 1 if committer.missing == missing else 0
                 if fruitless == FRUITLESS:
