@@ -2,12 +2,26 @@
 
 import logging
 import os
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from clipfake.commands import audit, corpus, detector, drift, evaluate, groups, report, scanning, similar, training
+from clipfake.commands import (
+    audit,
+    corpus,
+    detector,
+    doctor,
+    drift,
+    evaluate,
+    groups,
+    nightly,
+    report,
+    scanning,
+    similar,
+    training,
+)
 from clipfake.commands.console import say
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -29,6 +43,8 @@ for command in (
     report.report,
     groups.groups,
     scanning.compact,
+    nightly.nightly,
+    doctor.doctor,
     drift.prevalence,
     drift.drift,
     similar.similar,
@@ -50,6 +66,8 @@ def _root(verbose: Annotated[bool, typer.Option(help="Log more.")] = False) -> N
 
 def main(*command: str) -> None:
     """The entry point, or that of one `command`: errors of ours become one line and an exit code."""
+    # As Ray does while it runs: what is open is closed, claims are given back. `ray job stop` and Kubernetes send it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
     try:
         app([*command, *sys.argv[1:]])
     except UsageError as error:
@@ -59,9 +77,17 @@ def main(*command: str) -> None:
         say(f"clipfake: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
-        say("clipfake: stopped; what was committed stays, run the same command again to go on")
-        sys.stderr.flush()
-        os._exit(130)
+        _stopped(signal.SIGINT)
+    except SystemExit as ended:
+        if ended.code == signal.SIGTERM:
+            _stopped(signal.SIGTERM)
+        raise
+
+
+def _stopped(by: signal.Signals) -> None:
+    say("clipfake: stopped; what was committed stays, run the same command again to go on")
+    sys.stderr.flush()
+    os._exit(128 + by)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,7 +142,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """free_port() -> a port of loopback that nobody has."""
 
@@ -159,6 +160,29 @@ def ray_node(free_port: Callable[[], int]) -> Iterator[Callable[..., subprocess.
 
     The nodes end with the test, by process id.
     """
+    with ray_nodes(free_port) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def dashboard(free_port: Callable[[], int]) -> Iterator[str]:
+    """The address for jobs of a cluster of two CPUs that `ray start --head` made, one a session."""
+    port = free_port()
+    with ray_nodes(free_port) as start:
+        arguments = ["--head", "--num-cpus=2", f"--port={free_port()}"]
+        start(*arguments, "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}")
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def ray_nodes(free_port: Callable[[], int]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """What `ray_node` gives, for the duration of the block."""
     nodes: list[subprocess.Popen[bytes]] = []
     temporary = tempfile.mkdtemp(prefix="cf-", dir="/tmp")  # Ray's socket names must be short
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `python` is the one with clipfake
@@ -173,13 +197,15 @@ def ray_node(free_port: Callable[[], int]) -> Iterator[Callable[..., subprocess.
         nodes.append(subprocess.Popen(command, **quiet, start_new_session=True, env={**os.environ, "PATH": path}))
         return nodes[-1]
 
-    yield start
-    for node in reversed(nodes):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(node.pid).children(recursive=True)
-            os.killpg(node.pid, signal.SIGTERM)
-            _, alive = psutil.wait_procs(children, timeout=20)
-            for process in alive:
-                process.kill()
-        node.wait(timeout=20)
-    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield start
+    finally:
+        for node in reversed(nodes):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children = psutil.Process(node.pid).children(recursive=True)
+                os.killpg(node.pid, signal.SIGTERM)
+                _, alive = psutil.wait_procs(children, timeout=20)
+                for process in alive:
+                    process.kill()
+            node.wait(timeout=20)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,5 +1,8 @@
 """`clipfake drift`: whether a run differs from earlier ones, from another folder or from the validation data."""
 
+import functools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +16,7 @@ from clipfake.detector.bundle import Detector
 from clipfake.engine.inspect import load
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import SCAN
-from clipfake.engine.reports import open_report, rows
+from clipfake.engine.reports import below, open_report, rows
 from clipfake.engine.scan import stored_embeddings
 from clipfake.errors import UsageError
 from clipfake.evaluation.shift import (
@@ -97,6 +100,21 @@ def drift(
     if key not in _runs(other).values():
         raise UsageError(f"{against} holds no rows of the detector of run {run}: scores of two cannot be compared")
     return Drift(f"run {run}", against, compare(current, _profile(other, same), limits))
+
+
+def drift_of_places(
+    reports: str, detector: str, place: str, before: Sequence[str], limits: Limits | None = None
+) -> Drift:
+    """Compares the rows that the detector with this fingerprint gave items below `place` with those below other places.
+
+    Where there are none of the others, it is compared with nothing, without an alarm. Places are canonical URIs.
+    """
+    report, same = open_report(reports), pc.field("detector") == detector
+    current = _profile(report, same & below(place))
+    reference = _profile(report, same & functools.reduce(operator.or_, map(below, before)))
+    if not reference.statuses:
+        return Drift(place, "0 earlier nights", [], ["none of the nights before has rows of this detector"])
+    return Drift(place, f"the {len(before)} nights before", compare(current, reference, limits or Limits()))
 
 
 def _of_embeddings(place: str, run: str | None, against: str | None, bundle: Detector | None, limits: Limits) -> Drift:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from clipfake.corpus.store import Store
 from clipfake.engine import resources
-from clipfake.engine.claim import Claim, claimed
+from clipfake.engine.claim import LOCK_FOLDER, Claim, claimed
 from clipfake.engine.cluster import Session, connecting, root_cause
 from clipfake.engine.commit import Sink, Totals
 from clipfake.engine.compact import finish_compactions
@@ -117,10 +117,12 @@ def run_job(
         job.saves.check()
     began, started_at = time.monotonic(), datetime.now(UTC)
     totals, planner = Totals(), None
+    claims: list[Claim] = []
     try:
         with contextlib.ExitStack() as stack:
             written = [one.store for one in (job.ledger, job.saves) if one is not None and not options.dry_run]
-            claims = [stack.enter_context(claimed(folder, run_id)) for folder in written]
+            for folder in written:
+                claims.append(stack.enter_context(claimed(folder, run_id)))
             for folder in written:
                 finish_compactions(folder)
                 folder.sweep()  # half-written files of killed runs
@@ -146,9 +148,11 @@ def run_job(
                         _work(job, one, run_id, options, claims, totals, advance, reconnect)
         worked = time.monotonic()
     except UsageError:
-        if fresh and not totals.rows:
-            for name in ("_plan", "_runs", "_lock"):
+        if fresh and claims and not totals.rows:  # a run that was refused the claim leaves the folder to its holder
+            for name in ("_plan", "_runs"):
                 store.delete_tree(name)
+            if not store.list(LOCK_FOLDER):
+                store.delete_tree(LOCK_FOLDER)
         raise
     if totals.rows != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
         raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")

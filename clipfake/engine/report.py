@@ -12,12 +12,12 @@ from clipfake import __version__
 from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
-from clipfake.engine.drift import drift
+from clipfake.engine.drift import Drift, drift
 from clipfake.engine.inspect import load
 from clipfake.engine.inspect import summary as described
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.record import read_records
-from clipfake.engine.reports import open_report
+from clipfake.engine.reports import below, open_report
 from clipfake.errors import UsageError
 from clipfake.evaluation.prevalence import estimate, rates_of
 from clipfake.report import summary
@@ -32,27 +32,30 @@ from clipfake.report.thumbnails import thumbnails
 @dataclass(frozen=True)
 class PageOptions:
     """detector : a bundle's place or the beginning of a fingerprint, else the one that scored last; run_id : only the
-    rows that this run committed; shown : items of each kind, 0 for none
+    rows that this run committed; shown : items of each kind, 0 for none; below : only items at or below this place
     """
 
     detector: str | None = None
     run_id: str | None = None
     shown: int = summary.SHOWN
+    below: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.shown <= 200:
             raise UsageError(f"--thumbnails must lie between 0 and 200, not {self.shown}")
 
 
-def make_page(place: str, out: str, options: PageOptions) -> dict[str, Any]:
+def make_page(place: str, out: str, options: PageOptions, compared: Drift | None = None) -> dict[str, Any]:
     """Writes the page and returns what it shows, without pictures.
+
+    compared : what its section on drift shows; by default a run, the last or that of `options`, against earlier ones
 
     Raises UsageError where the folder is no report, or has no rows of that detector or run.
     """
     folder, name = page_place(out, "--out")
     if folder.uri == uris.place(place):
         raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
-    found = summarise(place, options)
+    found = summarise(place, options, compared)
     kinds = [found["highest"], found["unsure"], found["unfamiliar_items"], found["declared"]["items"]]
     wanted = {item["item_id"]: item for kind in kinds for item in kind}
     made = dict(zip(wanted, thumbnails(list(wanted.values()), _bytes_column(found["runs"])), strict=True))
@@ -74,13 +77,16 @@ def page_place(out: str, option: str) -> tuple[Store, str]:
     return Store(folder), uris.shown(name)
 
 
-def summarise(place: str, options: PageOptions) -> dict[str, Any]:
+def summarise(place: str, options: PageOptions, compared: Drift | None = None) -> dict[str, Any]:
     """Everything that the page says, as JSON values: `clipfake.report.summary.summarise`, and where it comes from."""
     ledger = open_report(place)
     store = ledger.store
     bundle, wanted = _bundle(options.detector)
     records = [record for record in read_records(store) if record.get("command") == "score"]
-    with opened(ledger.dataset()) as rows:
+    dataset = ledger.dataset()
+    if options.below is not None:
+        dataset = dataset.filter(below(options.below))
+    with opened(dataset) as rows:
         there = detectors(rows)
         detector = _chosen(there, wanted, place)
         records = [record for record in records if record.get("key") == detector]
@@ -89,9 +95,12 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         mine = latest(rows, detector, options.run_id)
         found = summary.summarise(mine, thresholds, options.shown)
         if not found["total"]["n"]:
-            raise UsageError(f"{place} has no rows of run {options.run_id}: _runs/ names its runs")
+            which = f"run {options.run_id}: _runs/ names its runs" if options.run_id else f"items below {options.below}"
+            raise UsageError(f"{place} has no rows of {which}")
         by_run = rows.ask("SELECT run_id, count(*) AS n FROM $rows WHERE detector = $d GROUP BY 1", d=detector)
     here = {row["run_id"]: row["n"] for row in by_run}
+    if options.below is not None:
+        records = [record for record in records if record["run_id"] in here or _source(record) == options.below]
     runs = runs_of(records, here)
     bundle = bundle or _recorded_bundle(records, detector)
     return {
@@ -101,12 +110,13 @@ def summarise(place: str, options: PageOptions) -> dict[str, Any]:
         "detector": detector,
         "detectors": there,
         "run_id": options.run_id,
+        "below": options.below,
         "footer": {name: footer.get(name) for name in ("encoder", "precision", "version")},
         "thresholds": thresholds,
         "bundle": described(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
         "no_prevalence": _estimate(found, bundle),
-        "drift": _drift(store.uri, options.run_id or max(here)),
+        "drift": _as_values(compared or drift(store.uri, options.run_id or max(here))),
         "rows": sum(here.values()),
         "runs": runs,
         "checks": checks(found, runs, sum(here.values())),
@@ -135,9 +145,8 @@ def _estimate(found: dict[str, Any], bundle: Detector | None) -> str | None:
     return None
 
 
-def _drift(place: str, run_id: str) -> dict[str, Any]:
-    """A run against all earlier ones of its detector: clipfake.engine.drift.Drift as JSON values, with `alarm`."""
-    found = drift(place, run_id)
+def _as_values(found: Drift) -> dict[str, Any]:
+    """As JSON values, with `alarm`."""
     return asdict(found) | {"alarm": found.alarm}
 
 
@@ -184,6 +193,10 @@ def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector |
                 return None
             return found if found.fingerprint == detector else None
     return None
+
+
+def _source(record: Mapping[str, Any]) -> str | None:
+    return (record.get("options") or {}).get("source")
 
 
 def _bytes_column(runs: list[dict[str, Any]]) -> str | None:

@@ -1,11 +1,14 @@
 """Questions to the rows of a report: DuckDB over a stream of the committed ones, in bounded memory."""
 
 import contextlib
+import functools
+import operator
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from clipfake.corpus import uri as uris
@@ -24,6 +27,13 @@ def open_report(place: str) -> Ledger:
     if kind_of(store.uri) != "report":
         raise UsageError(f"{place} holds no report: make one with `clipfake score ... --out REPORTS`")
     return Ledger(store, "report", REPORT_SCHEMA, "", {})
+
+
+def below(place: str) -> pads.Expression:
+    """The rows of items at or below a canonical URI. A range of item_ids, so that row groups elsewhere are not read."""
+    item, after = pc.field("item_id"), {"/": "0", "#": "$"}  # the character that follows each
+    ranges = [(item >= f"{place}{sign}") & (item < f"{place}{end}") for sign, end in after.items()]
+    return functools.reduce(operator.or_, ranges, item == place)
 
 
 @contextlib.contextmanager
