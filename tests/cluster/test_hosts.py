@@ -39,6 +39,9 @@ NOTICE_SOON = {
 }
 
 
+SOON = ("--stall-timeout", 60)  # longer than actors take to start on a busy machine
+
+
 class PacedStore:
     """moto's S3 as a WSGI application, whose images can be made slow to come: so a run has a middle.
 
@@ -121,15 +124,15 @@ class Cluster:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def score(self, out: str) -> list[object]:
-        options = ["--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS, "--stall-timeout", 40]
+    def score(self, out: str, *more: object) -> list[object]:
+        options = ["--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS, *more]
         where = [f"{self.bucket}/corpus", "--detector", f"{self.bucket}/detector", "--out", f"{self.bucket}/{out}"]
         return ["score.py", *where, *options]
 
     def submitted(self, out: str, log: Path) -> "subprocess.Popen[bytes]":
         """A scoring job under way."""
         with log.open("wb") as file:
-            return self.hosts["user"].start(*self.command(*self.score(out)), stdout=file, stderr=file)
+            return self.hosts["user"].start(*self.command(*self.score(out, *SOON)), stdout=file, stderr=file)
 
 
 @pytest.fixture(scope="module")
