@@ -51,7 +51,7 @@ class Host:
         self.started.append(process)
         return process
 
-    def run(self, *command: object, timeout_s: float = 200) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: object, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
         """Runs a command on this host to its end; both of its streams are in `stdout`."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.run(
