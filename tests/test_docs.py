@@ -63,5 +63,5 @@ def test_the_pages_have_commands_and_one_that_is_none_is_noticed():
     assert all(commands(page) for page in PAGES if page not in ("docs/security.md", "docs/operations.md"))
     understood(["score", "corpus", "--detector", "d", "--out", "o"])
     for wrong in (["score", "corpus", "--no-such"], ["scores"], ["score", "--detector", "d"]):
-        with pytest.raises(Exception, match="(?i)no such|missing"):
+        with pytest.raises(Exception, match=r"(?i)no such|missing"):
             understood(wrong)
