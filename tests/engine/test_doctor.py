@@ -29,6 +29,7 @@ from clipfake.engine.checks import (
 from clipfake.engine.doctor import Question, doctor, exit_code
 from clipfake.engine.probe import EncoderFacts, encoder_facts, node_facts
 from clipfake.engine.resources import Node, plan_layout
+from clipfake.errors import ClipfakeError
 
 HERE = {"clipfake": "0.1.0", "python": "3.11.7", "ray": "2.60.0", "pillow": "12.0"}
 
@@ -111,7 +112,10 @@ def test_a_detector_whose_test_card_does_not_hold_is_said(detector, tmp_path):
 
 
 def test_a_cluster_that_does_not_answer_is_a_finding(monkeypatch, free_port, tmp_path):
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    def unreachable(num_cpus: int | None) -> None:  # as a process without a Ray of its own would see it
+        raise ClipfakeError(f"no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{free_port()}")
+
+    monkeypatch.setattr(examination, "connected", unreachable)
     found = {finding.check: finding for finding in doctor(Question(detector=str(tmp_path)))}
     assert exit_code(list(found.values())) == 1
     assert "no Ray cluster answers" in found["cluster"].said
