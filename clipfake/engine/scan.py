@@ -22,15 +22,14 @@ from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import AUTO, check_precision
 from clipfake.engine.cluster import Session, connecting
 from clipfake.engine.commit import Sink
-from clipfake.engine.detect import Bundle, Detect
+from clipfake.engine.detect import Bundle
 from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_rows
 from clipfake.engine.job import Job, JobOptions, Outcome, run_job
 from clipfake.engine.ledger import Ledger
+from clipfake.engine.pipeline import Stages
 from clipfake.engine.plan import SCAN
 from clipfake.engine.precision import settled
-from clipfake.engine.resources import Layout
-from clipfake.engine.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
-from clipfake.engine.work import Pipeline, Progress
+from clipfake.engine.work import Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
 from clipfake.report.schema import REPORT_SCHEMA, footer, read_footer
@@ -88,7 +87,7 @@ def embed_listing(
         ledger,
         "images",
         listing,
-        partial(_pipeline, out.uri, encoder, precision, None, options, what),
+        Stages(out.uri, encoder, precision, options.fetch, options.limits, what=what),
         lambda run_id, saves: [Sink(ledger, partial(embedding_rows, schema=ledger.schema, views=views), "rewrites")],
         options={"source": source, "encoder": encoder.name, **options.described(), **asdict(what)},
         views=views,
@@ -170,80 +169,19 @@ def _scoring(
             else [report]
         )
 
+    pipeline = Stages(
+        store.uri, description, precision, options.fetch, options.limits, Bundle(bundle.uri, options.image_only)
+    )
     return Job(
         "score",
         ledger,
         source,
         listing,
-        partial(_pipeline, store.uri, description, precision, Bundle(bundle.uri, options.image_only), options, None),
+        pipeline,
         sinks,
         saves,
         options={"source": place, "detector": bundle.uri, **replace(options, precision=precision).described()},
     )
-
-
-def _pipeline(
-    place: str, encoder: EncoderDescription, precision: str, detector: Bundle | None, options: ScanOptions,
-    what: EmbedOptions | None, source: str, layout: Layout, saving: bool,
-) -> Pipeline:  # fmt: skip
-    """What Ray Data runs over the chunks of a plan below `place`."""
-
-    def images(dataset: Any) -> Any:
-        from ray.data import ActorPoolStrategy, DataContext
-
-        DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
-        views = what.made if what else ()
-        prepare = PrepareOptions(
-            options.fetch, options.limits, encoder.preprocess, layout.decoders, views, encoder.decoder
-        )
-        encode: tuple[Any, ...] = (
-            encoder,
-            precision,
-            layout.device,
-            layout.encoder_threads,
-            layout.batch_size,
-            detector,
-        )
-        keep: dict[str, Any] = {"keep": detector is None or saving, "text": what.template if what else None}
-        chunks: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
-        encoders: dict[str, Any] = {"num_cpus": layout.encoder_cpus, "num_gpus": layout.encoder_gpus or None}
-        if not layout.preparers:
-            pool = ActorPoolStrategy(
-                size=layout.encoders,
-                max_concurrent_calls_per_actor=PrepareAndEncode.CALLS,
-                enable_true_multi_threading=True,
-            )
-            both = (partial(Prepare, place, prepare), partial(Encode, *encode, **keep))
-            return dataset.map_batches(PrepareAndEncode, fn_constructor_args=both, compute=pool, **chunks, **encoders)
-        return dataset.map_batches(
-            Prepare,
-            fn_constructor_args=(place, prepare),
-            compute=ActorPoolStrategy(size=layout.preparers),
-            num_cpus=layout.preparer_cpus,
-            **chunks,
-        ).map_batches(
-            Encode,
-            fn_constructor_args=encode,
-            fn_constructor_kwargs=keep,
-            compute=ActorPoolStrategy(size=layout.encoders),
-            **chunks,
-            **encoders,
-        )
-
-    def embeddings(dataset: Any) -> Any:
-        from ray.data import ActorPoolStrategy
-
-        return dataset.map_batches(
-            Detect,
-            fn_constructor_args=(place, detector, layout.device, layout.encoder_threads),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=layout.encoders),
-            num_cpus=layout.encoder_cpus,
-            num_gpus=layout.encoder_gpus or None,
-        )
-
-    return images if source == "images" else embeddings
 
 
 def _embedding_precision(out: Store, wanted: str | None, session: Session | None = None) -> str:

@@ -93,11 +93,11 @@ def run(count: int) -> None:
     """Embeds `count` items in this process and prints what it took."""
     from clipfake.corpus.store import Store
     from clipfake.encoder.description import EncoderDescription
-    from clipfake.engine import scan
+    from clipfake.engine import pipeline, scan
     from clipfake.engine.embedding import EmbedOptions
     from clipfake.images.preprocess import Preprocess
 
-    scan.PrepareAndEncode = NullEncoder
+    pipeline.PrepareAndEncode = NullEncoder
     encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
     arrivals: list[tuple[float, int]] = []
     watch = Watch()

@@ -79,7 +79,7 @@ def run_tool(asked: argparse.Namespace) -> None:
     """`embed` in this process, with a clock at what it calls."""
     import ray
 
-    from clipfake.engine import cluster, job, plan, scan, stages
+    from clipfake.engine import cluster, job, pipeline, plan, scan, stages
 
     steps = {"Python, pyarrow, DuckDB and Ray are imported": time.time() - BEGAN}
     notes = Path(tempfile.mkdtemp(prefix="clipfake-startup-"))
@@ -109,7 +109,7 @@ def run_tool(asked: argparse.Namespace) -> None:
     clocked(ray, "init", "Ray is up (in a thread)")
     clocked(cluster, "_quiet_ray_data", "Ray Data is imported")
     clocked(plan.Planner, "write", "listed and planned")
-    scan.PrepareAndEncode = Noted
+    pipeline.PrepareAndEncode = Noted
     embed_listing = scan.embed_listing
     scan.embed_listing = lambda *args: described() or embed_listing(*args)
 
