@@ -23,6 +23,16 @@ settings.register_profile("clipfake", deadline=None)
 settings.load_profile("clipfake")
 
 
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """A command that runs in the tests' own process sets the level of clipfake's log and what SIGTERM does."""
+    log, handler = logging.getLogger("clipfake"), signal.getsignal(signal.SIGTERM)
+    level = log.level
+    yield
+    log.setLevel(level)
+    signal.signal(signal.SIGTERM, handler)
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """The URL of moto's S3 server, one a session."""

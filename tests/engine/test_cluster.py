@@ -8,8 +8,14 @@ from clipfake.engine.cluster import connected, connecting
 from clipfake.errors import ClipfakeError
 
 
+@pytest.fixture(autouse=True)
+def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process may have one."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("clipfake.engine.cluster._begun", None)
+
+
 def test_an_address_where_nothing_answers(free_port, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests of this process may have a session
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
     message = r"^no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:\d+ \(.*refused"
     with pytest.raises(ClipfakeError, match=message), connected():
@@ -33,7 +39,6 @@ def started(go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr("ray.init", init)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.shutdown", lambda: calls.append("shutdown"))
     return calls
 
