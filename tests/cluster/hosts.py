@@ -45,9 +45,11 @@ class Host:
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *command: object, **options: Any) -> subprocess.Popen[bytes]:
-        """A process on this host."""
+        """A process on this host, in a session of its own: where a part of a node ends, Ray kills the whole group."""
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(self._on_it(command), **(quiet | options), env=dict(self.env))
+        process = subprocess.Popen(
+            self._on_it(command), **(quiet | options), env=dict(self.env), start_new_session=True
+        )
         self.started.append(process)
         return process
 
@@ -55,7 +57,7 @@ class Host:
         """Runs a command on this host to its end; both of its streams are in `stdout`."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.run(
-            self._on_it(command), text=True, check=False, timeout=timeout_s, env=dict(self.env), **streams
+            self._on_it(command), text=True, timeout=timeout_s, env=dict(self.env), start_new_session=True, **streams
         )
 
     def get(self, url: str, timeout_s: float = 10) -> Any:
