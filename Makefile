@@ -9,11 +9,10 @@ demo: .venv/.installed
 	$(BIN)/clipfake demo
 
 quick: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
-# A file's tests stay together: they share a Ray, a detector, an S3 server.
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

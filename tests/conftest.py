@@ -23,6 +23,16 @@ settings.register_profile("clipfake", deadline=None)
 settings.load_profile("clipfake")
 
 
+CLUSTERS = ("test_hosts.py", "test_chaos.py", "test_jobs.py")  # several Rays each: one after the other
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of pytest-xdist's workers one takes a whole file, whose tests share what they set up, and one all clusters."""
+    for item in items:
+        group = "clusters" if item.path.name in CLUSTERS else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def _process_as_it_was() -> Iterator[None]:
     """A command that runs in the tests' own process sets the level of clipfake's log and what SIGTERM does."""
