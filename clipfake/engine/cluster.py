@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 Session = Callable[[], Callable[[], None]]  # waits for a Ray session; gives a function that replaces it by a new one
 
 REACHED_WITHIN_S = 20.0
+STARTS = 3  # of a Ray on this machine
 _begun: Session | None = None  # the session that a block around this one has begun
 
 NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
@@ -63,7 +64,7 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
             except ConnectionError as error:
                 raise _unreachable(address, error) from error
         else:
-            ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
+            _start_here(num_cpus=num_cpus, include_dashboard=False, **quiet)
         _quiet_ray_data()
 
     def reconnect() -> None:
@@ -93,6 +94,24 @@ def _joined(outer: Session | None) -> Callable[[], None]:
     if outer is not None:
         outer()
     return lambda: None
+
+
+def _start_here(**options: Any) -> None:
+    """A Ray of our own. Ray 2.60 gives it 30 s to come up, which it may not manage on a machine that does much else."""
+    import ray
+
+    for start in range(1, STARTS + 1):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray has no class for this one
+            if "timed out during startup" not in str(error):
+                raise
+            if start == STARTS:
+                raise ClipfakeError(
+                    f"Ray did not come up on this machine in {STARTS} tries of 30 s: it is overloaded; try again later"
+                ) from error
+            log.warning("Ray did not come up within 30 s on this busy machine; it is started again")
 
 
 def _check_reachable(address: str) -> None:

@@ -80,3 +80,26 @@ def test_what_the_start_raises_comes_where_the_session_is_wanted(started, monkey
     with connecting() as session, pytest.raises(OSError, match="no room"):
         session()
     assert started == []
+
+
+@pytest.mark.parametrize("slow", [1, 3])
+def test_a_ray_that_comes_up_too_slowly_is_started_again(slow, monkeypatch: pytest.MonkeyPatch):
+    """Ray 2.60 raises a bare Exception for it (ray/_private/node.py)."""
+    calls: list[str] = []
+
+    def init(**_: object) -> None:
+        calls.append("init")
+        if len(calls) <= slow:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if slow < 3:
+        with connected():
+            assert calls == ["init"] * (slow + 1)
+        assert calls[-1] == "shutdown"
+    else:
+        with pytest.raises(ClipfakeError, match="overloaded"), connected():
+            pass
+        assert calls == ["init"] * 3
