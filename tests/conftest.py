@@ -35,11 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _process_as_it_was() -> Iterator[None]:
-    """A command that runs in the tests' own process sets the level of clipfake's log and what SIGTERM does."""
-    log, handler = logging.getLogger("clipfake"), signal.getsignal(signal.SIGTERM)
-    level = log.level
+    """A command or a library that runs in the tests' own process may change how logs go and what SIGTERM does."""
+    logging.disable(logging.NOTSET)
+    logging.getLogger("clipfake").setLevel(logging.NOTSET)
+    for name, log in logging.root.manager.loggerDict.items():
+        if name.startswith("clipfake") and isinstance(log, logging.Logger):
+            log.disabled, log.propagate = False, True
+    handler = signal.getsignal(signal.SIGTERM)
     yield
-    log.setLevel(level)
     signal.signal(signal.SIGTERM, handler)
 
 
