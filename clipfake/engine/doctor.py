@@ -1,5 +1,6 @@
 """`clipfake doctor`: what would fail or hang, said before a run starts. Facts come from clipfake.engine.probe."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -151,8 +152,12 @@ class _Witness:
         return self._name, self._held, problem
 
     def __exit__(self, *error: object) -> None:
-        if self._store is not None and not error[0]:
-            self._store.delete_tree("" if self._fresh and not self._store.is_object_store else "_doctor")
+        if self._store is None:
+            return
+        self._store.delete_tree("_doctor")
+        if self._fresh and not self._store.is_object_store:
+            with contextlib.suppress(OSError):  # a run that has begun to write there meanwhile
+                os.rmdir(self._store.path(""))  # noqa: PTH106 - only an empty folder goes
 
 
 def _ask(
