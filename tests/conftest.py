@@ -13,10 +13,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("clipfake", deadline=None)
@@ -26,11 +28,17 @@ settings.load_profile("clipfake")
 CLUSTERS = ("test_hosts.py", "test_chaos.py", "test_jobs.py")  # several Rays each: one after the other
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByFile(LoadScopeScheduling):
     """Of pytest-xdist's workers one takes a whole file, whose tests share what they set up, and one all clusters."""
-    for item in items:
-        group = "clusters" if item.path.name in CLUSTERS else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "clusters" if file.rpartition("/")[2] in CLUSTERS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False  # clusters are long, and come first
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

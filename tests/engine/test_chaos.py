@@ -1,5 +1,6 @@
 """Whatever is killed whenever: no row is lost, none is there twice, and nothing unfinished is ever seen."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -72,14 +73,21 @@ def test_an_actor_killed_in_the_middle(warm_cluster, corpus, detector, undisturb
     for part in ("MapBatches(PrepareAndEncode)", "clipfake.images.worker"):
         seen = len(run.visible())
         assert run.wait_for(process, lambda seen=seen: len(run.visible()) > seen)
-        ours = psutil.Process().children(recursive=True)  # another Ray on this machine is none of our business
-        victims = [p for p in ours if part in " ".join(p.cmdline())]
-        assert victims
-        for victim in victims:
-            victim.kill()
+        assert run.wait_for(process, lambda part=part: kill_all(part))  # the part may be just about to come back
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     check_complete(run, ITEMS, undisturbed)
+
+
+def kill_all(part: str) -> int:
+    """SIGKILL to all of our processes of this name; another Ray on this machine is none of our business."""
+    killed = 0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if part in " ".join(process.cmdline()):
+                process.kill()
+                killed += 1
+    return killed
 
 
 @pytest.mark.timeout(900)
