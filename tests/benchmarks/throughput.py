@@ -147,7 +147,7 @@ def run_tool(asked: argparse.Namespace) -> dict:
         str(asked.images[0]), encoder, str(asked.out), options, lambda _: lambda n: arrivals.append((time.time(), n))
     )
     assert outcome.totals.errors == 0, outcome.totals.status
-    return rate(arrivals) | {"stages": {k: v / outcome.totals.rows for k, v in outcome.totals.seconds.items()}}
+    return rate(arrivals) | {"stages": {k: v / outcome.totals.rows for k, v in outcome.totals.effort.by_stage.items()}}
 
 
 def model_of(asked: argparse.Namespace):
