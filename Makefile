@@ -18,6 +18,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/audit.py requirements.lock
 
 # Heavy runs; docs/benchmarks.md keeps the figures. With DETECTOR=... and CORPUS=... also the full count of kills.
 # Throughput writes docs/throughput.md and its figure: of IMAGES="DIR ...", else of made ones; BENCH="--gpu" and the like.
