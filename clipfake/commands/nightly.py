@@ -11,6 +11,7 @@ from clipfake.commands.options import (
     Columns,
     DecodeMemory,
     DecodeTimeout,
+    EncodersPerGpu,
     LayoutName,
     MaxBytes,
     MaxErrors,
@@ -54,6 +55,7 @@ def nightly(
     decode_memory: DecodeMemory = 2 << 30,
     retry_errors: RetryErrors = False,
     stall_timeout: StallTimeout = 600.0,
+    encoders_per_gpu: EncodersPerGpu = 1,
     num_cpus: NumCpus = None,
 ) -> None:
     """Score a night of a crawl, or several: what is new, and what may pass; compact, drift, a page; one line of JSON.

@@ -36,6 +36,7 @@ RetryErrors = Annotated[bool, typer.Option(help="Try all errors again, also thos
 StallTimeout = Annotated[
     float, typer.Option(help="Seconds without progress after which the rest is laid out anew on the nodes left.")
 ]
+EncodersPerGpu = Annotated[int, typer.Option(help="Encoders that share a GPU; more than one fills one that waits.")]
 NumCpus = Annotated[int | None, typer.Option(help="CPUs to use where no cluster is named by RAY_ADDRESS.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Prevalence = Annotated[
@@ -75,6 +76,7 @@ def scan_options(given: dict[str, Any]) -> Any:
             given["dry_run"],
             given["num_cpus"],
             given["stall_timeout"],
+            given["encoders_per_gpu"],
         ),
         given.get("image_only", False),
     )

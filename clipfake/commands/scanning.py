@@ -12,6 +12,7 @@ from clipfake.commands.options import (
     Decoder,
     DecodeTimeout,
     EncoderName,
+    EncodersPerGpu,
     Fake,
     GroupBy,
     Json,
@@ -63,6 +64,7 @@ def embed(
     retry_errors: RetryErrors = False,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
     stall_timeout: StallTimeout = 600.0,
+    encoders_per_gpu: EncodersPerGpu = 1,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
@@ -104,6 +106,7 @@ def score(
     retry_errors: RetryErrors = False,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
     stall_timeout: StallTimeout = 600.0,
+    encoders_per_gpu: EncodersPerGpu = 1,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:

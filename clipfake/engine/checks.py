@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from clipfake.corpus import uri as uris
 from clipfake.engine.probe import EncoderFacts
 from clipfake.engine.resources import Layout, Node, plan_layout
+from clipfake.errors import UsageError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 ITEMS = 1 << 40  # plan as for a corpus without end
@@ -41,8 +42,8 @@ def check_layout(nodes: list[Node], free: list[Node]) -> tuple[Layout | None, Fi
     """The layout for the cluster, and whether it finds room on what is `free` of the nodes."""
     try:
         layout = plan_layout(nodes, ITEMS)
-    except ValueError as error:
-        return None, Finding("layout", "", FAIL, f"{error}: a run would wait for ever")
+    except UsageError as error:
+        return None, Finding("layout", "", FAIL, str(error))
     said = (
         f"{layout.encoders} encoders on {layout.device} (of {layout.encoder_cpus:g} CPUs, {layout.encoder_gpus:g} "
         f"GPUs), {layout.preparers} preparers of {layout.preparer_cpus:g} CPUs"

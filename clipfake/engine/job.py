@@ -31,6 +31,7 @@ FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measu
 FIRST_STORED_ROWS = 262_144  # the same for stored embeddings
 UNIT_ROWS_LIMITS = (256, 1_000_000)
 UNIT_BYTES = 512 << 20
+ENCODERS_PER_GPU_LIMIT = 64  # each is a process that holds a model
 EXIT_TOO_MANY_ERRORS = 3
 
 
@@ -42,6 +43,7 @@ class JobOptions:
     unit_rows : items a unit; by default about two minutes of work
     retry_errors : also try the errors again that are permanent
     dry_run : only say what would be done
+    encoders_per_gpu : encoders that share a GPU
     num_cpus : CPUs of the Ray that is started where no cluster is named
     stall_timeout : seconds without progress after which what is left is laid out anew on the nodes that are there
     """
@@ -53,16 +55,21 @@ class JobOptions:
     dry_run: bool = False
     num_cpus: int | None = None
     stall_timeout: float = 600.0
+    encoders_per_gpu: int = 1
 
     def __post_init__(self) -> None:
         if self.stall_timeout <= 0:
             raise UsageError(f"--stall-timeout must be above 0 seconds, not {self.stall_timeout:g}")
         if not 0 <= self.max_error_rate <= 1:
             raise UsageError(f"--max-error-rate must lie between 0 and 1, not {self.max_error_rate}")
-        for name in ("unit_rows", "batch_size", "num_cpus"):
+        for name in ("unit_rows", "batch_size", "num_cpus", "encoders_per_gpu"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if self.encoders_per_gpu > ENCODERS_PER_GPU_LIMIT:
+            raise UsageError(
+                f"--encoders-per-gpu must be at most {ENCODERS_PER_GPU_LIMIT}, not {self.encoders_per_gpu}"
+            )
 
 
 @dataclass
@@ -226,8 +233,8 @@ def _work(
 
 def _layout(job: Job, source: str, nodes: list[resources.Node], items: int, options: JobOptions) -> resources.Layout:
     if source == "embeddings":
-        return resources.plan_rescoring(nodes, items)
-    return resources.plan_layout(nodes, items, options.batch_size, job.views)
+        return resources.plan_rescoring(nodes, items, options.encoders_per_gpu)
+    return resources.plan_layout(nodes, items, options.batch_size, job.views, options.encoders_per_gpu)
 
 
 def _unit_rows(store: Store, job: Job, device: str) -> int:

@@ -4,6 +4,8 @@ import logging
 import math
 from dataclasses import dataclass, replace
 
+from clipfake.errors import UsageError
+
 log = logging.getLogger(__name__)
 
 CORES_PER_ENCODER = 4  # beyond this a CPU encoder gains more from a second model than from more threads
@@ -11,6 +13,7 @@ CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, 
 ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
 STORED_ROWS_PER_CHUNK = 16_384  # of stored embeddings: a row group, so that each is read once
 BATCH_SIZE = {"cpu": 32, "gpu": 256}
+SHARES_OF_A_GPU = 10_000  # Ray counts a GPU in ten thousandths
 
 
 @dataclass(frozen=True)
@@ -43,47 +46,61 @@ class Layout:
     chunk_rows: int
 
 
-def plan_layout(nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0) -> Layout:
+def plan_layout(
+    nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0, encoders_per_gpu: int = 1
+) -> Layout:
     """The layout for `items` images, each with so many views, on `nodes`.
 
-    With GPUs: one encoder a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of up to
-    4 cores, on which decoding and the forward pass take turns. Never more actors than there are chunks of work.
+    With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of up
+    to 4 cores, on which decoding and the forward pass take turns. Never more actors than there are chunks of work.
 
-    Raises ValueError where no node has a CPU.
+    Raises UsageError where no node has a CPU.
     """
-    nodes = [node for node in nodes if node.cpus > 0]
-    if not nodes:
-        raise ValueError("the cluster has no node with a CPU")
-    gpus = int(sum(node.gpus for node in nodes))
+    nodes = _with_cpus(nodes)
+    gpus = sum(int(node.gpus) for node in nodes)
     kind = "gpu" if gpus else "cpu"
     batch = batch_size or BATCH_SIZE[kind]
     chunk = _chunk_rows(batch * max(1, ROWS_PER_CHUNK[kind] // batch), batch, views)
     chunks = max(1, math.ceil(items / chunk))
     if gpus:
-        # A core a GPU is left free for its encoder, but half of a node's cores decode at least. The encoders claim no
-        # CPU: wherever Ray puts the preparers, they cannot keep an encoder from its GPU.
-        spare = [max(node.cpus - node.gpus, node.cpus / 2) for node in nodes]
+        # A core is left free for each encoder, but half of a node's cores decode at least. The encoders claim no CPU:
+        # wherever Ray puts the preparers, they cannot keep an encoder from its GPU.
+        spare = [max(node.cpus - node.gpus * encoders_per_gpu, node.cpus / 2) for node in nodes]
         size = min(float(CORES_PER_PREPARER), max(spare))
         preparers = min(sum(int(cpus // size) for cpus in spare), chunks)
-        return Layout("cuda", min(gpus, chunks), 0.0, 1.0, 1, preparers, size, max(1, int(size)), batch, chunk)
+        encoders, share = min(gpus * encoders_per_gpu, chunks), _share_of_gpu(encoders_per_gpu)
+        return Layout("cuda", encoders, 0.0, share, 1, preparers, size, max(1, int(size)), batch, chunk)
     cores = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
     return Layout("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
 
 
-def plan_rescoring(nodes: list[Node], items: int) -> Layout:
-    """The layout for `items` stored embeddings on `nodes`: an actor a GPU, or one of one thread a core.
+def plan_rescoring(nodes: list[Node], items: int, encoders_per_gpu: int = 1) -> Layout:
+    """The layout for `items` stored embeddings on `nodes`: encoders_per_gpu actors a GPU, or one of one thread a core.
 
     Single threads share nothing: reading, scoring and handing over of one chunk go on beside those of the others.
     """
-    chunks = max(1, math.ceil(items / STORED_ROWS_PER_CHUNK))
-    layout = replace(plan_layout(nodes, items), preparers=0, chunk_rows=STORED_ROWS_PER_CHUNK)
+    nodes, chunks = _with_cpus(nodes), max(1, math.ceil(items / STORED_ROWS_PER_CHUNK))
+    images = plan_layout(nodes, items, encoders_per_gpu=encoders_per_gpu)
+    layout = replace(images, preparers=0, chunk_rows=STORED_ROWS_PER_CHUNK, encoders=min(images.encoders, chunks))
     if layout.device == "cuda":
-        return replace(layout, encoders=min(int(sum(node.gpus for node in nodes)), chunks))
-    share = min(1.0, min(node.cpus for node in nodes if node.cpus > 0))
-    actors = min(sum(int(node.cpus) or 1 for node in nodes if node.cpus > 0), chunks)
+        return layout
+    share = min(1.0, min(node.cpus for node in nodes))
+    actors = min(sum(int(node.cpus) or 1 for node in nodes), chunks)
     return replace(layout, encoders=actors, encoder_cpus=0.9 * share, encoder_threads=1)
+
+
+def _with_cpus(nodes: list[Node]) -> list[Node]:
+    """Those that can take part: an actor needs a CPU beside its GPU."""
+    if able := [node for node in nodes if node.cpus > 0]:
+        return able
+    raise UsageError("the cluster has no node with a CPU to work on: start or wait for one, `ray start --num-cpus N`")
+
+
+def _share_of_gpu(encoders: int) -> float:
+    """What one of so many encoders claims of a GPU: rounded down, so that all of them fit on it."""
+    return SHARES_OF_A_GPU // encoders / SHARES_OF_A_GPU
 
 
 def _chunk_rows(images: int, batch: int, views: int) -> int:

@@ -75,7 +75,7 @@ def test_a_cluster_without_a_free_cpu_would_wait():
     assert "1 of these actors find no room" in finding.said
     layout, finding = check_layout([Node(0.0)], [Node(0.0)])
     assert (layout, finding.state) == (None, FAIL)
-    assert "wait for ever" in finding.said
+    assert "no node with a CPU" in finding.said
 
 
 @pytest.mark.parametrize("nodes", [[Node(1.0)], [Node(2.0)], [Node(16.0, 1.0)], [Node(64.0, 8.0), Node(32.0)]])

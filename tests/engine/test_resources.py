@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipfake.engine.job import ENCODERS_PER_GPU_LIMIT
 from clipfake.engine.ledger import ROW_GROUP_ROWS
 from clipfake.engine.resources import Node, plan_layout, plan_rescoring, tell_changes
+from clipfake.errors import UsageError
 
 MANY = 1 << 30
 
@@ -15,12 +17,13 @@ MANY = 1 << 30
         st.builds(Node, st.integers(1, 256).map(float), st.integers(0, 8).map(float)), min_size=1, max_size=8
     ),
     items=st.integers(1, 10**9),
+    per_gpu=st.integers(1, 16),
 )
-def test_all_actors_fit_beside_one_another(nodes, items):
-    layout = plan_layout(nodes, items)
+def test_all_actors_fit_beside_one_another(nodes, items, per_gpu):
+    layout = plan_layout(nodes, items, encoders_per_gpu=per_gpu)
     cpus = layout.encoders * layout.encoder_cpus + layout.preparers * layout.preparer_cpus
     assert cpus <= sum(node.cpus for node in nodes)
-    assert layout.encoders * layout.encoder_gpus <= sum(node.gpus for node in nodes)
+    assert layout.encoders * layout.encoder_gpus <= sum(node.gpus for node in nodes) + 1e-6
     assert min(layout.encoders, layout.decoders, layout.encoder_threads) >= 1
     assert layout.chunk_rows % layout.batch_size == 0
     if layout.device == "cpu":  # each encoder fits on the node that it is meant for
@@ -75,6 +78,40 @@ def test_shapes(nodes, encoders, threads, preparers, decoders):
 
 
 @pytest.mark.parametrize(
+    ("nodes", "per_gpu", "encoders", "share", "preparers", "decoders"),
+    [
+        ([Node(16, 1)], 1, 1, 1.0, 3, 4),
+        ([Node(16, 1)], 2, 2, 0.5, 3, 4),
+        ([Node(16, 1)], 3, 3, 0.3333, 3, 4),
+        ([Node(16, 1)], 7, 7, 0.1428, 2, 4),
+        ([Node(4, 1)], 4, 4, 0.25, 1, 2),
+        ([Node(64, 8)], 2, 16, 0.5, 12, 4),
+        ([Node(8, 1), Node(64)], 2, 2, 0.5, 17, 4),
+        ([Node(8, 1), Node(8, 1)], 2, 4, 0.5, 2, 4),
+        ([Node(16)], 2, 4, 0.0, 0, 4),
+    ],
+)
+def test_shapes_where_encoders_share_a_gpu(nodes, per_gpu, encoders, share, preparers, decoders):
+    layout = plan_layout(nodes, MANY, encoders_per_gpu=per_gpu)
+    assert (layout.encoders, layout.encoder_gpus, layout.preparers, layout.decoders) == (
+        encoders,
+        share,
+        preparers,
+        decoders,
+    )
+    gpus = sum(node.gpus for node in nodes)
+    assert plan_rescoring(nodes, MANY, per_gpu).encoders == (gpus * per_gpu or 16)
+    assert plan_rescoring(nodes, MANY, per_gpu).encoder_gpus == share
+
+
+@given(per_gpu=st.integers(1, ENCODERS_PER_GPU_LIMIT))
+def test_encoders_that_share_a_gpu_fit_on_it_as_ray_counts(per_gpu):
+    """Ray rounds a claim to ten thousandths of a GPU: seven of 1/7 would be more than one."""
+    claim = plan_layout([Node(16, 1)], 1 << 50, encoders_per_gpu=per_gpu).encoder_gpus
+    assert 0 < per_gpu * round(claim * 10_000) <= 10_000
+
+
+@pytest.mark.parametrize(
     ("nodes", "actors", "cpus", "threads"),
     [
         ([Node(0.5)], 1, 0.45, 1),
@@ -96,9 +133,11 @@ def test_a_small_job_starts_no_actor_without_work():
     assert plan_layout([Node(64, 8)], 1).encoders == 1
 
 
-def test_a_cluster_without_cpus_is_said():
-    with pytest.raises(ValueError, match="no node with a CPU"):
-        plan_layout([Node(0, 1)], 1)
+@pytest.mark.parametrize("plan", [plan_layout, plan_rescoring])
+@pytest.mark.parametrize("nodes", [[], [Node(0, 1)]])
+def test_a_cluster_without_cpus_is_said(plan, nodes):
+    with pytest.raises(UsageError, match="no node with a CPU"):
+        plan(nodes, 1)
 
 
 @given(
