@@ -13,6 +13,7 @@ from clipfake.engine.stages import Encode, Prepare, PrepareAndEncode, PrepareOpt
 from clipfake.engine.work import Pipeline
 from clipfake.images.decode import Limits
 
+# A block is a batch. `map_batches` refuses that for actors with a GPU, so all go through what it calls itself.
 _CHUNKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
 
 
@@ -56,16 +57,16 @@ class Stages:
                 enable_true_multi_threading=True,
             )
             both = (partial(Prepare, self.place, prepare), partial(Encode, *encode, **keep))
-            return dataset.map_batches(
+            return dataset.map_batches_internal(
                 PrepareAndEncode, fn_constructor_args=both, compute=pool, **_CHUNKS, **_encoders(layout)
             )
-        return dataset.map_batches(
+        return dataset.map_batches_internal(
             Prepare,
             fn_constructor_args=(self.place, prepare),
             compute=ActorPoolStrategy(size=layout.preparers),
             num_cpus=layout.preparer_cpus,
             **_CHUNKS,
-        ).map_batches(
+        ).map_batches_internal(
             Encode,
             fn_constructor_args=encode,
             fn_constructor_kwargs=keep,
@@ -77,7 +78,7 @@ class Stages:
     def _embeddings(self, layout: Layout, dataset: Any) -> Any:
         from ray.data import ActorPoolStrategy
 
-        return dataset.map_batches(
+        return dataset.map_batches_internal(
             Detect,
             fn_constructor_args=(self.place, self.detector, layout.device, layout.encoder_threads),
             compute=ActorPoolStrategy(size=layout.encoders),
