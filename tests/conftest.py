@@ -25,7 +25,12 @@ settings.register_profile("clipfake", deadline=None)
 settings.load_profile("clipfake")
 
 
-CLUSTERS = ("test_hosts.py", "test_chaos.py", "test_jobs.py")  # several Rays each: one after the other
+CLUSTERS = (
+    "test_hosts.py",
+    "test_chaos.py",
+    "test_jobs.py",
+    "test_scaling.py",
+)  # several Rays each: one after the other
 
 
 class ByFile(LoadScopeScheduling):

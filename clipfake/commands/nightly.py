@@ -20,6 +20,7 @@ from clipfake.commands.options import (
     Out,
     Precision,
     RetryErrors,
+    ScaleTo,
     StallTimeout,
     UnitRows,
     scan_options,
@@ -56,6 +57,7 @@ def nightly(
     retry_errors: RetryErrors = False,
     stall_timeout: StallTimeout = 600.0,
     encoders_per_gpu: EncodersPerGpu = 1,
+    scale_to: ScaleTo = None,
     num_cpus: NumCpus = None,
 ) -> None:
     """Score a night of a crawl, or several: what is new, and what may pass; compact, drift, a page; one line of JSON.

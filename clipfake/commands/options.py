@@ -36,6 +36,9 @@ RetryErrors = Annotated[bool, typer.Option(help="Try all errors again, also thos
 StallTimeout = Annotated[
     float, typer.Option(help="Seconds without progress after which the rest is laid out anew on the nodes left.")
 ]
+ScaleTo = Annotated[
+    int | None, typer.Option(help="Nodes to lay the work out for: an autoscaler brings those that are not there yet.")
+]
 EncodersPerGpu = Annotated[int, typer.Option(help="Encoders that share a GPU; more than one fills one that waits.")]
 NumCpus = Annotated[int | None, typer.Option(help="CPUs to use where no cluster is named by RAY_ADDRESS.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -77,6 +80,7 @@ def scan_options(given: dict[str, Any]) -> Any:
             given["num_cpus"],
             given["stall_timeout"],
             given["encoders_per_gpu"],
+            given["scale_to"],
         ),
         given.get("image_only", False),
     )

@@ -25,6 +25,7 @@ from clipfake.commands.options import (
     Precision,
     Real,
     RetryErrors,
+    ScaleTo,
     StallTimeout,
     UnitRows,
     scan_options,
@@ -65,6 +66,7 @@ def embed(
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
     stall_timeout: StallTimeout = 600.0,
     encoders_per_gpu: EncodersPerGpu = 1,
+    scale_to: ScaleTo = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
@@ -107,6 +109,7 @@ def score(
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
     stall_timeout: StallTimeout = 600.0,
     encoders_per_gpu: EncodersPerGpu = 1,
+    scale_to: ScaleTo = None,
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:

@@ -20,6 +20,7 @@ from clipfake.engine.compact import finish_compactions
 from clipfake.engine.ledger import Ledger
 from clipfake.engine.plan import Counts, Planner
 from clipfake.engine.record import new_run_id, read_records, versions, write_record
+from clipfake.engine.scaling import nodes_to_plan_for
 from clipfake.engine.units import Plan, close_plan, open_plans
 from clipfake.engine.work import Pipeline, Progress, work_off
 from clipfake.errors import ClipfakeError, UsageError
@@ -44,6 +45,7 @@ class JobOptions:
     retry_errors : also try the errors again that are permanent
     dry_run : only say what would be done
     encoders_per_gpu : encoders that share a GPU
+    scale_to : nodes to lay the work out for, those included that an autoscaler brings; None: the nodes that are there
     num_cpus : CPUs of the Ray that is started where no cluster is named
     stall_timeout : seconds without progress after which what is left is laid out anew on the nodes that are there
     """
@@ -56,13 +58,14 @@ class JobOptions:
     num_cpus: int | None = None
     stall_timeout: float = 600.0
     encoders_per_gpu: int = 1
+    scale_to: int | None = None
 
     def __post_init__(self) -> None:
         if self.stall_timeout <= 0:
             raise UsageError(f"--stall-timeout must be above 0 seconds, not {self.stall_timeout:g}")
         if not 0 <= self.max_error_rate <= 1:
             raise UsageError(f"--max-error-rate must lie between 0 and 1, not {self.max_error_rate}")
-        for name in ("unit_rows", "batch_size", "num_cpus", "encoders_per_gpu"):
+        for name in ("unit_rows", "batch_size", "num_cpus", "encoders_per_gpu", "scale_to"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
@@ -137,12 +140,13 @@ def run_job(
             planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
             with contextlib.ExitStack() as cluster:
                 reconnect = (session or cluster.enter_context(connecting(options.num_cpus)))()
-                nodes = resources.cluster_nodes()
-                sizes = _layout(job, job.source, nodes, 1 << 40, options)
+                planned = nodes_to_plan_for(None if options.dry_run else options.scale_to, options.stall_timeout)
+                nodes = [node for node in planned if node.address]
+                sizes = _layout(job, job.source, planned, 1 << 40, options)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
                 chunk_rows = min(sizes.chunk_rows, unit_rows)
                 plan = planner.write(run_id, job.listing(), job.source, unit_rows, chunk_rows, dry=options.dry_run)
-                planned = time.monotonic()
+                at_work = time.monotonic()
                 if options.dry_run:
                     gpus = sum(node.gpus for node in nodes)
                     return _dry_outcome(job, run_id, planner.counts, left_open, gpus)
@@ -163,7 +167,7 @@ def run_job(
         raise
     if totals.rows != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
         raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")
-    seconds = {"plan": planned - began, "work": worked - planned, "total": worked - began}
+    seconds = {"plan": at_work - began, "work": worked - at_work, "total": worked - began}
     if totals.first_row is not None:
         seconds["until_first_row"] = totals.first_row - began
     record = {
@@ -211,8 +215,8 @@ def _work(
     seen: set[str] = set()
 
     def pipeline() -> Pipeline:
-        nodes = resources.cluster_nodes()
-        resources.tell_changes(seen, {node.address for node in nodes})
+        nodes = nodes_to_plan_for(options.scale_to, options.stall_timeout)
+        resources.tell_changes(seen, {node.address for node in nodes if node.address})
         layout = _layout(job, plan.source, nodes, plan.items, options)
         return job.pipeline(plan.source, layout, saves is not None)
 

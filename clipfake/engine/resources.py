@@ -18,7 +18,7 @@ SHARES_OF_A_GPU = 10_000  # Ray counts a GPU in ten thousandths
 
 @dataclass(frozen=True)
 class Node:
-    """What one alive node of the cluster offers."""
+    """What one alive node of the cluster offers, or one that is to come, which has no address yet."""
 
     cpus: float
     gpus: float = 0.0
@@ -95,7 +95,7 @@ def _with_cpus(nodes: list[Node]) -> list[Node]:
     """Those that can take part: an actor needs a CPU beside its GPU."""
     if able := [node for node in nodes if node.cpus > 0]:
         return able
-    raise UsageError("the cluster has no node with a CPU to work on: start or wait for one, `ray start --num-cpus N`")
+    raise UsageError("the cluster has no node with a CPU: start one, or --scale-to N where an autoscaler brings them")
 
 
 def _share_of_gpu(encoders: int) -> float:

@@ -6,7 +6,7 @@ from clipfake.engine.job import JobOptions
 from clipfake.errors import UsageError
 
 
-@pytest.mark.parametrize("name", ["unit_rows", "batch_size", "num_cpus", "encoders_per_gpu"])
+@pytest.mark.parametrize("name", ["unit_rows", "batch_size", "num_cpus", "encoders_per_gpu", "scale_to"])
 def test_counts_start_at_one(name):
     JobOptions(**{name: 1})
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be at least 1, not 0"):
