@@ -22,6 +22,8 @@ REACHED_WITHIN_S = 20.0
 STARTS = 3  # of a Ray on this machine
 _begun: Session | None = None  # the session that a block around this one has begun
 
+HOW_TO_TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token, or RAY_AUTH_TOKEN"
+
 NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 
 
@@ -57,14 +59,19 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
 
     def connect() -> None:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if address := os.environ.get("RAY_ADDRESS"):
-            _check_reachable(address)
-            try:
+        address = os.environ.get("RAY_ADDRESS")
+        try:
+            if address:
+                _check_reachable(address)
                 ray.init(address=address, **quiet)
-            except ConnectionError as error:
-                raise _unreachable(address, error) from error
-        else:
-            _start_here(num_cpus=num_cpus, include_dashboard=False, **quiet)
+            else:
+                _start_here(num_cpus=num_cpus, include_dashboard=False, **quiet)
+        except ray.exceptions.AuthenticationError as error:
+            raise ClipfakeError(f"RAY_AUTH_MODE=token, and no token is found here: {HOW_TO_TOKEN}") from error
+        except ConnectionError as error:
+            if not address:
+                raise
+            raise _unreachable(address, error) from error
         _quiet_ray_data()
 
     def reconnect() -> None:
@@ -123,6 +130,33 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=REACHED_WITHIN_S).close()
     except OSError as error:
         raise _unreachable(address, error) from error
+    _check_token(address)
+
+
+def _check_token(address: str) -> None:
+    """Where the cluster refuses our token Ray tries for long, and says then that no cluster is there."""
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated.gcs_service_pb2 import CheckAliveRequest  # type: ignore[attr-defined]  # made at run time
+    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+
+    try:
+        with init_grpc_channel(address) as channel:
+            NodeInfoGcsServiceStub(channel).CheckAlive(CheckAliveRequest(), timeout=REACHED_WITHIN_S)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            here = (
+                "refuses the token that is set here" if token_mode() else "asks for a token, and none is sent from here"
+            )
+            raise ClipfakeError(f"the Ray cluster at RAY_ADDRESS={address} {here}: {HOW_TO_TOKEN}") from error
+        log.debug("the head was asked whether it lives", exc_info=True)  # whatever it is, ray.init says it
+
+
+def token_mode() -> bool:
+    """Whether this process sends a token to Ray, and asks for one where it starts a Ray of its own."""
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+    return is_token_auth_enabled()
 
 
 def _unreachable(address: str, error: Exception) -> ClipfakeError:

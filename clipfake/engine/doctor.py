@@ -27,7 +27,7 @@ from clipfake.engine.checks import (
     check_versions,
     expected_speed,
 )
-from clipfake.engine.cluster import connected
+from clipfake.engine.cluster import connected, token_mode
 from clipfake.engine.job import measured_speed
 from clipfake.engine.probe import EncoderFacts, encoder_facts, node_facts
 from clipfake.engine.record import versions
@@ -212,14 +212,10 @@ def _session() -> str:
 
 
 def _auth() -> tuple[str, bool]:
-    from ray._raylet import (  # type: ignore[attr-defined]  # Ray 2.60 has no public way to ask
-        AuthenticationMode,
-        AuthenticationTokenLoader,
-        get_authentication_mode,
-    )  # fmt: skip
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # Ray 2.60 has no public way to ask
 
-    token = get_authentication_mode() == AuthenticationMode.TOKEN
-    return "token" if token else "disabled", bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    found = bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    return "token" if token_mode() else "disabled", found
 
 
 def _address() -> str | None:

@@ -1,6 +1,10 @@
 """Ray starts beside other work and is stopped with it; a cluster that is not there is said in one line and at once."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -103,3 +107,48 @@ def test_a_ray_that_comes_up_too_slowly_is_started_again(slow, monkeypatch: pyte
         with pytest.raises(ClipfakeError, match="overloaded"), connected():
             pass
         assert calls == ["init"] * 3
+
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+JOIN = """
+from clipfake.engine.cluster import connected
+from clipfake.errors import ClipfakeError
+try:
+    with connected():
+        print("joined")
+except ClipfakeError as error:
+    print(error)
+"""
+
+
+def join(address: str, **token: str) -> subprocess.Popen[str]:
+    """A process that joins the cluster and prints what came of it; a process keeps to one mode of authentication."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    command, env = [sys.executable, "-c", JOIN], {**env, "RAY_ADDRESS": address, **token}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_asks_for_a_token(ray_node, free_port, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """Ray alone tries for 20 s, and says then that it could not connect."""
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a token may lie
+    right = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    for name, value in right.items():
+        monkeypatch.setenv(name, value)
+    ray_node("--head", "--num-cpus=0", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false")
+    deadline = time.monotonic() + 120
+    while (said := join(address, **right).communicate(timeout=100)[0]) != "joined\n" and time.monotonic() < deadline:
+        time.sleep(1)
+    assert said == "joined\n"
+    others = {
+        f"RAY_ADDRESS={address} asks for a token, and none is sent from here": {"RAY_AUTH_MODE": "disabled"},
+        f"RAY_ADDRESS={address} refuses the token that is set here": {**right, "RAY_AUTH_TOKEN": TOKEN[::-1]},
+        "no token is found here": {"RAY_AUTH_MODE": "token"},
+    }
+    refused = {wanted: join(address, **token) for wanted, token in others.items()}
+    for wanted, process in refused.items():
+        (line,) = process.communicate(timeout=100)[0].splitlines()
+        assert wanted in line
+        assert "RAY_AUTH_TOKEN_PATH" in line
+        assert TOKEN[::-1] not in line
