@@ -5,8 +5,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from chaos import kill_tree
 
 from clipfake.engine.cluster import connected, connecting
 from clipfake.errors import ClipfakeError
@@ -136,7 +140,7 @@ def test_a_cluster_that_asks_for_a_token(ray_node, free_port, tmp_path, monkeypa
     right = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     for name, value in right.items():
         monkeypatch.setenv(name, value)
-    ray_node("--head", "--num-cpus=0", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false")
+    head = ray_node("--head", "--num-cpus=0", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false")
     deadline = time.monotonic() + 120
     while (said := join(address, **right).communicate(timeout=100)[0]) != "joined\n" and time.monotonic() < deadline:
         time.sleep(1)
@@ -152,3 +156,4 @@ def test_a_cluster_that_asks_for_a_token(ray_node, free_port, tmp_path, monkeypa
         assert wanted in line
         assert "RAY_AUTH_TOKEN_PATH" in line
         assert TOKEN[::-1] not in line
+    kill_tree(head.pid)  # asked to end, it takes half a minute
