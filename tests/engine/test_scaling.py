@@ -58,7 +58,7 @@ def autoscaled(ray_node, free_port, tmp_path, monkeypatch: pytest.MonkeyPatch) -
     config = {
         **BASE_READONLY_CONFIG,
         "max_workers": 3,
-        "idle_timeout_minutes": 0.2,
+        "idle_timeout_minutes": 0.5,
         "provider": {**BASE_READONLY_CONFIG["provider"], **provider, "disable_node_updaters": True},
         "available_node_types": {
             **BASE_READONLY_CONFIG["available_node_types"],
@@ -110,7 +110,7 @@ def alive(address: str) -> list[str]:
     return [node.node_id.hex() for node in nodes if node.state == node.ALIVE]
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 90) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 150) -> bool:
     deadline = time.monotonic() + timeout_s
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.5)
