@@ -50,6 +50,7 @@ for command in (
     similar.similar,
     similar.clusters,
     training.reproduce,
+    training.pretrain,
     training.demo,
 ):
     app.command()(command)

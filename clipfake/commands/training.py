@@ -1,4 +1,4 @@
-"""`clipfake train|reproduce|demo`: each a few lines over clipfake.engine."""
+"""`clipfake train|reproduce|pretrain|demo`: each a few lines over clipfake.engine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -106,6 +106,42 @@ def reproduce(
         print_json(experiments)
         return
     print_experiments(experiments, out)
+
+
+def pretrain(
+    out: Annotated[str, typer.Option(help="Folder for weights.safetensors, history.json and checkpoints.")],
+    arch: Annotated[str, typer.Option(help="The model: one of open_clip's, or clipfake-nano.")] = "clipfake-nano",
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 3000,
+    batch: Annotated[int, typer.Option(help="Images a step, over all workers together.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="The peak, of AdamW.")] = 2e-3,
+    crop: Annotated[int, typer.Option(help="Pixels a side that training sees of an image; 0 for all of it.")] = 128,
+    decoders: Annotated[int, typer.Option(help="Decoders drawn at random, trained briefly and kept.")] = 40,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A family of decoders to train on none of, to test on it; can be repeated.")
+    ] = None,
+    photographs: Annotated[str | None, typer.Option(help="Folder of more photographs to take scenes from.")] = None,
+    workers: Annotated[int, typer.Option(help="Workers of Ray Train.")] = 1,
+    loaders: Annotated[int, typer.Option(help="Processes a worker that make images.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of decoders, images and weights.")] = 0,
+    num_cpus: NumCpus = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small CLIP on images that the job makes, and on captions that tell what was done to them."""
+    from clipfake.corpus.synthetic.pairs import PairOptions
+    from clipfake.encoder.contrastive import PretrainOptions
+    from clipfake.engine.pretrain import pretrain as run
+
+    pairs = PairOptions(decoders=decoders, leave_out=tuple(leave_out or ()), photographs=photographs, seed=seed)
+    options = PretrainOptions(
+        arch, pairs, steps, batch, learning_rate, crop=crop, workers=workers, loaders=loaders, device=device, seed=seed
+    )
+    last = run(out, options, num_cpus)
+    if as_json:
+        print_json(last)
+        return
+    print(f"{out}/weights.safetensors: use it as --encoder {arch}/{out}/weights.safetensors")
+    print(f"loss {last['loss']:.3f}; {last['told_apart']:.3f} of the pictures are told from their counterparts")
 
 
 def demo(

@@ -5,12 +5,12 @@ from typing import Final
 from urllib.parse import unquote
 
 import numpy as np
-import open_clip
 import torch
 
 from clipfake.encoder.card import card_pixels
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.feature import PROJECTED
+from clipfake.encoder.models import open_clip
 from clipfake.encoder.precision import Precision
 from clipfake.encoder.products import fast_products
 from clipfake.encoder.spec import EncoderSpec, quick_gelu
@@ -31,7 +31,7 @@ def describe(encoder: str | EncoderSpec, feature: str = PROJECTED, decoder: str 
     """
     check_decoder(decoder)
     spec = EncoderSpec.parse(encoder) if isinstance(encoder, str) else encoder
-    feature_dim(spec.arch, feature, _preprocess_of(spec).size)  # before weights are fetched: is there such a feature?
+    feature_dim(spec.arch, feature, preprocess_of(spec).size)  # before weights are fetched: is there such a feature?
     weights = weights_file(spec)
     return _describe(
         spec, sha256_file(weights) if weights else sha256_tower(build_tower(spec.arch, None)), feature, decoder
@@ -40,7 +40,7 @@ def describe(encoder: str | EncoderSpec, feature: str = PROJECTED, decoder: str 
 
 def _describe(spec: EncoderSpec, weights_sha256: str, feature: str, decoder: str) -> EncoderDescription:
     uri = spec.weights if spec.kind == "file" else None
-    preprocess = _preprocess_of(spec)
+    preprocess = preprocess_of(spec)
     return EncoderDescription(
         arch=spec.arch,
         weights=unquote(uri.rpartition("/")[2], errors="replace") if uri else spec.weights,
@@ -54,7 +54,7 @@ def _describe(spec: EncoderSpec, weights_sha256: str, feature: str, decoder: str
     )
 
 
-def _preprocess_of(spec: EncoderSpec) -> Preprocess:
+def preprocess_of(spec: EncoderSpec) -> Preprocess:
     """open_clip's `PreprocessCfg` of the model, without building it."""
     names = {field.name for field in fields(Preprocess)}
     tags = [spec.weights] if spec.kind == "tag" else open_clip.list_pretrained_tags_by_model(spec.arch)

@@ -15,13 +15,13 @@ WEIGHTS_SUFFIXES: Final = (".safetensors", ".pt", ".pth", ".bin")
 class EncoderSpec:
     """An open_clip architecture and where its weights come from.
 
-    `weights` is, as `kind` says, one of open_clip's tags, "untrained" (seeded random weights), or the canonical URI of
-    a weights file. `str(spec)` is the name that `parse` reads back.
+    `weights` is, as `kind` says, one of open_clip's tags, that of weights which this package carries, "untrained"
+    (seeded random weights), or the canonical URI of a weights file. `str(spec)` is the name that `parse` reads back.
     """
 
     arch: str
     weights: str
-    kind: Literal["tag", "untrained", "file"]
+    kind: Literal["tag", "embedded", "untrained", "file"]
 
     def __str__(self) -> str:
         return f"{self.arch}/{self.weights}"
@@ -34,6 +34,8 @@ class EncoderSpec:
         is no weights file, and for a tag that was trained with the other GELU than the architecture has: open_clip
         only warns of it and gives other embeddings.
         """
+        from clipfake.encoder.models import embedded_tags
+
         arch, _, weights = text.partition("/")
         _check_arch(arch)
         if weights == UNTRAINED:
@@ -41,12 +43,14 @@ class EncoderSpec:
         if "/" in weights or weights.lower().endswith(WEIGHTS_SUFFIXES):
             return cls(arch, _weights_uri(weights), "file")
         tag = weights.lower().replace("-", "_")  # as open_clip does
+        if tag in embedded_tags(arch):
+            return cls(arch, tag, "embedded")
         _check_tag(arch, tag)
         return cls(arch, tag, "tag")
 
 
 def _check_arch(arch: str) -> None:
-    import open_clip
+    from clipfake.encoder.models import open_clip
 
     known = open_clip.list_models()
     if arch not in known:
@@ -59,9 +63,9 @@ def _check_arch(arch: str) -> None:
 
 
 def _check_tag(arch: str, tag: str) -> None:
-    import open_clip
+    from clipfake.encoder.models import embedded_tags, open_clip
 
-    tags = open_clip.list_pretrained_tags_by_model(arch)
+    tags = open_clip.list_pretrained_tags_by_model(arch) or embedded_tags(arch)
     if tag not in tags:
         known = f"the tags {', '.join(tags)}" if tags else "no tags"
         raise UsageError(
@@ -78,13 +82,13 @@ def _check_tag(arch: str, tag: str) -> None:
 
 def quick_gelu(arch: str) -> bool:
     """Whether the architecture is built with QuickGELU, x * sigmoid(1.702 x), as OpenAI's models are."""
-    import open_clip
+    from clipfake.encoder.models import open_clip
 
     return bool(open_clip.get_model_config(arch).get("quick_gelu", False))
 
 
 def _tag_quick_gelu(arch: str, tag: str) -> bool:
-    import open_clip
+    from clipfake.encoder.models import open_clip
 
     return bool(open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False))
 

@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 
-import open_clip
 import torch
 from open_clip.model import _build_vision_tower
 from open_clip.modified_resnet import ModifiedResNet
@@ -10,6 +9,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 
 from clipfake.encoder.feature import PENULTIMATE, PROJECTED, blocks_of
+from clipfake.encoder.models import open_clip
 from clipfake.errors import UsageError
 
 

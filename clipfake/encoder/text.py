@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import open_clip
 import torch
 
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.encoder import DTYPES, device_of, unit_length
+from clipfake.encoder.models import open_clip
 from clipfake.encoder.precision import Precision
 from clipfake.encoder.products import fast_products
 from clipfake.encoder.spec import EncoderSpec

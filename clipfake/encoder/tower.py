@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 
+from clipfake.encoder.models import open_clip
 from clipfake.encoder.weights import one_line
 from clipfake.errors import UsageError
 

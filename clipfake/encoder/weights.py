@@ -1,4 +1,4 @@
-"""Weights files on this node: open_clip's tags from its hub cache, files from local paths and object stores."""
+"""Weights files on this node: open_clip's tags from its hub cache, the package's own, and files from anywhere."""
 
 import fcntl
 import hashlib
@@ -26,6 +26,10 @@ def weights_file(spec: EncoderSpec) -> Path | None:
         return None
     if spec.kind == "tag":
         return _from_hub(spec)
+    if spec.kind == "embedded":
+        from clipfake.encoder.models import embedded_weights
+
+        return embedded_weights(spec.weights)
     from clipfake.corpus import uri
 
     if not uri.is_local(spec.weights):
@@ -56,9 +60,10 @@ def one_line(error: BaseException) -> str:
 
 
 def _from_hub(spec: EncoderSpec) -> Path:
-    import open_clip
     from huggingface_hub.utils import logging as hub_logging
     from open_clip.pretrained import download_pretrained
+
+    from clipfake.encoder.models import open_clip
 
     # The hub's client takes cached files offline too, and locks what it fetches; it prints every retry on its own.
     verbosity = hub_logging.get_verbosity()

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from clipfake.corpus import uri as uris
-from clipfake.corpus.demo import GROUP_BY, make_demo_corpus
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.corpus.store import Store
+from clipfake.corpus.synthetic.demo import GROUP_BY, make_demo_corpus
 from clipfake.engine.cluster import connected
 from clipfake.engine.head_training import HeadOptions
 from clipfake.engine.job import JobOptions, Outcome
@@ -21,7 +21,7 @@ from clipfake.engine.train import Trained, TrainOptions, train
 from clipfake.engine.work import Progress
 from clipfake.evaluation.metrics import metrics
 
-ENCODER = "ViT-S-32-alt/untrained"
+ENCODER = "clipfake-nano/v1"
 
 
 @dataclass(frozen=True)

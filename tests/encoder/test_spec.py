@@ -88,3 +88,10 @@ def test_credentials_are_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         EncoderSpec.parse("ViT-B-32/s3://key:secret@bucket/x.pt")
     assert "secret" not in str(caught.value).replace("secrets", "")
+
+
+def test_the_weights_that_the_package_carries() -> None:
+    spec = EncoderSpec.parse("clipfake-nano/v1")
+    assert (spec.kind, str(spec)) == ("embedded", "clipfake-nano/v1")
+    with pytest.raises(UsageError, match="clipfake-nano has the tags v1, not 'v9'"):
+        EncoderSpec.parse("clipfake-nano/v9")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -9,6 +10,7 @@ import numpy as np
 
 CROP = 64  # side of a crop in pixels of the photograph, what a decoder re-synthesises
 CELL = 71  # side of a scene: the grid that uses the 427 x 640 photographs best, and room for a crop to move
+RESERVED_COLUMNS = 3  # of 9, on the right: the demo judges on them, and no pretraining sees them
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,12 +18,13 @@ class Scene:
     """A square region of a photograph.
 
     `pixels` is uint8 (CELL, CELL, 3). What is cut from a scene shows nothing that another scene shows, so a split that
-    keeps scenes whole has no picture on two sides.
+    keeps scenes whole has no picture on two sides. `reserved` ones are kept from pretraining.
     """
 
     name: str  # scene-000, scene-001, ...
     photograph: str  # china, flower
     pixels: np.ndarray
+    reserved: bool
 
     def crop(self, rng: np.random.Generator) -> np.ndarray:
         """A crop at a random place, mirrored half of the time: uint8 (CROP, CROP, 3)."""
@@ -32,14 +35,28 @@ class Scene:
 
 def photograph_scenes() -> list[Scene]:
     """All scenes of the photographs (108), in reading order."""
+    scenes: list[Scene] = []
+    for name, pixels in _photographs():
+        height, width = pixels.shape[:2]
+        lefts = range(0, width - CELL + 1, CELL)
+        for top in range(0, height - CELL + 1, CELL):
+            for left in lefts:
+                region = pixels[top : top + CELL, left : left + CELL]
+                scenes.append(Scene(f"scene-{len(scenes):03d}", name, region, left >= lefts[-RESERVED_COLUMNS]))
+    return scenes
+
+
+def unreserved_photographs() -> dict[str, np.ndarray]:
+    """Name -> pixels, uint8 (H, W, 3), of the photographs without their reserved columns."""
+    return {
+        name: np.ascontiguousarray(pixels[:, : (pixels.shape[1] // CELL - RESERVED_COLUMNS) * CELL])
+        for name, pixels in _photographs()
+    }
+
+
+def _photographs() -> Iterator[tuple[str, np.ndarray]]:
     from sklearn.datasets import load_sample_images
 
     photographs = load_sample_images()
-    scenes: list[Scene] = []
     for file, pixels in zip(photographs.filenames, photographs.images, strict=True):
-        height, width = pixels.shape[:2]
-        for top in range(0, height - CELL + 1, CELL):
-            for left in range(0, width - CELL + 1, CELL):
-                region = pixels[top : top + CELL, left : left + CELL]
-                scenes.append(Scene(f"scene-{len(scenes):03d}", PurePath(file).stem, region))
-    return scenes
+        yield PurePath(file).stem, pixels

@@ -14,8 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from clipfake.corpus.demo.decoders import CONVOLUTIONAL, PATCH, Resynthesiser, resynthesise, train_resynthesiser
-from clipfake.corpus.demo.scenes import CROP, Scene, photograph_scenes
+from clipfake.corpus.synthetic.decoders import (
+    CONVOLUTIONAL,
+    PATCH,
+    Design,
+    Resynthesiser,
+    resynthesise,
+    train_resynthesiser,
+)
+from clipfake.corpus.synthetic.scenes import CROP, Scene, photograph_scenes
 from clipfake.errors import UsageError
 from clipfake.status import Status
 
@@ -24,7 +31,7 @@ log = logging.getLogger(__name__)
 GENERATORS = (*CONVOLUTIONAL, PATCH)
 GROUP_BY = r"(scene-\d+)"  # for `clipfake index --group-by`: pictures of one scene stay on one side of a split
 SIDE = 200  # of the finished pictures, in pixels
-HELD_OUT_SCENES, CRAWL_SCENES = 14, 14  # of 108; the rest is for training
+HELD_OUT_SCENES, CRAWL_SCENES = 14, 14  # of the 36 that no pretraining has seen; the rest of all 108 is for training
 
 # The crawl's broken files, and the status each must get.
 BROKEN: Mapping[str, Status] = MappingProxyType(
@@ -78,13 +85,14 @@ def make_demo_corpus(out: Path, options: DemoOptions = DemoOptions()) -> DemoCor
     models = {}
     for generator in GENERATORS:
         log.info("demo: training the decoder %s", generator)
-        models[generator] = train_resynthesiser(generator, crops, options.steps, options.seed)
+        models[generator] = train_resynthesiser(Design(generator), crops, options.steps, options.seed)
 
-    order = rng.permutation(len(scenes))
-    crawled, held_out, rest = np.split(order, [CRAWL_SCENES, CRAWL_SCENES + HELD_OUT_SCENES])
+    reserved = rng.permutation([i for i, scene in enumerate(scenes) if scene.reserved])
+    crawled, held_out, _ = np.split(reserved, [CRAWL_SCENES, CRAWL_SCENES + HELD_OUT_SCENES])
+    rest = sorted({*range(len(scenes))} - {*crawled, *held_out})
     corpus = DemoCorpus(out / "train", out / "held_out", out / "crawl", out / "crawl.csv")
     for generator in CONVOLUTIONAL:
-        pairs = [pair for i in sorted(rest) for pair in _pairs(scenes[i], generator, models, options.crops, rng)]
+        pairs = [pair for i in rest for pair in _pairs(scenes[i], generator, models, options.crops, rng)]
         _write_labelled(corpus.train / generator, pairs, rng)
     pairs = [pair for i in sorted(held_out) for pair in _pairs(scenes[i], PATCH, models, 2 * options.crops, rng)]
     _write_labelled(corpus.held_out / PATCH, pairs, rng)
