@@ -100,7 +100,9 @@ def test_a_worker_node_killed_in_the_middle_while_the_other_hangs(
     worker = ray_node("--num-cpus=1", f"--address={address}")
     wait_for_nodes(address, 2)
     monkeypatch.setenv("RAY_ADDRESS", address)
-    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "40"))
+    run = Run(
+        str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "80")
+    )  # a lost node is known by then
     process = run.start()
     # Both nodes' encoders are halted as soon as they have work: the kill hits one that holds some, the other one hangs.
     for node in (head, worker):
