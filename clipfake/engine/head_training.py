@@ -3,23 +3,20 @@
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clipfake.corpus.store import Store
-from clipfake.engine.cluster import root_cause
-from clipfake.engine.worker_network import between_nodes, worker_nodes
+from clipfake.engine.ray_training import fit, report, saved_state
+from clipfake.engine.worker_network import worker_nodes
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "head.pt"
 EPOCHS_A_CHECKPOINT = 10  # a report costs Ray Train seconds, an epoch mostly less
 
 
@@ -97,30 +94,12 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
     it stopped, and a changed input starts anew. Raises ClipfakeError where training fails or the head collapses.
     """
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
+    from ray.train import ScalingConfig
 
     cpus = ray.cluster_resources().get("CPU", 1.0)
-    trainer = TorchTrainer(
-        _loop,  # type: ignore[arg-type]
-        train_loop_config={"train": ray.put(train), "val": ray.put(val), "options": options},
-        scaling_config=ScalingConfig(
-            num_workers=workers, resources_per_worker={"CPU": min(1.0, cpus / workers)}, use_gpu=False
-        ),
-        torch_config=between_nodes(),
-        run_config=RunConfig(
-            name=_run_name(train, val, options),
-            storage_path=storage.path(),
-            storage_filesystem=storage.filesystem,
-            failure_config=FailureConfig(max_failures=3),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-        ),
-    )
-    try:
-        result = trainer.fit()
-    except TrainingFailedError as error:
-        raise ClipfakeError(f"training the head failed: {root_cause(error)}") from error
-    return result.return_value  # type: ignore[attr-defined]
+    scaling = ScalingConfig(num_workers=workers, resources_per_worker={"CPU": min(1.0, cpus / workers)}, use_gpu=False)
+    config = {"train": ray.put(train), "val": ray.put(val), "options": options}
+    return fit(_loop, config, scaling, _run_name(train, val, options), storage, "training the head")
 
 
 def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
@@ -137,16 +116,11 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
     """What each worker runs: `fit_head`, from the checkpoint that is there, with reports to Ray Train."""
     import ray
     import ray.train
-    import torch
 
-    context, checkpoint = ray.train.get_context(), ray.train.get_checkpoint()
+    context = ray.train.get_context()
     train, val = ray.get([config["train"], config["val"]])
     rank, world = context.get_world_rank(), context.get_world_size()
-    saved = None
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
-    trained = fit_head(train, val, config["options"], rank, world, saved, partial(_report, rank=rank))
+    trained = fit_head(train, val, config["options"], rank, world, saved_state(), partial(report, rank=rank))
     return replace(trained, workers=worker_nodes(world))
 
 
@@ -248,15 +222,3 @@ def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, e
             optimizer.step()
         total = total + stats
     return total
-
-
-def _report(metrics: dict[str, float], state: dict[str, Any], rank: int) -> None:
-    import ray.train
-    import torch
-
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(state, Path(folder) / CHECKPOINT)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -2,23 +2,22 @@
 
 import json
 import logging
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
 
+from clipfake.corpus import uri as uris
 from clipfake.corpus.store import Store
 from clipfake.encoder.contrastive import PretrainOptions, fit_clip
-from clipfake.engine.cluster import connected, root_cause
-from clipfake.engine.worker_network import between_nodes
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.engine.cluster import connected
+from clipfake.engine.ray_training import fit, report, saved_state
+from clipfake.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, WEIGHTS, HISTORY = "state.pt", "weights.safetensors", "history.json"
+WEIGHTS, HISTORY = "weights.safetensors", "history.json"
 
 
 def pretrain(out: str, options: PretrainOptions, num_cpus: int | None = None) -> dict[str, Any]:
@@ -28,47 +27,33 @@ def pretrain(out: str, options: PretrainOptions, num_cpus: int | None = None) ->
     training fails.
     """
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
+    from ray.train import ScalingConfig
     from ray.util.queue import Queue
 
-    from clipfake.corpus import uri
     from clipfake.encoder.spec import EncoderSpec
 
     EncoderSpec.parse(f"{options.arch}/untrained")
-    store = Store(uri.place(out))
+    store = Store(uris.place(out))
     if store.exists(WEIGHTS):
         raise UsageError(f"{out} has weights already; give a new --out")
     with connected(num_cpus):
         reports: Any = Queue(actor_options={"num_cpus": 0})
         cpus = ray.cluster_resources().get("CPU", 1.0)
         each = min(1.0 + options.loaders, max(1.0, cpus // options.workers))
-        trainer = TorchTrainer(
-            _loop,  # type: ignore[arg-type]
-            train_loop_config={"options": options, "reports": reports},
-            scaling_config=ScalingConfig(
-                num_workers=options.workers,
-                use_gpu=options.device == "cuda",
-                resources_per_worker={"CPU": each} | ({"GPU": 1} if options.device == "cuda" else {}),
-            ),
-            torch_config=between_nodes(),
-            run_config=RunConfig(
-                name=options.name,
-                storage_path=store.path("_train"),
-                storage_filesystem=store.filesystem,
-                failure_config=FailureConfig(max_failures=3),
-                checkpoint_config=CheckpointConfig(num_to_keep=2),
-            ),
+        scaling = ScalingConfig(
+            num_workers=options.workers,
+            use_gpu=options.device == "cuda",
+            resources_per_worker={"CPU": each} | ({"GPU": 1} if options.device == "cuda" else {}),
         )
         relay = Thread(target=_relay, args=(reports, options.steps), daemon=True)
         relay.start()
+        checkpoints = Store(uris.join(store.uri, "_train"))
         try:
-            result = trainer.fit()
-        except TrainingFailedError as error:
-            raise ClipfakeError(f"pretraining failed: {root_cause(error)}") from error
-        reports.put(None)
-        relay.join()
-    state, history = result.return_value  # type: ignore[attr-defined]
+            config = {"options": options, "reports": reports}
+            state, history = fit(_loop, config, scaling, options.name, checkpoints, "pretraining")
+        finally:
+            reports.put(None)
+            relay.join()
     store.write_bytes(WEIGHTS, _safetensors(state, options))
     store.write_bytes(HISTORY, json.dumps(history, indent=1).encode())
     return history[-1]
@@ -91,25 +76,16 @@ def _safetensors(state: dict[str, np.ndarray], options: PretrainOptions) -> byte
 def _loop(config: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
     """What each worker runs: `fit_clip`, from the checkpoint that is there, with reports to Ray Train."""
     import ray.train
-    import torch
 
-    context, checkpoint = ray.train.get_context(), ray.train.get_checkpoint()
+    context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    saved = None
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            saved = torch.load(Path(folder) / CHECKPOINT, weights_only=True)
 
-    def report(metrics: dict[str, float], state: dict[str, Any]) -> None:
-        if rank != 0:
-            ray.train.report(metrics)
-            return
-        config["reports"].put(metrics)
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(state, Path(folder) / CHECKPOINT)
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+    def told(metrics: dict[str, float], state: dict[str, Any]) -> None:
+        if rank == 0:
+            config["reports"].put(metrics)
+        report(metrics, state, rank)
 
-    return fit_clip(config["options"], rank, world, saved, report)
+    return fit_clip(config["options"], rank, world, saved_state(), told)
 
 
 def _relay(reports: Any, steps: int) -> None:

@@ -1,5 +1,6 @@
 """Pretraining: a small CLIP learns, goes on where it stopped, and writes weights that open_clip and the tool read."""
 
+import copy
 import json
 
 import numpy as np
@@ -33,7 +34,7 @@ def _cache(tmp_path_factory, monkeypatch):
 def test_it_goes_on_exactly_where_it_stopped(monkeypatch):
     monkeypatch.setattr(contrastive, "REPORT_STEPS", 3)
     states = []
-    whole, history = fit_clip(TINY, report=lambda metrics, state: states.append(_copied(state)))
+    whole, history = fit_clip(TINY, report=lambda metrics, state: states.append(copy.deepcopy(state)))
     assert [entry["step"] for entry in history] == [3, 6]
     resumed, _ = fit_clip(TINY, saved=states[0])
     assert whole.keys() == resumed.keys()
@@ -77,9 +78,3 @@ def test_under_ray_train_with_two_workers(warm_ray, tmp_path):
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(UsageError):
         PretrainOptions(**wrong)
-
-
-def _copied(state):
-    import copy
-
-    return copy.deepcopy(state)

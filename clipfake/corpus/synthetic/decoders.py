@@ -58,14 +58,6 @@ class Design:
         """Of each side, from picture to latents."""
         return 2**self.doublings
 
-    @property
-    def words(self) -> str:
-        """What a caption says of it."""
-        if self.family == PATCH:
-            return f"patches of {self.reduction} pixels, {self.latents} latents"
-        kind = f"{self.family} {self.kernel} by {self.kernel}, {self.doublings} doublings, {self.latents} latents"
-        return f"{kind}, normed" if self.normed else kind
-
 
 def draw_design(families: Sequence[str], rng: np.random.Generator) -> Design:
     """A design of one of the families, each as likely, with a narrow or a wide bottleneck."""

@@ -103,7 +103,6 @@ def sources(options: PairOptions, cache: Path) -> Sources:
     rng = np.random.default_rng(options.seed)
     photographs = _photographs(options.photographs)
     scenes = {f"leaves {i}": procedural_scene(PROCEDURAL_SIDE, rng) for i in range(options.procedural)}
-    # Pictures are not augmented for decoders, which only have to leave traces.
     pool = Sources(photographs, scenes, ())
     crops = [pool._crop(rng) for _ in range(_DECODER_CROPS)]
     crops = [crop[:_DECODER_CROP, :_DECODER_CROP] for crop in crops]
@@ -114,7 +113,7 @@ def sources(options: PairOptions, cache: Path) -> Sources:
     for number, design in enumerate(designs):
         kept = cache / f"decoder-{key[:16]}-{number}.pt"
         if not kept.exists():
-            log.info("training decoder %d of %d: %s", number + 1, len(designs), design.words)
+            log.info("training decoder %d of %d: %s", number + 1, len(designs), design)
             model = train_resynthesiser(design, np.stack(crops), options.steps, options.seed + number)
             torch.save(model.state_dict(), kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
