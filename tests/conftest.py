@@ -242,6 +242,7 @@ def ray_nodes(free_port: Callable[[], int]) -> Iterator[Callable[..., subprocess
                 os.killpg(node.pid, signal.SIGTERM)
                 _, alive = psutil.wait_procs(children, timeout=20)
                 for process in alive:
-                    process.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
             node.wait(timeout=20)
         shutil.rmtree(temporary, ignore_errors=True)

@@ -191,7 +191,8 @@ def kill_tree(pid: int) -> None:
     """SIGKILL to a process and all below it, as when a host loses power."""
     root = psutil.Process(pid)
     for process in [root, *root.children(recursive=True)]:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended with the one above it
+            process.kill()
 
 
 def halt_encoders(*roots: int) -> list[psutil.Process]:
