@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clipfake.commands.console import print_json
-from clipfake.commands.options import Json, NumCpus
+from clipfake.commands.options import EncodersPerGpu, Json, NumCpus, ScaleTo
 
 
 def doctor(
@@ -17,6 +17,8 @@ def doctor(
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds a node may take to answer.", min=1)] = 120.0,
     num_cpus: NumCpus = None,
+    encoders_per_gpu: EncodersPerGpu = 1,
+    scale_to: ScaleTo = None,
     as_json: Json = False,
 ) -> None:
     """Say before a run what fits, what would fail or hang and why, and how fast it may be; exit 1 where it would fail.
@@ -28,8 +30,10 @@ def doctor(
 
     from clipfake.engine.doctor import Question, exit_code
     from clipfake.engine.doctor import doctor as run
+    from clipfake.engine.job import JobOptions
 
-    found = run(Question(source, detector, out, encoder, num_cpus, timeout))
+    job = JobOptions(num_cpus=num_cpus, encoders_per_gpu=encoders_per_gpu, scale_to=scale_to)
+    found = run(Question(source, detector, out, encoder, timeout, job))
     if as_json:
         print_json({"exit_code": exit_code(found), "findings": [asdict(finding) for finding in found]})
     else:

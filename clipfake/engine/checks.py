@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from clipfake.corpus import uri as uris
 from clipfake.engine.probe import EncoderFacts
 from clipfake.engine.resources import Layout, Node, plan_layout
+from clipfake.engine.scaling import with_nodes_to_come
 from clipfake.errors import UsageError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -38,17 +39,25 @@ def check_auth(mode: str, has_token: bool, address: str | None) -> Finding:
     )
 
 
-def check_layout(nodes: list[Node], free: list[Node]) -> tuple[Layout | None, Finding]:
-    """The layout for the cluster, and whether it finds room on what is `free` of the nodes."""
+def check_layout(
+    nodes: list[Node], free: list[Node], scale_to: int | None = None, encoders_per_gpu: int = 1
+) -> tuple[Layout | None, Finding]:
+    """The layout for the cluster, and whether it finds room on what is `free` of the nodes and on those to come."""
+    if scale_to is not None and not any(node.cpus for node in nodes):
+        return None, Finding(
+            "layout", "", WARN, "no node has a CPU yet: an autoscaler must bring a first one, to plan by"
+        )
+    coming = with_nodes_to_come(nodes, scale_to)[len(nodes) :] if scale_to is not None else []
     try:
-        layout = plan_layout(nodes, ITEMS)
+        layout = plan_layout([*nodes, *coming], ITEMS, encoders_per_gpu=encoders_per_gpu)
     except UsageError as error:
         return None, Finding("layout", "", FAIL, str(error))
-    said = (
+    said = f"{len(coming)} nodes are to be brought by an autoscaler; " if coming else ""
+    said += (
         f"{layout.encoders} encoders on {layout.device} (of {layout.encoder_cpus:g} CPUs, {layout.encoder_gpus:g} "
         f"GPUs), {layout.preparers} preparers of {layout.preparer_cpus:g} CPUs"
     )
-    if homeless := unplaced(layout, free):
+    if homeless := unplaced(layout, [*free, *coming]):
         return layout, Finding(
             "layout", "", FAIL,
             f"{said}: {homeless} of these actors find no room and would wait, since other jobs hold CPUs or GPUs",

@@ -16,11 +16,11 @@ from clipfake.errors import ClipfakeError
 
 log = logging.getLogger(__name__)
 
-Session = Callable[[], Callable[[], None]]  # waits for a Ray session; gives a function that replaces it by a new one
+Connection = Callable[[], Callable[[], None]]  # waits for a Ray session; gives what replaces it by a new one
 
 REACHED_WITHIN_S = 20.0
 STARTS = 3  # of a Ray on this machine
-_begun: Session | None = None  # the session that a block around this one has begun
+_begun: Connection | None = None  # the session that a block around this one has begun
 
 HOW_TO_TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token, or RAY_AUTH_TOKEN"
 
@@ -28,24 +28,25 @@ NATIVE_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")
 
 
 @contextlib.contextmanager
-def connected(num_cpus: int | None = None) -> Iterator[Callable[[], None]]:
-    """A Ray session for the duration of the block; gives a function that replaces it by a new one.
+def connected(num_cpus: int | None = None) -> Iterator[None]:
+    """A Ray session for the duration of the block.
 
     Inside a job (`ray job submit`) or with RAY_ADDRESS set it joins that cluster and leaves it running; else it
     starts Ray on this machine, with `num_cpus` CPUs where given, and stops it at the end. A session that is
     already open in this process is used as it is, and never replaced: it is somebody else's.
-
-    A new session ends all that the old one had on the cluster, actors that hang included, which Ray Data leaves alone.
     """
-    with connecting(num_cpus) as session:
-        yield session()
+    with connecting(num_cpus) as connection:
+        connection()
+        yield
 
 
 @contextlib.contextmanager
-def connecting(num_cpus: int | None = None) -> Iterator[Session]:
+def connecting(num_cpus: int | None = None) -> Iterator[Connection]:
     """The same while the block does something else: gives a function that waits for the session.
 
     Ray takes 5 s to start, most of them spent waiting for processes of its own. What fails is raised by the function.
+    It gives one that replaces the session by a new one, which ends all that the old one had on the cluster, actors that
+    hang included, which Ray Data leaves alone.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray 2.60 warns at each start where it is unset
     import ray
@@ -78,9 +79,7 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
         ray.shutdown()
         connect()
 
-    if threading.current_thread() is threading.main_thread():  # as ray.init does, but only in the main thread
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
-    with _without_native_log(), ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
+    with ended_by_sigterm(), _without_native_log(), ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
         connection = thread.submit(connect)
 
         def session() -> Callable[[], None]:
@@ -96,7 +95,21 @@ def connecting(num_cpus: int | None = None) -> Iterator[Session]:
                 ray.shutdown()
 
 
-def _joined(outer: Session | None) -> Callable[[], None]:
+def at_hand() -> bool:
+    """Whether there is a Ray already: a session in this process, or a cluster that is named."""
+    ray: Any = sys.modules.get("ray")
+    return _begun is not None or bool(os.environ.get("RAY_ADDRESS")) or (ray is not None and ray.is_initialized())
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does, so that what it holds is given back."""
+    if threading.current_thread() is threading.main_thread():  # as ray.init does, but only in the main thread
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+    yield
+
+
+def _joined(outer: Connection | None) -> Callable[[], None]:
     """What replaces a session of somebody else's, once it is there: nothing does."""
     if outer is not None:
         outer()

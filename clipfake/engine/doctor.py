@@ -5,8 +5,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from clipfake.corpus import uri as uris
@@ -28,10 +28,10 @@ from clipfake.engine.checks import (
     expected_speed,
 )
 from clipfake.engine.cluster import connected, token_mode
-from clipfake.engine.job import measured_speed
+from clipfake.engine.job import JobOptions, measured_speed
 from clipfake.engine.probe import EncoderFacts, encoder_facts, node_facts
 from clipfake.engine.record import versions
-from clipfake.engine.resources import Layout, Node
+from clipfake.engine.resources import Layout, node_of
 from clipfake.errors import UsageError
 
 T = TypeVar("T")
@@ -39,14 +39,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be run. timeout : seconds a node may take to answer"""
+    """What is to be run, and how it is to be laid out. timeout : seconds a node may take to answer"""
 
     source: str | None = None
     detector: str | None = None
     out: str | None = None
     encoder: str | None = None
-    num_cpus: int | None = None
     timeout: float = 120.0
+    job: JobOptions = field(default_factory=JobOptions)
 
 
 def doctor(question: Question) -> list[Finding]:
@@ -61,7 +61,7 @@ def doctor(question: Question) -> list[Finding]:
         except (UsageError, OSError) as error:
             found.append(Finding("detector", "", FAIL, _line(error)))
     try:
-        with connected(question.num_cpus):
+        with connected(question.job.num_cpus):
             found.append(check_auth(*_auth(), _address()))  # now: a Ray that starts here turns tokens on
             found += _of_the_cluster(question, source, out, trained)
     except Exception as error:  # of Ray, which has many; without a cluster there is nothing more to ask
@@ -83,10 +83,10 @@ def _of_the_cluster(
     yield Finding("cluster", "", OK, f"{len(nodes)} nodes, {_sum(nodes, 'CPU'):g} CPUs, {_sum(nodes, 'GPU'):g} GPUs")
     free = _free()
     whole, left = (
-        [_as_node(node["Resources"]) for node in nodes],
-        [_as_node(free.get(n["NodeID"], {})) for n in nodes],
+        [node_of(node["Resources"]) for node in nodes],
+        [node_of(free.get(n["NodeID"], {})) for n in nodes],
     )
-    layout, finding = check_layout(whole, left)
+    layout, finding = check_layout(whole, left, question.job.scale_to, question.job.encoders_per_gpu)
     yield finding
     with _Witness(out) as (name, written, problem):
         if problem is not None:
@@ -195,10 +195,6 @@ def _free() -> dict[str, dict[str, float]]:
     from ray._private.state import available_resources_per_node
 
     return available_resources_per_node()
-
-
-def _as_node(resources: Mapping[str, float]) -> Node:
-    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
 
 
 def _sum(nodes: list[dict[str, Any]], name: str) -> float:

@@ -14,15 +14,15 @@ import pyarrow as pa
 from clipfake.corpus.store import Store
 from clipfake.engine import resources
 from clipfake.engine.claim import LOCK_FOLDER, Claim, claimed
-from clipfake.engine.cluster import Session, connecting, root_cause
 from clipfake.engine.commit import Sink, Totals
 from clipfake.engine.compact import finish_compactions
 from clipfake.engine.ledger import Ledger
+from clipfake.engine.pipeline import Pipeline
 from clipfake.engine.plan import Counts, Planner
 from clipfake.engine.record import new_run_id, read_records, versions, write_record
-from clipfake.engine.scaling import nodes_to_plan_for
+from clipfake.engine.session import Session, opened
 from clipfake.engine.units import Plan, close_plan, open_plans
-from clipfake.engine.work import Pipeline, Progress, work_off
+from clipfake.engine.work import Progress, work_off
 from clipfake.errors import ClipfakeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Job:
     ledger : where the rows go
     source : what the listing lists: "images" or "embeddings"
     listing : makes the stream of items; called once, after the claim
-    pipeline : (source, layout, saving) -> what Ray Data runs
+    pipeline : (source, layout, saving) -> what the chunks go through
     sinks : (run id, saving) -> where rows go; the ledger's own comes last, since it says that a unit is done
     options : everything the user set, for the record
     views : views an item has beside its image
@@ -115,7 +115,7 @@ def run_job(
 ) -> Outcome:
     """Runs the job; `progress(n)` is told of n items to come and returns what to call as they do.
 
-    session : a Ray that is being started already, by `connecting`; else one is started here
+    session : what runs the work, and may still be starting; else Ray is started here
 
     Raises UsageError before anything is written, ClipfakeError where the work failed (what was committed stays).
     """
@@ -139,8 +139,8 @@ def run_job(
             left_open = open_plans(job.ledger, clear=not options.dry_run)
             planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
             with contextlib.ExitStack() as cluster:
-                reconnect = (session or cluster.enter_context(connecting(options.num_cpus)))()
-                planned = nodes_to_plan_for(None if options.dry_run else options.scale_to, options.stall_timeout)
+                session = session or cluster.enter_context(opened(options.num_cpus))
+                planned = session.nodes(None if options.dry_run else options.scale_to, options.stall_timeout)
                 nodes = [node for node in planned if node.address]
                 sizes = _layout(job, job.source, planned, 1 << 40, options)
                 unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
@@ -156,7 +156,7 @@ def run_job(
                 advance = progress(sum(p.items for p in plans))
                 for one in plans:
                     if one.units:
-                        _work(job, one, run_id, options, claims, totals, advance, reconnect)
+                        _work(job, one, run_id, options, claims, totals, advance, session)
         worked = time.monotonic()
     except UsageError:
         if fresh and claims and not totals.rows:  # a run that was refused the claim leaves the folder to its holder
@@ -201,10 +201,8 @@ def run_job(
 
 def _work(
     job: Job, plan: Plan, run_id: str, options: JobOptions, claims: list[Claim], totals: Totals, advance: Progress,
-    reconnect: Callable[[], None],
+    session: Session,
 ) -> None:  # fmt: skip
-    from ray.exceptions import RayError
-
     store = job.ledger.store
     saves = job.saves if plan.saves else None
     if plan.saves and (job.saves is None or job.saves.store.uri != plan.saves):
@@ -215,23 +213,18 @@ def _work(
     seen: set[str] = set()
 
     def pipeline() -> Pipeline:
-        nodes = nodes_to_plan_for(options.scale_to, options.stall_timeout)
+        nodes = session.nodes(options.scale_to, options.stall_timeout)
         resources.tell_changes(seen, {node.address for node in nodes if node.address})
-        layout = _layout(job, plan.source, nodes, plan.items, options)
+        layout = session.laid_out(_layout(job, plan.source, nodes, plan.items, options))
         return job.pipeline(plan.source, layout, saves is not None)
 
     try:
         sinks = job.sinks(run_id, saves)
-        work_off(store, plan, pipeline, sinks, claims, totals, advance, options.stall_timeout, reconnect)
+        work_off(store, plan, pipeline, sinks, claims, totals, advance, options.stall_timeout, session)
     except UsageError:
         if not totals.rows:
             close_plan(store, plan)
         raise
-    except RayError as error:
-        log.debug("the cluster's report", exc_info=True)
-        raise ClipfakeError(
-            f"the work failed on the cluster: {root_cause(error)}; what was committed stays: run it again"
-        ) from error
     close_plan(store, plan)
 
 

@@ -1,6 +1,6 @@
-"""Which actors a job's chunks go through, as Ray Data runs them."""
+"""Which actors a job's chunks go through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,28 @@ from clipfake.engine.detect import Bundle, Detect
 from clipfake.engine.embedding import EmbedOptions
 from clipfake.engine.resources import Layout
 from clipfake.engine.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
-from clipfake.engine.work import Pipeline
 from clipfake.images.decode import Limits
 
-# A block is a batch. `map_batches` refuses that for actors with a GPU, so all go through what it calls itself.
-_CHUNKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+
+@dataclass(frozen=True)
+class Step:
+    """What is done with each chunk, a table in and a table out, by actors that are all made alike.
+
+    actor : called with `args` and `options` it gives what is called with chunks
+    actors : how many of them, each with so many `cpus` and `gpus`
+    calls : chunks that one of them has in hand at a time, in threads of its own
+    """
+
+    actor: Any
+    args: tuple[Any, ...]
+    actors: int
+    cpus: float
+    gpus: float = 0.0
+    calls: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+Pipeline = tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -34,12 +51,11 @@ class Stages:
 
     def __call__(self, source: str, layout: Layout, saving: bool) -> Pipeline:
         """source : "images", or "embeddings" that are stored; saving : whether a scoring's embeddings are kept too"""
-        return partial(self._images, layout, saving) if source == "images" else partial(self._embeddings, layout)
-
-    def _images(self, layout: Layout, saving: bool, dataset: Any) -> Any:
-        from ray.data import ActorPoolStrategy, DataContext
-
-        DataContext.get_current().target_max_block_size = 1 << 30  # a chunk stays one block: full batches
+        actors: dict[str, Any] = {
+            "actors": layout.encoders, "cpus": layout.encoder_cpus, "gpus": layout.encoder_gpus,
+        }  # fmt: skip
+        if source == "embeddings":
+            return (Step(Detect, (self.place, self.detector, layout.device, layout.encoder_threads), **actors),)
         views = self.what.made if self.what else ()
         prepare = PrepareOptions(
             self.fetch, self.limits, self.encoder.preprocess, layout.decoders, views, self.encoder.decoder
@@ -51,41 +67,9 @@ class Stages:
             "keep": self.detector is None or saving, "text": self.what.template if self.what else None,
         }  # fmt: skip
         if not layout.preparers:
-            pool = ActorPoolStrategy(
-                size=layout.encoders,
-                max_concurrent_calls_per_actor=PrepareAndEncode.CALLS,
-                enable_true_multi_threading=True,
-            )
             both = (partial(Prepare, self.place, prepare), partial(Encode, *encode, **keep))
-            return dataset.map_batches_internal(
-                PrepareAndEncode, fn_constructor_args=both, compute=pool, **_CHUNKS, **_encoders(layout)
-            )
-        return dataset.map_batches_internal(
-            Prepare,
-            fn_constructor_args=(self.place, prepare),
-            compute=ActorPoolStrategy(size=layout.preparers),
-            num_cpus=layout.preparer_cpus,
-            **_CHUNKS,
-        ).map_batches_internal(
-            Encode,
-            fn_constructor_args=encode,
-            fn_constructor_kwargs=keep,
-            compute=ActorPoolStrategy(size=layout.encoders),
-            **_CHUNKS,
-            **_encoders(layout),
+            return (Step(PrepareAndEncode, both, calls=PrepareAndEncode.CALLS, **actors),)
+        return (
+            Step(Prepare, (self.place, prepare), layout.preparers, layout.preparer_cpus),
+            Step(Encode, encode, options=keep, **actors),
         )
-
-    def _embeddings(self, layout: Layout, dataset: Any) -> Any:
-        from ray.data import ActorPoolStrategy
-
-        return dataset.map_batches_internal(
-            Detect,
-            fn_constructor_args=(self.place, self.detector, layout.device, layout.encoder_threads),
-            compute=ActorPoolStrategy(size=layout.encoders),
-            **_CHUNKS,
-            **_encoders(layout),
-        )
-
-
-def _encoders(layout: Layout) -> dict[str, Any]:
-    return {"num_cpus": layout.encoder_cpus, "num_gpus": layout.encoder_gpus or None}

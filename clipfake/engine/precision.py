@@ -2,10 +2,10 @@
 
 import logging
 import os
-import sys
 
 from clipfake.encoder.precision import AUTO, Machine, Precision, fastest, this_machine
-from clipfake.engine.cluster import Session, connected
+from clipfake.engine.cluster import at_hand, connected
+from clipfake.engine.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +19,8 @@ def settled(precision: str, session: Session | None = None) -> Precision:
     if precision != AUTO:
         return precision  # type: ignore[return-value]  # checked where the options were made
     if session is not None:
-        session()
-    ray = sys.modules.get("ray")
-    if os.environ.get("RAY_ADDRESS") or (ray is not None and ray.is_initialized()):
+        session.wait()
+    if at_hand():
         with connected():
             machines, device = _ask_nodes()
     else:

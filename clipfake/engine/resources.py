@@ -2,13 +2,16 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from clipfake.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-CORES_PER_ENCODER = 4  # beyond this a CPU encoder gains more from a second model than from more threads
+CORES_PER_ENCODER = 4  # at most: threads of one model wait for one another
+MEMORY_PER_ENCODER = 4 << 30  # bytes that an encoder on CPU cores may need: a process with torch, the model, its chunks
+CHUNKS_PER_ENCODER = 8  # at least, before a second process starts that saves no more time than it takes to start
 CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
 ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
 STORED_ROWS_PER_CHUNK = 16_384  # of stored embeddings: a row group, so that each is read once
@@ -23,6 +26,7 @@ class Node:
     cpus: float
     gpus: float = 0.0
     address: str = ""
+    memory: float = math.inf  # bytes
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ def plan_layout(
 ) -> Layout:
     """The layout for `items` images, each with so many views, on `nodes`.
 
-    With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of up
-    to 4 cores, on which decoding and the forward pass take turns. Never more actors than there are chunks of work.
+    With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of a
+    core each, on which decoding and the forward pass take turns; of up to 4 cores where memory or work is too little
+    for so many. Never more actors than there are chunks of work.
 
     Raises UsageError where no node has a CPU.
     """
@@ -70,7 +75,8 @@ def plan_layout(
         preparers = min(sum(int(cpus // size) for cpus in spare), chunks)
         encoders, share = min(gpus * encoders_per_gpu, chunks), _share_of_gpu(encoders_per_gpu)
         return Layout("cuda", encoders, 0.0, share, 1, preparers, size, max(1, int(size)), batch, chunk)
-    cores = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
+    most = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
+    cores = next((cores for cores in range(1, most) if _room(nodes, cores, chunks)), most)
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
     return Layout("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
@@ -98,6 +104,13 @@ def _with_cpus(nodes: list[Node]) -> list[Node]:
     raise UsageError("the cluster has no node with a CPU: start one, or --scale-to N where an autoscaler brings them")
 
 
+def _room(nodes: list[Node], cores: int, chunks: int) -> bool:
+    """Whether there are memory and chunks enough for encoders of so many cores on all of the nodes."""
+    encoders = [int(node.cpus // cores) for node in nodes]
+    fit = all(n * MEMORY_PER_ENCODER <= node.memory for n, node in zip(encoders, nodes, strict=True))
+    return fit and sum(encoders) * CHUNKS_PER_ENCODER <= chunks
+
+
 def _share_of_gpu(encoders: int) -> float:
     """What one of so many encoders claims of a GPU: rounded down, so that all of them fit on it."""
     return SHARES_OF_A_GPU // encoders / SHARES_OF_A_GPU
@@ -116,11 +129,13 @@ def cluster_nodes() -> list[Node]:
     """The alive nodes of the connected cluster."""
     import ray
 
-    return [
-        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0), node["NodeManagerAddress"])
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
+    return [node_of(node["Resources"], node["NodeManagerAddress"]) for node in ray.nodes() if node["Alive"]]
+
+
+def node_of(resources: Mapping[str, float], address: str = "") -> Node:
+    """The node with these of Ray's logical resources."""
+    memory = resources.get("memory", math.inf)
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), address, memory)
 
 
 def tell_changes(seen: set[str], here: set[str]) -> None:

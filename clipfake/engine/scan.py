@@ -20,7 +20,6 @@ from clipfake.corpus.store import Store, kind_of
 from clipfake.detector.text import TextInput
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import AUTO, check_precision
-from clipfake.engine.cluster import Session, connecting
 from clipfake.engine.commit import Sink
 from clipfake.engine.detect import Bundle
 from clipfake.engine.embedding import EmbedOptions, embedding_ledger, embedding_rows
@@ -29,6 +28,7 @@ from clipfake.engine.ledger import Ledger
 from clipfake.engine.pipeline import Stages
 from clipfake.engine.plan import SCAN
 from clipfake.engine.precision import settled
+from clipfake.engine.session import Listing, Session, looked_into, opened
 from clipfake.engine.work import Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
@@ -66,8 +66,8 @@ def embed(
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
     options, what = reading(place, options), what or EmbedOptions()
-    listing = what.checked(_image_listing(place, options))
-    with connecting(options.job.num_cpus) as session:  # what is wrong so far is said before
+    few, listing = looked_into(what.checked(_image_listing(place, options)), "images", options.job.scale_to)
+    with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
         from clipfake.encoder.encoder import describe  # imports open_clip: as many seconds as Ray takes to start
 
         described = describe(encoder, what.feature, what.decoder)
@@ -104,32 +104,36 @@ def score(
     encoder : where the detector's encoder is found, if not where it was when the detector was trained
     """
     place = uris.place(source)
-    kind, listing = kind_of(place), None
+    kind, stored = kind_of(place), None
     if kind == "report":
         raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
-    if kind != "embeddings":
+    if kind == "embeddings":
+        stored = stored_embeddings(place)
+        listing: Listing = partial(_stored_listing, stored)
+    else:
         options = reading(place, options)
         listing = _image_listing(place, options)
     if not Store(uris.place(detector)).exists():
         raise UsageError(f"there is no detector at {detector}: it is a folder that `clipfake train` wrote")
-    with connecting(options.job.num_cpus) as session:  # Ray starts while the detector's libraries are imported
-        job = _scoring(place, listing, detector, out, options, save_embeddings, encoder, session)
+    few, listing = looked_into(listing, "embeddings" if stored else "images", options.job.scale_to)
+    with opened(options.job.num_cpus, few) as session:  # Ray starts while the detector's libraries are imported
+        job = _scoring(place, listing, stored, detector, out, options, save_embeddings, encoder, session)
         return run_job(job, options.job, progress, session)
 
 
 def _scoring(
-    place: str, listing: Callable[[], pa.RecordBatchReader] | None, detector: str, out: str, options: ScanOptions,
+    place: str, listing: Listing, stored: Ledger | None, detector: str, out: str, options: ScanOptions,
     save_embeddings: str | None, encoder: str | None, session: Session,
 ) -> Job:  # fmt: skip
-    """What `score` does with the images of a listing or, where that is None, with stored embeddings."""
+    """What `score` does with a listing of images, or of `stored` embeddings."""
     from clipfake.detector.bundle import Detector
 
     store, bundle, saves = Store(uris.place(out)), Store(uris.place(detector)), None
-    source = "images" if listing else "embeddings"
+    source = "embeddings" if stored else "images"
     trained = Detector.load(bundle)
     if options.image_only:
         trained = trained.without_text()
-    if trained.text is not None and listing:
+    if trained.text is not None and not stored:
         trained.text.check(None)
     description = EncoderDescription.from_dict(trained.encoder)
     if encoder is not None:
@@ -139,16 +143,14 @@ def _scoring(
         trained.check_encoder(description.fingerprint)
     thresholds = [asdict(threshold) for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
-    if listing is None:
+    if stored:
         if save_embeddings:
             raise UsageError("--save-embeddings is for scoring images; the input is embeddings already")
-        stored = stored_embeddings(place)
         found = read_footer(stored.footer)
         trained.check_encoder(found["encoder"])
         if trained.text is not None:
             trained.text.check(TextInput.from_footer(found))
         precision = found["precision"]
-        listing = partial(_stored_listing, stored)
     else:
         precision = settled(options.precision or trained.provenance.get("precision", "fp32"), session)
         if save_embeddings:

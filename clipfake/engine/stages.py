@@ -71,6 +71,10 @@ class Prepare:
         table = self._with_facts(table, fetched, prepared)
         return with_seconds(table, "_decode_s", time.perf_counter() - start)
 
+    def close(self) -> None:
+        """Ends its decoding children."""
+        self._pool.close()
+
     def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
         height, width = self._options.preprocess.size
         pixels = np.zeros((len(fetched), 1 + len(self._options.views), height * width * 3), np.uint8)
@@ -197,3 +201,7 @@ class PrepareAndEncode:
         items, fetched = self._prepare.read(chunk)
         with self._cores:
             return self._encode(self._prepare.decode(items, fetched))
+
+    def close(self) -> None:
+        """Ends the decoding children."""
+        self._prepare.close()

@@ -3,8 +3,8 @@
 python tests/benchmarks/throughput.py [IMAGES ...] [--models ViT-B-32 --precisions fp32 bf16 --repetitions 3]
 
 Same images, same random weights, same batches; the contenders take turns, each in a process of its own. The steady
-state is the rate from the first rows that arrive to the last ones. With --docs the table and a figure are written, anew after
-each model and precision.
+state is the rate from the first rows that arrive to the last ones. With --docs the table and a figure are written,
+anew after each model and precision.
 `--clip-retrieval PYTHON` adds clip-retrieval's inference, from a virtual environment that has it and setuptools<70,
 in fp32 only.
 """

@@ -65,7 +65,8 @@ def test_ray_starts_while_the_block_does_something_else(started, go):
 def test_a_block_inside_joins_the_session_that_is_being_started(started, go):
     with connecting() as session:
         threading.Timer(0.2, go.set).start()
-        with connected() as replace:
+        with connecting() as inner:
+            replace = inner()
             assert started == ["init"]
             replace()
         assert started == ["init"]

@@ -72,10 +72,28 @@ def test_a_cluster_without_a_free_cpu_would_wait():
     assert (finding.state, layout) == (OK, plan_layout(nodes, 1 << 40))
     _, finding = check_layout(nodes, [Node(4.0), Node(1.0)])
     assert finding.state == FAIL
-    assert "1 of these actors find no room" in finding.said
+    assert "3 of these actors find no room" in finding.said
     layout, finding = check_layout([Node(0.0)], [Node(0.0)])
     assert (layout, finding.state) == (None, FAIL)
     assert "no node with a CPU" in finding.said
+
+
+def test_nodes_that_an_autoscaler_is_to_bring_are_planned_with():
+    nodes = [Node(0.0), Node(4.0)]
+    layout, finding = check_layout(nodes, nodes, 3)
+    assert (finding.state, layout) == (OK, plan_layout([Node(4.0)] * 3, 1 << 40))
+    assert "2 nodes are to be brought by an autoscaler; 12 encoders" in finding.said
+    _, finding = check_layout(nodes, [Node(0.0), Node(1.0)], 3)
+    assert "3 of these actors find no room" in finding.said
+    layout, finding = check_layout([Node(0.0)], [Node(0.0)], 3)
+    assert (layout, finding.state) == (None, WARN)
+
+
+def test_encoders_that_share_a_gpu_are_planned_with():
+    nodes = [Node(16.0, 1.0)]
+    layout, finding = check_layout(nodes, nodes, encoders_per_gpu=4)
+    assert (finding.state, layout) == (OK, plan_layout(nodes, 1 << 40, encoders_per_gpu=4))
+    assert "4 encoders on cuda (of 0 CPUs, 0.25 GPUs)" in finding.said
 
 
 @pytest.mark.parametrize("nodes", [[Node(1.0)], [Node(2.0)], [Node(16.0, 1.0)], [Node(64.0, 8.0), Node(32.0)]])
@@ -86,7 +104,7 @@ def test_what_is_planned_finds_room_on_an_idle_cluster(nodes):
 def test_the_speed_to_expect_is_the_last_runs_else_the_encoders():
     layout = plan_layout([Node(4.0), Node(4.0)], 1 << 40)
     assert "123 images/s in the last" in expected_speed(layout, [10.0], 123.0).said
-    assert "at most 30 images/s" in expected_speed(layout, [10.0, 20.0], None).said
+    assert "at most 120 images/s" in expected_speed(layout, [10.0, 20.0], None).said
     assert expected_speed(layout, [], None).state == WARN
 
 

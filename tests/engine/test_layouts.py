@@ -22,7 +22,7 @@ BESIDE_GPUS = {  # as on machines with GPUs: preparers feed encoders through the
     "preparer_cpus": 0.2,
     "decoders": 1,
 }
-LAYOUTS = {"alone": {}, "two stages": BESIDE_GPUS}
+LAYOUTS = {"alone": {}, "two stages": BESIDE_GPUS, "in this process": {}}
 BATCHES = (8, 32)
 
 
@@ -42,8 +42,10 @@ def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, mon
             return laid_out[-1]
 
         monkeypatch.setattr(resources, "plan_layout", changed)
+        monkeypatch.setattr("clipfake.engine.cluster.at_hand", lambda name=name: name != "in this process")
         options, out = ScanOptions(job=JobOptions(batch_size=batch)), tmp_path / f"{name} {batch}"
-        score(str(pictures), str(detector), str(out), options, lambda n: lambda k: None, str(out) + " kept")
+        done = score(str(pictures), str(detector), str(out), options, lambda n: lambda k: None, str(out) + " kept")
+        assert (done.record["nodes"][0]["address"] == "here") == (name == "in this process")
         assert bool(laid_out[-1].preparers) == (name == "two stages")
         assert laid_out[-1].batch_size == batch
         found[name, batch] = rows_of(out), rows_of(Path(f"{out} kept"))

@@ -9,7 +9,7 @@ from clipfake.engine.ledger import ROW_GROUP_ROWS
 from clipfake.engine.resources import Node, plan_layout, plan_rescoring, tell_changes
 from clipfake.errors import UsageError
 
-MANY = 1 << 30
+MANY, GB = 1 << 30, 1 << 30
 
 
 @given(
@@ -54,11 +54,17 @@ def test_beside_gpus_all_cores_but_one_a_gpu_decode(cpus, gpus, others):
     ("nodes", "encoders", "threads", "preparers", "decoders"),
     [
         ([Node(1)], 1, 1, 0, 1),
-        ([Node(2)], 1, 2, 0, 2),
-        ([Node(4)], 1, 4, 0, 4),
-        ([Node(16)], 4, 4, 0, 4),
-        ([Node(256)], 64, 4, 0, 4),
-        ([Node(8)] * 3, 6, 4, 0, 4),
+        ([Node(2)], 2, 1, 0, 1),
+        ([Node(2, memory=16 * GB)], 2, 1, 0, 1),
+        ([Node(2, memory=6 * GB)], 1, 2, 0, 2),
+        ([Node(4, memory=8 * GB)], 2, 2, 0, 2),
+        ([Node(4, memory=2 * GB)], 1, 4, 0, 4),
+        ([Node(16, memory=64 * GB)], 16, 1, 0, 1),
+        ([Node(16, memory=22 * GB)], 5, 3, 0, 3),
+        ([Node(64, memory=180 * GB)], 32, 2, 0, 2),
+        ([Node(256, memory=64 * GB)], 64, 4, 0, 4),
+        ([Node(8, memory=32 * GB)] * 3, 24, 1, 0, 1),
+        ([Node(8, memory=32 * GB), Node(8, memory=16 * GB)], 8, 2, 0, 2),
         ([Node(16, 1)], 1, 1, 3, 4),
         ([Node(64, 8)], 8, 1, 14, 4),
         ([Node(256, 8)], 8, 1, 62, 4),
@@ -88,7 +94,7 @@ def test_shapes(nodes, encoders, threads, preparers, decoders):
         ([Node(64, 8)], 2, 16, 0.5, 12, 4),
         ([Node(8, 1), Node(64)], 2, 2, 0.5, 17, 4),
         ([Node(8, 1), Node(8, 1)], 2, 4, 0.5, 2, 4),
-        ([Node(16)], 2, 4, 0.0, 0, 4),
+        ([Node(16)], 2, 16, 0.0, 0, 1),
     ],
 )
 def test_shapes_where_encoders_share_a_gpu(nodes, per_gpu, encoders, share, preparers, decoders):
@@ -131,6 +137,12 @@ def test_stored_embeddings_are_scored_by_an_actor_a_core_or_gpu(nodes, actors, c
 def test_a_small_job_starts_no_actor_without_work():
     assert plan_layout([Node(64)], 65).encoders == 2
     assert plan_layout([Node(64, 8)], 1).encoders == 1
+
+
+@pytest.mark.parametrize(("chunks", "encoders", "threads"), [(1, 1, 2), (15, 1, 2), (16, 2, 1)])
+def test_a_second_process_starts_where_it_pays(chunks, encoders, threads):
+    layout = plan_layout([Node(2)], 64 * chunks)
+    assert (layout.encoders, layout.encoder_threads) == (encoders, threads)
 
 
 @pytest.mark.parametrize("plan", [plan_layout, plan_rescoring])
