@@ -24,6 +24,8 @@ lint: .venv/.installed-dev
 # Throughput writes docs/throughput.md and its figure: of IMAGES="DIR ...", else of made ones; BENCH="--gpu" and the like.
 bench: .venv/.installed-dev
 	$(BIN)/python tests/benchmarks/throughput.py $(IMAGES) --docs docs $(BENCH)
+	$(if $(IMAGES),$(BIN)/python tests/benchmarks/startup.py $(firstword $(IMAGES)))
+	$(if $(IMAGES),$(BIN)/python tests/benchmarks/cluster.py $(firstword $(IMAGES)))
 	$(BIN)/python tests/benchmarks/growth.py 1000 10000 100000 1000000
 	$(BIN)/python tests/benchmarks/listing.py
 	$(BIN)/python tests/benchmarks/plan_incremental.py 1000000 3000000 10000000
