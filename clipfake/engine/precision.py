@@ -5,7 +5,7 @@ import os
 
 from clipfake.encoder.precision import AUTO, Machine, Precision, fastest, this_machine
 from clipfake.engine.cluster import at_hand, connected
-from clipfake.engine.session import Session
+from clipfake.engine.session import InProcess, Session
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,9 @@ def settled(precision: str, session: Session | None = None) -> Precision:
         return precision  # type: ignore[return-value]  # checked where the options were made
     if session is not None:
         session.wait()
-    if at_hand():
+    if isinstance(session, InProcess):
+        machines, device = [this_machine()], "cpu"
+    elif at_hand():
         with connected():
             machines, device = _ask_nodes()
     else:

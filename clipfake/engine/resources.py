@@ -10,7 +10,7 @@ from clipfake.errors import UsageError
 log = logging.getLogger(__name__)
 
 CORES_PER_ENCODER = 4  # at most: threads of one model wait for one another
-MEMORY_PER_ENCODER = 4 << 30  # bytes that an encoder on CPU cores may need: a process with torch, the model, its chunks
+MEMORY_PER_ENCODER = 6 << 30  # bytes that an encoder on CPU cores may need: a process with torch, the model, its chunks
 CHUNKS_PER_ENCODER = 8  # at least, before a second process starts that saves no more time than it takes to start
 CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
 ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
@@ -26,7 +26,7 @@ class Node:
     cpus: float
     gpus: float = 0.0
     address: str = ""
-    memory: float = math.inf  # bytes
+    memory: float | None = None  # bytes; None where nobody says
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ def _with_cpus(nodes: list[Node]) -> list[Node]:
 def _room(nodes: list[Node], cores: int, chunks: int) -> bool:
     """Whether there are memory and chunks enough for encoders of so many cores on all of the nodes."""
     encoders = [int(node.cpus // cores) for node in nodes]
-    fit = all(n * MEMORY_PER_ENCODER <= node.memory for n, node in zip(encoders, nodes, strict=True))
+    fit = all(
+        node.memory is None or n * MEMORY_PER_ENCODER <= node.memory for n, node in zip(encoders, nodes, strict=True)
+    )
     return fit and sum(encoders) * CHUNKS_PER_ENCODER <= chunks
 
 
@@ -134,8 +136,7 @@ def cluster_nodes() -> list[Node]:
 
 def node_of(resources: Mapping[str, float], address: str = "") -> Node:
     """The node with these of Ray's logical resources."""
-    memory = resources.get("memory", math.inf)
-    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), address, memory)
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), address, resources.get("memory"))
 
 
 def tell_changes(seen: set[str], here: set[str]) -> None:

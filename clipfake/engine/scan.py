@@ -66,7 +66,9 @@ def embed(
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
     options, what = reading(place, options), what or EmbedOptions()
-    few, listing = looked_into(what.checked(_image_listing(place, options)), "images", options.job.scale_to)
+    few, listing = looked_into(
+        what.checked(_image_listing(place, options)), "images", store, options.job.scale_to, len(what.made)
+    )
     with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
         from clipfake.encoder.encoder import describe  # imports open_clip: as many seconds as Ray takes to start
 
@@ -115,7 +117,9 @@ def score(
         listing = _image_listing(place, options)
     if not Store(uris.place(detector)).exists():
         raise UsageError(f"there is no detector at {detector}: it is a folder that `clipfake train` wrote")
-    few, listing = looked_into(listing, "embeddings" if stored else "images", options.job.scale_to)
+    few, listing = looked_into(
+        listing, "embeddings" if stored else "images", Store(uris.place(out)), options.job.scale_to
+    )
     with opened(options.job.num_cpus, few) as session:  # Ray starts while the detector's libraries are imported
         job = _scoring(place, listing, stored, detector, out, options, save_embeddings, encoder, session)
         return run_job(job, options.job, progress, session)

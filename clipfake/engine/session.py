@@ -1,8 +1,7 @@
 """Where the work of a job runs: on Ray, or, few items on this machine, in this process."""
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,11 +10,13 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from clipfake.corpus.store import Store
 from clipfake.engine import cluster
 from clipfake.engine.chunk import Chunk
 from clipfake.engine.pipeline import Pipeline
 from clipfake.engine.resources import Layout, Node
 from clipfake.engine.scaling import nodes_to_plan_for
+from clipfake.engine.units import PLAN_FOLDER
 from clipfake.errors import ClipfakeError
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,12 @@ class Session(Protocol):
     def laid_out(self, layout: Layout) -> Layout:
         """The layout, as it is followed here."""
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Iterator[pa.Table]:
-        """What comes out of the pipeline, a table a chunk, in any order.
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        """What comes out of the pipeline, a table a chunk, in any order. What it runs on ends with the generator.
 
-        Raises BrokenOffError, also where nothing has come for `stall_s` seconds; ClipfakeError where the work failed.
+        stall_s : seconds after which a cluster that gives nothing more has given way
+
+        Raises BrokenOffError where the cluster gave way; ClipfakeError where the work failed.
         """
 
     def renew(self) -> None:
@@ -65,54 +68,59 @@ class OnRay:
         self._connection()
 
     def renew(self) -> None:
-        self._connection()()
+        with _failures_told():
+            self._connection()()
 
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
-        self.wait()
-        return nodes_to_plan_for(scale_to, patience_s)
+        with _failures_told():
+            self.wait()
+            return nodes_to_plan_for(scale_to, patience_s)
 
     def laid_out(self, layout: Layout) -> Layout:
         return layout
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Iterator[pa.Table]:
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
         import ray.data
-        from ray.exceptions import RayError
 
         context = ray.data.DataContext.get_current()
         context.execution_no_progress_timeout_s = stall_s
         context.target_max_block_size = 1 << 30  # a chunk stays one block: full batches
+        with _failures_told():
+            try:
+                yield from self._dataset(pipeline, chunks).iter_batches(batch_size=None, batch_format="pyarrow")
+            except _giving_way() as error:
+                raise BrokenOffError(_why(error, stall_s)) from error
+
+    @staticmethod
+    def _dataset(pipeline: Pipeline, chunks: list[Chunk]) -> Any:
+        import ray.data
+
         # A block a chunk. Not from_arrow: that runs a task a block, which waits for ever where actors hold all CPUs.
         dataset: Any = ray.data.from_items(chunks, override_num_blocks=len(chunks))
         for step in pipeline:
-            threads: dict[str, Any] = {
-                "max_concurrent_calls_per_actor": step.calls,
-                "enable_true_multi_threading": True,
-            }
-            pool = ray.data.ActorPoolStrategy(size=step.actors, **(threads if step.calls > 1 else {}))
+            pool = ray.data.ActorPoolStrategy(
+                size=step.actors,
+                max_concurrent_calls_per_actor=step.calls if step.calls > 1 else None,
+                enable_true_multi_threading=step.calls > 1,
+            )
             # A block is a batch. `map_batches` refuses that for actors with a GPU, so all go through what it calls.
             dataset = dataset.map_batches_internal(
                 step.actor, batch_size=None, batch_format="pyarrow", fn_constructor_args=step.args,
                 fn_constructor_kwargs=step.options, compute=pool, num_cpus=step.cpus, num_gpus=step.gpus or None,
             )  # fmt: skip
-        try:
-            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-        except _giving_way() as error:
-            raise BrokenOffError(_why(error, stall_s)) from error
-        except RayError as error:
-            log.debug("the cluster's report", exc_info=True)
-            raise ClipfakeError(
-                f"the work failed on the cluster: {cluster.root_cause(error)}; what was committed stays: run it again"
-            ) from error
+        return dataset
 
 
 class InProcess:
-    """The work is done by one actor of each kind in this process, without Ray.
+    """The work is done by one actor of each kind in this process, without Ray; nobody waits for it but this process.
 
-    num_cpus : the cores it uses, by default this process' own
+    num_cpus : the cores it uses, by default those that this process may use
     """
 
     def __init__(self, num_cpus: int | None = None) -> None:
-        self._cores = num_cpus or len(os.sched_getaffinity(0))
+        from joblib import cpu_count  # of a container's share, too
+
+        self._cores = num_cpus or cpu_count()
 
     def wait(self) -> None:
         pass
@@ -127,14 +135,15 @@ class InProcess:
         cores = min(self._cores, CORES)
         return replace(layout, encoders=1, encoder_threads=cores, decoders=cores)
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Iterator[pa.Table]:
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
         try:
             with ExitStack() as stack:
-                actors = [step.actor(*step.args, **step.options) for step in pipeline]
-                for actor in actors:
-                    stack.callback(getattr(actor, "close", lambda: None))
+                actors: list[Any] = []
+                for step in pipeline:
+                    actors.append(step.actor(*step.args, **step.options))
+                    stack.callback(getattr(actors[-1], "close", lambda: None))
                 threads = ThreadPoolExecutor(min(step.calls for step in pipeline), thread_name_prefix="clipfake-work")
-                stack.callback(threads.shutdown, cancel_futures=True)
+                stack.callback(threads.shutdown, wait=False, cancel_futures=True)  # nobody wants what is under way
 
                 def work(chunk: Chunk) -> pa.Table:
                     table = pa.Table.from_pylist([dict(chunk)])
@@ -147,8 +156,9 @@ class InProcess:
             raise
         except Exception as error:
             log.debug("what was raised", exc_info=True)
+            said = (str(error).strip().splitlines() or [""])[0]
             raise ClipfakeError(
-                f"the work failed: {type(error).__name__}: {error}; what was committed stays: run it again"
+                f"the work failed: {type(error).__name__}: {said}; what was committed stays: run it again"
             ) from error
 
 
@@ -166,20 +176,22 @@ def opened(num_cpus: int | None, few: bool = False) -> Iterator[Session]:
 Listing = Callable[[], pa.RecordBatchReader]
 
 
-def looked_into(listing: Listing, source: str, scale_to: int | None) -> tuple[bool, Listing]:
+def looked_into(
+    listing: Listing, source: str, out: Store, scale_to: int | None, views: int = 0
+) -> tuple[bool, Listing]:
     """Whether a listing's items are few enough for this process, and the listing, of which nothing is lost.
 
-    They are not where a cluster or an open Ray session is there to do the work, where nodes are asked for, or where
-    this machine has a GPU.
+    They are not where a cluster or an open Ray session is there to do the work, where nodes are asked for, where this
+    machine has a GPU, or where units in `out` were left open, which may be many.
     """
-    if scale_to is not None or cluster.at_hand():
+    if scale_to is not None or cluster.at_hand() or out.folders(PLAN_FOLDER):
         return False, listing
-    reader = listing()
+    reader, most = listing(), FEW[source] // (1 + views)
     batches, rows = [], 0
     for batch in reader:
         batches.append(batch)
         rows += batch.num_rows
-        if rows > FEW[source]:
+        if rows > most:
             break
     again = [batches]
 
@@ -188,13 +200,27 @@ def looked_into(listing: Listing, source: str, scale_to: int | None) -> tuple[bo
             return listing()
         return pa.RecordBatchReader.from_batches(reader.schema, chain(again.pop(), reader))
 
-    return rows <= FEW[source] and not _has_gpu(), whole
+    return rows <= most and not _has_gpu(), whole
 
 
 def _has_gpu() -> bool:
     import torch  # whoever works in this process needs it anyway
 
     return torch.cuda.is_available()
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """What Ray raises, in one line."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        log.debug("the cluster's report", exc_info=True)
+        raise ClipfakeError(
+            f"the work failed on the cluster: {cluster.root_cause(error)}; what was committed stays: run it again"
+        ) from error
 
 
 def _giving_way() -> tuple[type[BaseException], ...]:

@@ -194,7 +194,12 @@ class PrepareAndEncode:
     CALLS = 3
 
     def __init__(self, prepare: Callable[[], Prepare], encode: Callable[[], Encode]) -> None:
-        self._prepare, self._encode = prepare(), encode()
+        self._prepare = prepare()
+        try:
+            self._encode = encode()
+        except BaseException:
+            self.close()
+            raise
         self._cores = threading.Lock()
 
     def __call__(self, chunk: pa.Table) -> pa.Table:

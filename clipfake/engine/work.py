@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 
 import pyarrow as pa
@@ -48,11 +49,12 @@ def work_off(
         fruitless = 0
         while missing := committer.missing:
             try:
-                for table in _rows(session.run(pipeline(), list(committer.chunks()), stall_s)):
-                    committer.add(table)
-                    received += table.num_rows
-                    progress(table.num_rows)
-                    metrics.queue(plan.items - received, committer.open_units)
+                with closing(session.run(pipeline(), list(committer.chunks()), stall_s)) as tables:
+                    for table in _rows(tables):
+                        committer.add(table)
+                        received += table.num_rows
+                        progress(table.num_rows)
+                        metrics.queue(plan.items - received, committer.open_units)
             except BrokenOffError as error:
                 fruitless = fruitless + 1 if committer.missing == missing else 0
                 if fruitless == FRUITLESS:

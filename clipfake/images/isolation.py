@@ -173,6 +173,7 @@ class _Child:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     env=os.environ | environment,
+                    process_group=0,  # a terminal's Ctrl-C is for this process; the children end with their socket
                 )
         except OSError as error:
             raise ClipfakeError(f"no decoding process can start: {error}") from error

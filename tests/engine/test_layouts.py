@@ -42,6 +42,7 @@ def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, mon
             return laid_out[-1]
 
         monkeypatch.setattr(resources, "plan_layout", changed)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr("clipfake.engine.cluster.at_hand", lambda name=name: name != "in this process")
         options, out = ScanOptions(job=JobOptions(batch_size=batch)), tmp_path / f"{name} {batch}"
         done = score(str(pictures), str(detector), str(out), options, lambda n: lambda k: None, str(out) + " kept")

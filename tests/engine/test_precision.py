@@ -17,6 +17,7 @@ from clipfake.engine import precision as engine
 from clipfake.engine.embedding import EmbedOptions
 from clipfake.engine.precision import settled
 from clipfake.engine.scan import ScanOptions, _embedding_precision, embed, score
+from clipfake.engine.session import InProcess
 from clipfake.errors import UsageError
 from clipfake.report.schema import footer, read_footer
 
@@ -48,9 +49,14 @@ def test_this_machine_where_no_cluster_is_named(machine, visible, expected, monk
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(engine, "this_machine", lambda: machine)
-    monkeypatch.setattr(engine.sys, "modules", {})
+    monkeypatch.setattr(engine, "at_hand", lambda: False)
     assert settled("auto") == expected
     assert settled("fp16") == "fp16"
+
+
+def test_work_in_this_process_is_on_its_cores_whatever_gpu_there_is(monkeypatch):
+    monkeypatch.setattr(engine, "this_machine", lambda: Machine(False, ((8, 0),)))
+    assert settled("auto", InProcess(1)) == "fp32"
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ from unittest import mock
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clipfake.corpus.store import Store
 from clipfake.engine import session
 from clipfake.engine.pipeline import Step
 from clipfake.engine.resources import Layout, Node, plan_layout
@@ -27,10 +28,18 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("clipfake.engine.cluster._begun", None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
-@given(rows=st.integers(0, 12), batch=st.integers(1, 5), most=st.integers(0, 10))
-def test_a_listing_that_was_looked_into_has_lost_nothing(rows, batch, most):
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A report folder that is not there yet."""
+    return Store(f"{tmp_path_factory.mktemp('session').as_uri()}/out")
+
+
+@given(rows=st.integers(0, 12), batch=st.integers(1, 5), most=st.integers(0, 10), views=st.integers(0, 2))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_listing_that_was_looked_into_has_lost_nothing(out, rows, batch, most, views):
     table = pa.table({"item": pa.array(range(rows), pa.int64())}, MADE)
     batches = table.to_batches(batch)
 
@@ -38,8 +47,8 @@ def test_a_listing_that_was_looked_into_has_lost_nothing(rows, batch, most):
         return pa.RecordBatchReader.from_batches(MADE, batches)
 
     with mock.patch.dict(session.FEW, images=most):
-        few, again = looked_into(listing, "images", None)
-    assert few == (rows <= most)
+        few, again = looked_into(listing, "images", out, None, views)
+    assert few == (rows <= most // (1 + views))
     for _ in range(2):
         assert again().read_all() == table
 
@@ -48,19 +57,25 @@ def never() -> pa.RecordBatchReader:
     raise AssertionError("the listing is read after the claim, by the job")
 
 
-def test_where_ray_is_named_or_nodes_are_asked_for_nothing_is_read(monkeypatch: pytest.MonkeyPatch):
-    assert looked_into(never, "images", 3) == (False, never)
+def test_where_ray_is_named_or_nodes_are_asked_for_nothing_is_read(out, monkeypatch: pytest.MonkeyPatch):
+    assert looked_into(never, "images", out, 3) == (False, never)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert looked_into(never, "images", None) == (False, never)
+    assert looked_into(never, "images", out, None) == (False, never)
 
 
-def test_a_gpu_is_left_to_ray(monkeypatch: pytest.MonkeyPatch):
+def test_what_was_left_open_is_for_ray(tmp_path):
+    """It may be far more than what is listed now."""
+    (tmp_path / "_plan" / "20261126T000000-abcdef").mkdir(parents=True)
+    assert looked_into(never, "images", Store(tmp_path.as_uri()), None) == (False, never)
+
+
+def test_a_gpu_is_left_to_ray(out, monkeypatch: pytest.MonkeyPatch):
     def empty() -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(MADE, [])
 
-    assert looked_into(empty, "images", None)[0]
+    assert looked_into(empty, "images", out, None)[0]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert not looked_into(empty, "images", None)[0]
+    assert not looked_into(empty, "images", out, None)[0]
 
 
 def test_what_is_opened(monkeypatch: pytest.MonkeyPatch):
@@ -119,7 +134,11 @@ def test_the_actors_are_closed_where_the_rest_is_not_wanted():
     ("raised", "expected", "message"),
     [
         (UsageError("of ours"), UsageError, "^of ours$"),
-        (OSError("no such table"), ClipfakeError, "^the work failed: OSError: no such table; what was committed stays"),
+        (
+            OSError("no table\nof the"),
+            ClipfakeError,
+            "^the work failed: OSError: no table; what was committed stays: run",
+        ),
     ],
 )
 def test_what_an_actor_raises_is_one_line(raised, expected, message):
@@ -131,14 +150,26 @@ def test_what_an_actor_raises_is_one_line(raised, expected, message):
 
 
 SCORE = """
-import sys
+import json, sys
 import psutil
+import pyarrow.dataset as ds
+from pathlib import Path
 from clipfake.engine.scan import ScanOptions, score
-outcome = score(*sys.argv[1:], ScanOptions(), lambda n: lambda k: None)
+pictures, detector, out = sys.argv[1:]
+outcome = score(pictures, detector, out, ScanOptions(), lambda n: lambda k: None, out + " kept")
 assert outcome.totals.status == {"ok": 40}, outcome.totals
 assert outcome.record["nodes"][0]["address"] == "here", outcome.record
 assert list(outcome.record["by_node"]) == ["here"], outcome.record
 assert outcome.record["seconds"]["until_first_row"] > 0
+(kept,) = Path(out, "_runs").iterdir()
+json.loads(kept.read_text(), parse_constant=lambda name: sys.exit(f"{name} is no JSON"))
+score(out + " kept", detector, out + " again", ScanOptions(), lambda n: lambda k: None)
+first, again = (
+    ds.dataset(place).to_table(columns=["item_id", "decision"]).sort_by("item_id").to_pydict()
+    for place in (out, out + " again")
+)
+assert first["item_id"] == again["item_id"]
+assert max(abs(a - b) for a, b in zip(first["decision"], again["decision"])) < 1e-4
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"ray"}), psutil.Process().children())
 """
 
@@ -146,7 +177,8 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"ray"}), psutil
 @pytest.mark.slow
 def test_few_images_are_scored_without_ray(pictures, detector, tmp_path):
     command = [sys.executable, "-c", SCORE, str(pictures), str(detector), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert (done.returncode, done.stdout) == (0, "[] []\n"), done.stderr
 
 
