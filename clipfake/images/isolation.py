@@ -125,7 +125,7 @@ class _Lane:
                 mine.append(index)
             if not mine:
                 return
-            self.child.wait_until_ready()
+            self._wait_until_ready()
             try:
                 while sent < len(mine):
                     blob = blobs[mine[sent]]
@@ -150,6 +150,16 @@ class _Lane:
             else:
                 sent -= 1
             results[mine.popleft()] = result
+
+    def _wait_until_ready(self) -> None:
+        """A child that was killed before it had its first image is replaced, once."""
+        try:
+            self.child.wait_until_ready()
+        except ClipfakeError as error:
+            _LOG.info("a decoding process is replaced: %s", error)
+            self.child.kill()
+            self.child = self._start()
+            self.child.wait_until_ready()
 
 
 class _Child:

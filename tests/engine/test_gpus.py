@@ -25,7 +25,7 @@ def on_cpu(*args):
     return replace(laid_out[-1], device="cpu", chunk_rows=8, encoders=2)
 
 job._layout = on_cpu
-ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 options = ScanOptions(job=job.JobOptions(encoders_per_gpu=2))
 rows = []
 for source, to, saved in ((pictures, "direct", out + "/kept"), (out + "/kept", "stored", None)):
