@@ -297,6 +297,14 @@ def test_every_decoder_meets_the_memory_limit(fmt, encode):
     assert got.status is not Status.OK or fmt in ("gif", "bmp")  # one byte a pixel
 
 
+def test_a_child_killed_before_its_first_image_is_replaced(blobs):
+    with DecoderPool(1, LIMITS, OPTIONS) as pool:
+        expected = [one.status for one in pool.prepare(blobs)]
+    with DecoderPool(1, LIMITS, OPTIONS) as pool:
+        psutil.Process(pool.pids()[0]).kill()
+        assert [one.status for one in pool.prepare(blobs)] == expected
+
+
 def test_limits_of_a_child(blobs):
     with DecoderPool(1, LIMITS, OPTIONS) as pool:
         pool.prepare(blobs)
