@@ -23,6 +23,7 @@ from clipfake.commands import (
     training,
 )
 from clipfake.commands.console import say
+from clipfake.engine.cluster import exit_on_sigterm
 from clipfake.errors import ClipfakeError, UsageError
 
 app = typer.Typer(
@@ -67,8 +68,7 @@ def _root(verbose: Annotated[bool, typer.Option(help="Log more.")] = False) -> N
 
 def main(*command: str) -> None:
     """The entry point, or that of one `command`: errors of ours become one line and an exit code."""
-    # As Ray does while it runs: what is open is closed, claims are given back. `ray job stop` and Kubernetes send it.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    exit_on_sigterm()  # which `ray job stop` and Kubernetes send
     try:
         app([*command, *sys.argv[1:]])
     except UsageError as error:

@@ -79,7 +79,8 @@ def connecting(num_cpus: int | None = None) -> Iterator[Connection]:
         ray.shutdown()
         connect()
 
-    with ended_by_sigterm(), _without_native_log(), ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
+    exit_on_sigterm()
+    with _without_native_log(), ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
         connection = thread.submit(connect)
 
         def session() -> Callable[[], None]:
@@ -101,12 +102,10 @@ def at_hand() -> bool:
     return _begun is not None or bool(os.environ.get("RAY_ADDRESS")) or (ray is not None and ray.is_initialized())
 
 
-@contextlib.contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an exception does, so that what it holds is given back."""
-    if threading.current_thread() is threading.main_thread():  # as ray.init does, but only in the main thread
+def exit_on_sigterm() -> None:
+    """From now on SIGTERM is an exception, as Ray makes it: what is open is closed, claims are given back."""
+    if threading.current_thread() is threading.main_thread():  # no other may set it
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
-    yield
 
 
 def _joined(outer: Connection | None) -> Callable[[], None]:
@@ -220,6 +219,18 @@ def _quiet_ray_data() -> None:
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def failures_told(message: str) -> Iterator[None]:
+    """What Ray raises in the block, as a ClipfakeError: `message`, with the cause in the place of {}."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        log.debug("the cluster's report", exc_info=True)
+        raise ClipfakeError(message.format(root_cause(error))) from error
 
 
 def root_cause(error: BaseException) -> str:

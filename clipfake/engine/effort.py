@@ -18,6 +18,7 @@ READING = "_fetch_s"
 SECONDS = (READING, "_decode_s", "_encode_s", "_detect_s")
 NAMES = {"fetch": "reading", "decode": "decoding", "encode": "the encoder", "detect": "the detector"}
 WRITING = "writing"
+HERE = "here"  # the node of a process that no Ray knows
 
 
 def with_seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
@@ -100,4 +101,4 @@ def _actor() -> str:
     """This process: its node's address, a space, its process id."""
     ray: Any = sys.modules.get("ray")
     inside = ray is not None and ray.is_initialized()
-    return f"{ray.util.get_node_ip_address() if inside else 'here'} {os.getpid()}"
+    return f"{ray.util.get_node_ip_address() if inside else HERE} {os.getpid()}"

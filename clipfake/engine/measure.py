@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from clipfake.engine.cluster import connected, root_cause
+from clipfake.engine.cluster import connected, failures_told
 from clipfake.engine.resources import cluster_nodes
 from clipfake.engine.scan import ScanOptions, reading
 from clipfake.engine.stages import Prepare, PrepareOptions
-from clipfake.errors import ClipfakeError
 from clipfake.evaluation.content import THUMBNAIL
 from clipfake.images.preprocess import Preprocess
 
@@ -39,16 +38,14 @@ def measured(
 
 def _prepared(manifest: str, options: PrepareOptions, chunks: list[pa.Table]) -> Iterator[pa.Table]:
     import ray
-    from ray.exceptions import RayError
     from ray.util import ActorPool
 
     cpus = int(sum(node.cpus for node in cluster_nodes()))
     actor = ray.remote(num_cpus=1)(Prepare)
     actors = [actor.remote(manifest, options) for _ in range(max(1, min(cpus, len(chunks), _ACTORS)))]
     try:
-        yield from ActorPool(actors).map_unordered(lambda one, chunk: one.items.remote(chunk), chunks)
-    except RayError as error:
-        raise ClipfakeError(f"the sample could not be read: {root_cause(error)}; run it again") from error
+        with failures_told("the sample could not be read: {}; run it again"):
+            yield from ActorPool(actors).map_unordered(lambda one, chunk: one.items.remote(chunk), chunks)
     finally:
         for one in actors:
             ray.kill(one)  # type: ignore[arg-type]

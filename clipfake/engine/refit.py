@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.detector.fit import check_calibration
-from clipfake.engine.cluster import connected, root_cause
+from clipfake.engine.cluster import connected, failures_told
 from clipfake.engine.head_training import fit_head
 from clipfake.engine.labelled import Labelled
 from clipfake.engine.search import Choice
@@ -50,10 +50,8 @@ def refit_all(
         while left:
             (done,), left = ray.wait(left)
             say(f"{len(waiting) - len(left)} of {len(waiting)}: trained on {folds[number[done]][0].trained_on}")
-        try:
+        with failures_told("retraining failed: {}"):
             return ray.get(waiting)
-        except ray.exceptions.RayError as error:
-            raise ClipfakeError(f"retraining failed: {root_cause(error)}") from error
 
 
 def _refit(shared: tuple[Labelled, np.ndarray], fold: Fold, recipe: Recipe) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from clipfake.engine.ledger import Ledger
 from clipfake.engine.pipeline import Stages
 from clipfake.engine.plan import SCAN
 from clipfake.engine.precision import settled
-from clipfake.engine.session import Listing, Session, looked_into, opened
+from clipfake.engine.session import Listing, Session, begun, looked_into, opened
 from clipfake.engine.work import Progress
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
@@ -77,7 +77,7 @@ def embed(
 
 
 def embed_listing(
-    listing: Callable[[], pa.RecordBatchReader], source: str, encoder: EncoderDescription, out: Store,
+    listing: Listing, source: str, encoder: EncoderDescription, out: Store,
     options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions, session: Session | None = None,
 ) -> Outcome:  # fmt: skip
     """`embed` for listed items, a stream with MANIFEST_SCHEMA; `source`, for the record, says where they come from."""
@@ -197,15 +197,15 @@ def _embedding_precision(out: Store, wanted: str | None, session: Session | None
     return settled(wanted or "fp32", session)
 
 
-def _image_listing(place: str, options: ScanOptions) -> Callable[[], pa.RecordBatchReader]:
+def _image_listing(place: str, options: ScanOptions) -> Listing:
     """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
     if kind_of(place) == "manifest":
         if options.layout != "images" or replace(options.listing, columns={}) != LayoutOptions():
             raise UsageError("a manifest is listed already: give --layout and --group-by to `clipfake index`, not here")
         manifest = read_manifest(place)
         return lambda: manifest.scanner(**SCAN).to_reader()
-    first = [list_corpus(place, options.layout, options.listing)]
-    return lambda: first.pop() if first else list_corpus(place, options.layout, options.listing)
+    again = partial(list_corpus, place, options.layout, options.listing)
+    return begun(again(), again)
 
 
 def reading(place: str, options: ScanOptions) -> ScanOptions:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from clipfake.corpus.store import Store
 from clipfake.engine import cluster
 from clipfake.engine.chunk import Chunk
+from clipfake.engine.effort import HERE
 from clipfake.engine.pipeline import Pipeline
 from clipfake.engine.resources import Layout, Node
 from clipfake.engine.scaling import nodes_to_plan_for
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 # Up to so many items this process is done sooner than a Ray of its own and its actors have started (15 s and more).
 FEW = {"images": 512, "embeddings": 131_072}
 CORES = 16  # that this process uses at most: beyond, a single batch gains little
-HERE = "here"
+FAILED = "the work failed on the cluster: {}; what was committed stays: run it again"
 
 
 class BrokenOffError(Exception):
@@ -68,11 +69,11 @@ class OnRay:
         self._connection()
 
     def renew(self) -> None:
-        with _failures_told():
+        with cluster.failures_told(FAILED):
             self._connection()()
 
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
-        with _failures_told():
+        with cluster.failures_told(FAILED):
             self.wait()
             return nodes_to_plan_for(scale_to, patience_s)
 
@@ -85,7 +86,7 @@ class OnRay:
         context = ray.data.DataContext.get_current()
         context.execution_no_progress_timeout_s = stall_s
         context.target_max_block_size = 1 << 30  # a chunk stays one block: full batches
-        with _failures_told():
+        with cluster.failures_told(FAILED):
             try:
                 yield from self._dataset(pipeline, chunks).iter_batches(batch_size=None, batch_format="pyarrow")
             except _giving_way() as error:
@@ -166,8 +167,8 @@ class InProcess:
 def opened(num_cpus: int | None, few: bool = False) -> Iterator[Session]:
     """A session for the duration of the block: where the work is `few` items, and may be, in this process."""
     if few:
-        with cluster.ended_by_sigterm():
-            yield InProcess(num_cpus)
+        cluster.exit_on_sigterm()
+        yield InProcess(num_cpus)
         return
     with cluster.connecting(num_cpus) as connection:
         yield OnRay(connection)
@@ -193,34 +194,20 @@ def looked_into(
         rows += batch.num_rows
         if rows > most:
             break
-    again = [batches]
+    whole = pa.RecordBatchReader.from_batches(reader.schema, chain(batches, reader))
+    return rows <= most and not _has_gpu(), begun(whole, listing)
 
-    def whole() -> pa.RecordBatchReader:
-        if not again:
-            return listing()
-        return pa.RecordBatchReader.from_batches(reader.schema, chain(again.pop(), reader))
 
-    return rows <= most and not _has_gpu(), whole
+def begun(first: pa.RecordBatchReader, again: Listing) -> Listing:
+    """The listing whose first stream, `first`, is open already."""
+    left = [first]
+    return lambda: left.pop() if left else again()
 
 
 def _has_gpu() -> bool:
     import torch  # whoever works in this process needs it anyway
 
     return torch.cuda.is_available()
-
-
-@contextmanager
-def _failures_told() -> Iterator[None]:
-    """What Ray raises, in one line."""
-    from ray.exceptions import RayError
-
-    try:
-        yield
-    except RayError as error:
-        log.debug("the cluster's report", exc_info=True)
-        raise ClipfakeError(
-            f"the work failed on the cluster: {cluster.root_cause(error)}; what was committed stays: run it again"
-        ) from error
 
 
 def _giving_way() -> tuple[type[BaseException], ...]:

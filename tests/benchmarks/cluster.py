@@ -21,7 +21,9 @@ from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
-from chaos import kill_tree, wait_for_nodes
+sys.path.insert(0, str(Path(__file__).parents[1]))  # whose conftest is meant
+from chaos import wait_for_nodes
+from conftest import find_free_port, ray_nodes
 from throughput import rate, spread
 
 from clipfake.corpus.store import Store
@@ -31,7 +33,7 @@ from clipfake.engine.record import read_records
 from clipfake.engine.scan import ScanOptions, embed
 
 BIN, ROOT = Path(sys.executable).parent, Path(__file__).parents[2]
-GCS, DASHBOARD = 26379, 28265
+DASHBOARD = 28265
 CORES = len(os.sched_getaffinity(0))
 WAYS = {  # what is there before the command: CPUs of each node
     "one process, no Ray": (),
@@ -85,23 +87,16 @@ def cluster(nodes: tuple[int, ...]) -> Iterator[dict[str, str]]:
     if not nodes:
         yield env
         return
-    started = []
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    try:
+    port = find_free_port()
+    with ray_nodes(find_free_port) as start:
         for number, cpus in enumerate(nodes):
-            place = [f"--address=127.0.0.1:{GCS}"]
+            place = [f"--address=127.0.0.1:{port}"]
             if not number:
-                place = ["--head", f"--port={GCS}", f"--dashboard-port={DASHBOARD}"]
-            command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", f"--num-cpus={cpus}", *place]
-            command += [f"--dashboard-agent-listen-port={DASHBOARD + 1 + number}"]
-            started.append(subprocess.Popen(command, env=env, **quiet))
-            wait_for_nodes(f"127.0.0.1:{GCS}", number + 1)
+                place = ["--head", f"--port={port}", f"--dashboard-port={DASHBOARD}"]
+            start(f"--num-cpus={cpus}", *place)
+            wait_for_nodes(f"127.0.0.1:{port}", number + 1)
         time.sleep(15)  # the nodes' agents and dashboard are still being started
-        yield {**env, "RAY_ADDRESS": f"127.0.0.1:{GCS}"}
-    finally:
-        for node in reversed(started):
-            kill_tree(node.pid)
-            node.wait()
+        yield {**env, "RAY_ADDRESS": f"127.0.0.1:{port}"}
 
 
 def in_a_process(asked: argparse.Namespace, way: str, images: Path, out: Path, env: dict[str, str]) -> dict[str, float]:
@@ -127,16 +122,9 @@ def run_here(asked: argparse.Namespace) -> dict[str, float]:
 
 def submitted(asked: argparse.Namespace, way: str, images: Path, out: Path, env: dict[str, str]) -> dict[str, float]:
     began = time.time()
-    command = [
-        str(BIN / "ray"),
-        "job",
-        "submit",
-        "--address",
-        f"http://127.0.0.1:{DASHBOARD}",
-        "--working-dir",
-        str(ROOT),
-    ]
-    command += ["--", "python", "jobs/embed.py", str(images), "--encoder", f"{asked.model}/untrained"]
+    command = [str(BIN / "ray"), "job", "submit", "--address", f"http://127.0.0.1:{DASHBOARD}"]
+    command += ["--working-dir", str(ROOT), "--", "python", "jobs/embed.py", str(images)]
+    command += ["--encoder", f"{asked.model}/untrained"]
     command += ["--precision", asked.precision, "--out", str(out)]
     env = {name: value for name, value in env.items() if name != "RAY_ADDRESS"}
     subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import psutil
+from throughput import spread
 
 BEGAN = psutil.Process().create_time()
 
@@ -36,12 +37,11 @@ def main() -> None:
         return
     times: dict[str, list[dict]] = {"plain": [], "tool": [], "ray": []}
     with tempfile.TemporaryDirectory(prefix="clipfake-startup-") as folder:
-        found = sorted(path for path in asked.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        for i in range(asked.count):
-            Path(folder, f"{i:06d}.jpg").symlink_to(found[i % len(found)].resolve())
+        images = spread(asked.images, Path(folder) / "images", asked.count)
         for _ in range(asked.rounds):
             for name, results in times.items():
-                command = [sys.executable, __file__, folder, "--model", asked.model, "--precision", asked.precision]
+                command = [sys.executable, __file__, str(images), "--model", asked.model]
+                command += ["--precision", asked.precision]
                 began = time.time()
                 done = subprocess.run([*command, "--run", name], stdout=subprocess.PIPE, text=True, check=True)
                 results.append(

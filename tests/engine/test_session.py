@@ -126,7 +126,7 @@ def test_the_actors_are_closed_where_the_rest_is_not_wanted():
     events: list[str] = []
     tables = InProcess(2).run((Step(Actor, ("one", events), 1, 1.0),), CHUNKS, 600.0)
     next(tables)
-    tables.close()  # type: ignore[attr-defined]  # a generator
+    tables.close()
     assert events == ["one is closed"]
 
 
