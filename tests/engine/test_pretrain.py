@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,26 @@ def test_batches_are_cut_into_the_workers_parts():
         torch.testing.assert_close(torch.cat([part[step][0] for part in parts]), images)
         torch.testing.assert_close(torch.cat([part[step][1] for part in parts]), tokens)
     torch.testing.assert_close(later[0][0], whole[1][0])
+
+
+def test_training_begins_with_residuals_of_the_image_and_a_constant_image_shows_nothing():
+    from clipfake.encoder.models import open_clip
+
+    model = open_clip.create_model(NANO, pretrained_text=False)
+    contrastive._begin_with_residuals(model)
+    stem = model.visual.trunk.conv_stem
+    flat = stem(torch.full((1, 3, 32, 32), 0.7))[..., 1:-1, 1:-1]  # zeros are put around it
+    torch.testing.assert_close(flat, torch.zeros_like(flat), rtol=0, atol=1e-5)
+    assert stem(torch.rand(1, 3, 32, 32)).std() > 0.01
+
+
+def test_training_sees_a_part_of_what_the_encoder_sees_at_the_same_scale():
+    pairs = contrastive.Pairs(TINY)
+    assert pairs.part == TINY.crop / 224
+    assert {image.shape for image, _ in pairs[0]} == {(TINY.crop, TINY.crop, 3)}
+    whole = contrastive.Pairs(replace(TINY, crop=0))
+    assert whole.part == 1
+    assert {image.shape for image, _ in whole[0]} == {(224, 224, 3)}
 
 
 def test_under_ray_train_with_two_workers(warm_ray, tmp_path):

@@ -38,6 +38,7 @@ class Design:
     latents : numbers a position, for the 3 x 4^doublings of the square it stands for
     width : channels at half resolution; twice as many at a quarter, four times at an eighth, at most 64
     normed : instance normalisation after each enlargement but the last, as CycleGAN has it
+    finish : kernel of one more convolution at full resolution, as CycleGAN's last; 0 for none, as in pix2pix
     """
 
     family: str
@@ -46,12 +47,15 @@ class Design:
     latents: int = 32
     width: int = 16
     normed: bool = False
+    finish: int = 0
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(f"no decoder family {self.family!r}")
         if self.family != "transposed" and self.kernel % 2 == 0:
             raise ValueError(f"the family {self.family} needs an odd kernel, not {self.kernel}")
+        if self.finish and self.finish % 2 == 0:
+            raise ValueError(f"the last convolution needs an odd kernel, not {self.finish}")
 
     @property
     def reduction(self) -> int:
@@ -66,7 +70,10 @@ def draw_design(families: Sequence[str], rng: np.random.Generator) -> Design:
     kernel = int(rng.choice([2, 3, 3, 4, 4, 5, 6])) if family == "transposed" else int(rng.choice([3, 3, 5]))
     latents = max(2, round(3 * 4**doublings * float(rng.choice([1 / 12, 1 / 6, 1 / 4, 1 / 2]))))
     width = int(rng.choice([8, 16, 24]))
-    return Design(family, kernel, doublings, latents, width, family != PATCH and bool(rng.random() < 0.3))
+    if family == PATCH:
+        return Design(family, kernel, doublings, latents, width)
+    normed, finish = bool(rng.random() < 0.3), int(rng.choice([0, 0, 3, 7]))
+    return Design(family, kernel, doublings, latents, width, normed, finish)
 
 
 class Resynthesiser(nn.Module):
@@ -89,11 +96,16 @@ class Resynthesiser(nn.Module):
             )
             return
         layers = [_convolution(design.latents, widths[0]), nn.GELU()]
-        for channels, out in pairwise(widths):
+        last = [design.width] if design.finish else []
+        for channels, out in pairwise([*widths, *last]):
             layers.append(_twice_as_large(design, channels, out))
             layers += [nn.InstanceNorm2d(out, affine=True)] if design.normed else []
             layers.append(nn.GELU())
-        self.decode = nn.Sequential(*layers, _twice_as_large(design, widths[-1], 3))
+        if design.finish:
+            layers.append(_convolution(design.width, 3, design.finish))
+        else:
+            layers.append(_twice_as_large(design, widths[-1], 3))
+        self.decode = nn.Sequential(*layers)
 
     @classmethod
     def from_state(cls, design: Design, state: Mapping[str, torch.Tensor]) -> Resynthesiser:

@@ -5,26 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
-from clipfake.corpus.synthetic.decoders import FAMILIES, Resynthesiser, draw_design, resynthesise, train_resynthesiser
+from clipfake.corpus.synthetic.decoders import (
+    FAMILIES,
+    Design,
+    Resynthesiser,
+    draw_design,
+    resynthesise,
+    train_resynthesiser,
+)
 from clipfake.corpus.synthetic.procedural import procedural_scene
-from clipfake.corpus.synthetic.processing import draw_processing, recoloured
+from clipfake.corpus.synthetic.processing import LARGEST, Processing, draw_processing, recoloured
 from clipfake.corpus.synthetic.scenes import unreserved_photographs
 from clipfake.errors import UsageError
 
 log = logging.getLogger(__name__)
 
 GROUP = 4  # a photograph and a re-synthesis after one processing, and the same again after another
-CROPS = (64, 64, 80, 96, 128, 192)  # multiples of the largest reduction; most traces are fine ones of small pictures
+SMALLEST, STEP = 64, 8  # pixels: the side of a picture for a decoder, at least, and what it is a multiple of
 PROCEDURAL_SIDE = 288
-_DECODER_CROPS, _DECODER_CROP = 400, 64
+_DECODER_CROPS = 400
 
 
 @dataclass(frozen=True)
@@ -63,24 +72,29 @@ class Sources:
     decoders: tuple[tuple[str, Resynthesiser], ...]
 
     def group(
-        self, rng: np.random.Generator, finish: Callable[[Image.Image], np.ndarray]
+        self, rng: np.random.Generator, finish: Callable[[Image.Image], np.ndarray], part: float = 1.0
     ) -> list[tuple[np.ndarray, str]]:
-        """GROUP pictures of one scene as `finish` makes them, each with its caption; two of them are re-synthesised."""
-        crop = self._crop(rng)
+        """GROUP pictures of one scene as `finish` makes them, each with its caption; two of them are re-synthesised.
+
+        part : of each edge of the pictures that is wanted; no more is made
+        """
+        processings = [draw_processing(rng, part) for _ in range(2)]
+        crop = self._crop(max(map(_side, processings)), rng)
         found = []
-        for index in rng.choice(len(self.decoders), 2):
-            family, decoder = self.decoders[index]
-            fake = resynthesise(decoder, crop[None])[0]
-            processing = draw_processing(len(crop), rng)
-            for pixels, origin in ((crop, "camera"), (fake, f"re-synthesised, {family}")):
+        for processing in processings:
+            side = _side(processing)
+            top, left = rng.integers(len(crop) - side + 1, size=2)
+            real = np.ascontiguousarray(crop[top : top + side, left : left + side])
+            family, decoder = self.decoders[int(rng.integers(len(self.decoders)))]
+            fake = resynthesise(decoder, real[None])[0]
+            for pixels, origin in ((real, "camera"), (fake, f"re-synthesised, {family}")):
                 found.append((finish(processing.apply(pixels)), f"{origin}; {processing.words}"))
         return found
 
-    def _crop(self, rng: np.random.Generator) -> np.ndarray:
-        """A square of a picture at some scale, turned, recoloured and with camera noise."""
+    def _crop(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        """A square of a picture at some scale, turned, recoloured and with camera noise: uint8 (side, side, 3)."""
         pictures = self.photographs if rng.random() < 0.6 else self.scenes
         pixels = pictures[list(pictures)[int(rng.integers(len(pictures)))]]
-        side = int(rng.choice(CROPS))
         largest = min(pixels.shape[:2])
         taken = min(largest, round(side * rng.choice([1.0, 1.0, rng.uniform(1, 2.5), rng.uniform(0.7, 1)])))
         top, left = (int(rng.integers(edge - taken + 1)) for edge in pixels.shape[:2])
@@ -98,27 +112,43 @@ class Sources:
         return np.ascontiguousarray(crop)
 
 
+def _side(processing: Processing) -> int:
+    """Pixels a side that a decoder has to make for it."""
+    return max(SMALLEST, -(-processing.taken // STEP) * STEP)
+
+
 def sources(options: PairOptions, cache: Path) -> Sources:
     """All that the options name. Trained decoders are kept in the folder `cache` and trained once."""
     rng = np.random.default_rng(options.seed)
     photographs = _photographs(options.photographs)
     scenes = {f"leaves {i}": procedural_scene(PROCEDURAL_SIDE, rng) for i in range(options.procedural)}
     pool = Sources(photographs, scenes, ())
-    crops = [pool._crop(rng) for _ in range(_DECODER_CROPS)]
-    crops = [crop[:_DECODER_CROP, :_DECODER_CROP] for crop in crops]
-    key = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode() + np.stack(crops).tobytes()).hexdigest()
-    designs = [draw_design(options.families, rng) for _ in range(options.decoders)]
+    crops = np.stack([pool._crop(SMALLEST, rng) for _ in range(_DECODER_CROPS)])
     cache.mkdir(parents=True, exist_ok=True)
-    decoders = []
-    for number, design in enumerate(designs):
-        kept = cache / f"decoder-{key[:16]}-{number}.pt"
-        if not kept.exists():
-            log.info("training decoder %d of %d: %s", number + 1, len(designs), design)
-            model = train_resynthesiser(design, np.stack(crops), options.steps, options.seed + number)
-            torch.save(model.state_dict(), kept.with_suffix(".part"))
-            kept.with_suffix(".part").replace(kept)
-        decoders.append((design.family, Resynthesiser.from_state(design, torch.load(kept, weights_only=True))))
+    kept: dict[Path, tuple[Design, int]] = {}
+    for number in range(options.decoders):
+        design, seed = draw_design(options.families, rng), options.seed + number
+        told = json.dumps([asdict(design), options.steps, seed], sort_keys=True)
+        key = hashlib.sha256(told.encode() + crops.tobytes()).hexdigest()
+        kept[cache / f"decoder-{key[:32]}.pt"] = design, seed
+    missing = {path: of for path, of in kept.items() if not path.exists()}
+    if missing:
+        log.info("training %d decoders", len(missing))
+        train = delayed(_train_decoder)
+        trained = (train(path, *of, crops, options.steps) for path, of in missing.items())
+        Parallel(min(len(missing), cpu_count()), max_nbytes=None)(trained)
+    decoders = [(design.family, _kept_decoder(path, design)) for path, (design, _) in kept.items()]
     return Sources(photographs, scenes, tuple(decoders))
+
+
+def _train_decoder(path: Path, design: Design, seed: int, crops: np.ndarray, steps: int) -> None:
+    part = path.with_suffix(f".{os.getpid()}")
+    torch.save(train_resynthesiser(design, crops, steps, seed).state_dict(), part)
+    part.replace(path)
+
+
+def _kept_decoder(path: Path, design: Design) -> Resynthesiser:
+    return Resynthesiser.from_state(design, torch.load(path, weights_only=True))
 
 
 def _photographs(folder: str | None) -> dict[str, np.ndarray]:
@@ -130,10 +160,10 @@ def _photographs(folder: str | None) -> dict[str, np.ndarray]:
         try:
             with Image.open(path) as image:
                 image.thumbnail((1024, 1024))
-                if min(image.size) >= max(CROPS):
+                if min(image.size) >= LARGEST:
                     found[path.stem] = np.asarray(image.convert("RGB"))
         except OSError:
             continue
     if folder and len(found) == 3:
-        raise UsageError(f"{folder} has no image that Pillow reads and whose edges are at least {max(CROPS)} pixels")
+        raise UsageError(f"{folder} has no image that Pillow reads and whose edges are at least {LARGEST} pixels")
     return found

@@ -7,19 +7,23 @@ from PIL import Image, ImageFilter
 
 from clipfake.images import degrade
 
-EDGES = (96, 320)  # pixels: of the finished picture
-SCALES = (0.5, 4.0)  # how much larger than the crop
+EDGES = (96, 320)  # pixels: of the finished picture as a whole
+SCALES = (0.6, 4.0)  # how much larger it is than what was taken
+LARGEST = 192  # pixels a side, of what is taken
 JPEG, WEBP, PNG = "jpeg", "webp", "png"
 
 
 @dataclass(frozen=True)
 class Processing:
-    """The same for a photograph and its re-synthesis. Each edge times `scale`; `sharpen` in percent, `blur` in pixels.
+    """The same for a photograph and its re-synthesis.
 
-    crop : (left, top, side) in pixels of the picture
+    taken : pixels a side of the square that is cut out, at `place`, fractions of the room there is across and down
+    side : pixels a side of what that becomes
+    sharpen : in percent. blur : in pixels
     """
 
-    crop: tuple[int, int, int]
+    taken: int
+    place: tuple[float, float]
     side: int
     resample: str
     sharpen: int
@@ -28,10 +32,11 @@ class Processing:
     quality: int
 
     def apply(self, pixels: np.ndarray) -> Image.Image:
-        """uint8 (H, W, 3) -> RGB."""
-        left, top, side = self.crop
-        image = Image.fromarray(pixels[top : top + side, left : left + side])
-        if self.side != side:
+        """uint8 (H, W, 3) -> RGB, `side` pixels a side. H and W are at least `taken`."""
+        height, width = (edge - self.taken for edge in pixels.shape[:2])
+        left, top = int(self.place[0] * (width + 1)), int(self.place[1] * (height + 1))
+        image = Image.fromarray(pixels[top : top + self.taken, left : left + self.taken])
+        if self.side != self.taken:
             image = image.resize((self.side, self.side), degrade.FILTERS[self.resample])
         if self.sharpen:
             image = image.filter(ImageFilter.UnsharpMask(1.5, self.sharpen, 0))
@@ -45,8 +50,8 @@ class Processing:
     def words(self) -> str:
         """For a caption, in few and round words: fine ones cost a small text tower more than they teach."""
         told = []
-        if self.side != self.crop[2]:
-            scale = self.side / self.crop[2]
+        if self.side != self.taken:
+            scale = self.side / self.taken
             told.append("made smaller" if scale < 1 else "enlarged" if scale < 2 else "much enlarged")
         told += ["sharpened"] if self.sharpen else []
         told += ["blurred"] if self.blur else []
@@ -54,16 +59,19 @@ class Processing:
         return ", ".join(told)
 
 
-def draw_processing(side: int, rng: np.random.Generator) -> Processing:
-    """For a square picture of that side; about a fifth is only cropped and saved."""
-    inner = int(rng.integers(side * 3 // 4, side + 1))
-    left, top = (int(offset) for offset in rng.integers(side - inner + 1, size=2))
+def draw_processing(rng: np.random.Generator, part: float = 1.0) -> Processing:
+    """A fifth is only cut out and saved.
+
+    part : of each edge of the finished picture that is wanted; no more is made
+    """
+    whole = part * float(np.exp(rng.uniform(*np.log(EDGES))))
     scale = float(np.exp(rng.uniform(*np.log(SCALES)))) if rng.random() < 0.8 else 1.0
-    target = int(np.clip(round(inner * scale), *EDGES)) if scale != 1 else inner
+    taken = min(LARGEST, round(whole / scale))
     form = str(rng.choice([JPEG, WEBP, PNG], p=[0.75, 0.1, 0.15]))
     return Processing(
-        crop=(left, top, inner),
-        side=target,
+        taken=taken,
+        place=(float(rng.random()), float(rng.random())),
+        side=round(whole) if scale != 1 else taken,
         resample=str(rng.choice(["bilinear", "bicubic", "bicubic", "lanczos"])),
         sharpen=int(rng.integers(20, 150)) if rng.random() < 0.15 else 0,
         blur=float(rng.uniform(0.3, 1.2)) if rng.random() < 0.15 else 0.0,

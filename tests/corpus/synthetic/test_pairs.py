@@ -1,6 +1,7 @@
 """Pairs for pretraining: fair counterparts, captions that tell the truth, families left out, the same for a seed."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipfake.corpus.synthetic.decoders import FAMILIES, PATCH, Design, Resynthesiser, draw_design
-from clipfake.corpus.synthetic.pairs import CROPS, GROUP, PairOptions, sources
+from clipfake.corpus.synthetic.pairs import GROUP, STEP, PairOptions, sources
 from clipfake.corpus.synthetic.procedural import procedural_scene
-from clipfake.corpus.synthetic.processing import EDGES, PNG, draw_processing, recoloured
+from clipfake.corpus.synthetic.processing import EDGES, LARGEST, PNG, draw_processing, recoloured
 from clipfake.errors import UsageError
 
 SMALL = PairOptions(decoders=3, steps=2, procedural=2, leave_out=(PATCH,))
@@ -36,7 +37,7 @@ def test_every_design_that_is_drawn_keeps_the_size(seed, families):
     model = Resynthesiser(design, torch.nn.Conv2d(3, design.latents, design.reduction, design.reduction)).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, side, side)).shape == (1, 3, side, side)
-    assert all(crop % design.reduction == 0 for crop in CROPS)
+    assert STEP % design.reduction == 0
 
 
 def test_a_design_that_cannot_be_is_refused():
@@ -44,31 +45,48 @@ def test_a_design_that_cannot_be_is_refused():
         Design("fractal")
     with pytest.raises(ValueError, match="odd kernel"):
         Design("nearest", kernel=4)
+    with pytest.raises(ValueError, match="odd kernel"):
+        Design("transposed", finish=4)
 
 
-@given(st.integers(0, 2**32), st.sampled_from(CROPS))
-def test_processing_gives_the_size_and_says_what_it_did(seed, side):
+@given(st.integers(0, 2**32), st.floats(0.2, 1))
+def test_processing_gives_the_size_and_says_what_it_did(seed, part):
     rng = np.random.default_rng(seed)
-    processing = draw_processing(side, rng)
-    image = processing.apply(rng.integers(0, 256, (side, side, 3), np.uint8))
+    processing = draw_processing(rng, part)
+    assert processing.taken <= LARGEST
+    image = processing.apply(rng.integers(0, 256, (LARGEST, LARGEST, 3), np.uint8))
     assert image.size == (processing.side, processing.side)
-    assert min(EDGES[0], side * 3 // 4) <= processing.side <= EDGES[1]
+    assert processing.side <= round(part * EDGES[1])
+    assert processing.side >= round(part * EDGES[0])
     told = processing.words
-    assert ("enlarged" in told) == (processing.side > processing.crop[2])
-    assert ("smaller" in told) == (processing.side < processing.crop[2])
+    assert ("enlarged" in told) == (processing.side > processing.taken)
+    assert ("smaller" in told) == (processing.side < processing.taken)
     assert ("sharpened" in told) == (processing.sharpen > 0)
     assert ("blurred" in told) == (processing.blur > 0)
     assert ("quality" in told) == (processing.format != PNG)
 
 
+@given(st.integers(0, 2**32), st.integers(0, 40), st.integers(0, 40))
+def test_the_place_is_always_inside_and_reaches_every_edge(seed, more, other):
+    """What is cut out of a picture of coordinates are `taken` neighbouring ones, from the first to the last place."""
+    drawn = replace(draw_processing(np.random.default_rng(seed)), taken=30, side=30, sharpen=0, blur=0.0, format=PNG)
+    down, across = np.indices((30 + more, 30 + other))
+    picture = np.stack([down, across, down], axis=-1).astype(np.uint8)
+    for place in (drawn.place, (0.0, 0.0), (np.nextafter(1, 0), np.nextafter(1, 0))):
+        cut = pixels(replace(drawn, place=place).apply(picture))
+        top, left = int(cut[0, 0, 0]), int(cut[0, 0, 1])
+        np.testing.assert_array_equal(cut, picture[top : top + 30, left : left + 30])
+    assert (top, left) == (more, other)
+
+
 def test_processing_is_what_pillow_does():
     rng = np.random.default_rng(3)
-    picture = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    picture = rng.integers(0, 256, (LARGEST, LARGEST, 3), np.uint8)
     processing = next(
-        p for p in (draw_processing(64, rng) for _ in range(1000)) if p.words.count(",") == 1 and p.format == "jpeg"
+        p for p in (draw_processing(rng, 0.3) for _ in range(1000)) if p.words.count(",") == 1 and p.format == "jpeg"
     )
-    left, top, side = processing.crop
-    image = Image.fromarray(picture).crop((left, top, left + side, top + side))
+    left, top = (int(place * (LARGEST - processing.taken + 1)) for place in processing.place)
+    image = Image.fromarray(picture).crop((left, top, left + processing.taken, top + processing.taken))
     image = image.resize((processing.side,) * 2, Image.Resampling[processing.resample.upper()])
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=processing.quality)
