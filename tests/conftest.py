@@ -41,6 +41,7 @@ class ByFile(LoadScopeScheduling):
         return "clusters" if file.rpartition("/")[2] in CLUSTERS else file
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest runs without xdist too
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     config.option.loadscopereorder = False  # clusters are long, and come first
     return ByFile(config, log)

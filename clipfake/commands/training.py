@@ -111,11 +111,14 @@ def reproduce(
 def pretrain(
     out: Annotated[str, typer.Option(help="Folder for weights.safetensors, history.json and checkpoints.")],
     arch: Annotated[str, typer.Option(help="The model: one of open_clip's, or clipfake-nano.")] = "clipfake-nano",
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 3000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 18_000,
+    stop: Annotated[
+        int, typer.Option(help="End after this step, the learning rate being on its way to --steps; 0 for not before.")
+    ] = 6_500,
     batch: Annotated[int, typer.Option(help="Images a step, over all workers together.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="The peak, of AdamW.")] = 2e-3,
-    crop: Annotated[int, typer.Option(help="Pixels a side that training sees of an image; 0 for all of it.")] = 128,
-    decoders: Annotated[int, typer.Option(help="Decoders drawn at random, trained briefly and kept.")] = 40,
+    crop: Annotated[int, typer.Option(help="Pixels a side that training sees of an image; 0 for all of it.")] = 112,
+    decoders: Annotated[int, typer.Option(help="Decoders drawn at random, trained briefly and kept.")] = 80,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A family of decoders to train on none of, to test on it; can be repeated.")
     ] = None,
@@ -134,8 +137,9 @@ def pretrain(
 
     pairs = PairOptions(decoders=decoders, leave_out=tuple(leave_out or ()), photographs=photographs, seed=seed)
     options = PretrainOptions(
-        arch, pairs, steps, batch, learning_rate, crop=crop, workers=workers, loaders=loaders, device=device, seed=seed
-    )
+        arch, pairs, steps, stop, batch, learning_rate,
+        crop=crop, workers=workers, loaders=loaders, device=device, seed=seed,
+    )  # fmt: skip
     last = run(out, options, num_cpus)
     if as_json:
         print_json(last)

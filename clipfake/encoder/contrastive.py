@@ -28,17 +28,21 @@ class PretrainOptions:
     A small batch has few scenes, so that what tells its images apart is mostly what was done to them.
 
     crop : pixels a side that training sees of what the encoder will see, at a random place; 0 for all of it. Traces of
-    decoders are everywhere in a picture, and a convolutional tower takes any size: so it sees three times as many.
+    decoders are everywhere in a picture, and a convolutional tower takes any size: so it sees four times as many.
+
+    stop : the step after which it ends, though the learning rate falls as for all `steps`; 0 for none. What is learned
+    late tells the decoders of the training better and others worse.
 
     workers : of Ray Train; each has `loaders` processes that make pairs. device : cpu or cuda
     """
 
     arch: str = "clipfake-nano"
     pairs: PairOptions = field(default_factory=PairOptions)
-    steps: int = 3000
+    steps: int = 18_000
+    stop: int = 6_500
     batch: int = 64
     learning_rate: float = 2e-3
-    crop: int = 128
+    crop: int = 112
     weight_decay: float = 0.05
     workers: int = 1
     loaders: int = 1
@@ -46,19 +50,24 @@ class PretrainOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.workers) < 1 or min(self.loaders, self.crop) < 0 or self.learning_rate <= 0:
+        if min(self.steps, self.workers) < 1 or min(self.loaders, self.crop, self.stop) < 0 or self.learning_rate <= 0:
             raise UsageError(
-                "steps and workers must be at least 1, loaders and crop at least 0, the learning rate above 0"
+                "steps and workers must be at least 1, stop, loaders and crop at least 0, the learning rate above 0"
             )
         if self.batch < 2 * GROUP or self.batch % (GROUP * self.workers):
             raise UsageError(f"the batch must be a multiple of {GROUP} x workers, and at least {2 * GROUP}")
 
     @property
+    def last(self) -> int:
+        """The number of steps that are made."""
+        return min(self.stop or self.steps, self.steps)
+
+    @property
     def recipe(self) -> str:
         """The command that makes the same weights again."""
         given = {
-            "arch": self.arch, "steps": self.steps, "batch": self.batch, "learning-rate": self.learning_rate,
-            "crop": self.crop,
+            "arch": self.arch, "steps": self.steps, "stop": self.stop, "batch": self.batch,
+            "learning-rate": self.learning_rate, "crop": self.crop,
             "decoders": self.pairs.decoders, "photographs": self.pairs.photographs, "workers": self.workers,
             "loaders": self.loaders, "device": self.device, "seed": self.seed,
         }  # fmt: skip
@@ -122,7 +131,7 @@ def fit_clip(
             model.logit_scale.clamp_(0, math.log(100))
         recent.append((loss.item(), _told_apart(image, text)))
         step += 1
-        if step % REPORT_STEPS == 0 or step == options.steps:
+        if step % REPORT_STEPS == 0 or step == options.last:
             means = np.mean(recent, axis=0).tolist()
             speed = options.batch * len(recent) / (time.monotonic() - began)
             history.append({"step": step, "loss": means[0], "told_apart": means[1], "images_per_second": speed})
@@ -183,12 +192,12 @@ def _batches(options: PretrainOptions, rank: int, world: int, first: int) -> Ite
 
     class Mine(SequentialSampler):
         def __iter__(self) -> Iterator[int]:
-            for step in range(first, options.steps):
+            for step in range(first, options.last):
                 start = (step * world + rank) * groups
                 yield from range(start, start + groups)
 
         def __len__(self) -> int:
-            return (options.steps - first) * groups
+            return (options.last - first) * groups
 
     data: Any = Pairs(options)
     loader: Any = DataLoader(

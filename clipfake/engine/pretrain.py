@@ -45,7 +45,7 @@ def pretrain(out: str, options: PretrainOptions, num_cpus: int | None = None) ->
             use_gpu=options.device == "cuda",
             resources_per_worker={"CPU": each} | ({"GPU": 1} if options.device == "cuda" else {}),
         )
-        relay = Thread(target=_relay, args=(reports, options.steps), daemon=True)
+        relay = Thread(target=_relay, args=(reports, options.last), daemon=True)
         relay.start()
         checkpoints = Store(uris.join(store.uri, "_train"))
         try:

@@ -4,9 +4,11 @@ python tests/benchmarks/embedded_encoder.py [--artifact ../shared/data/mini_arti
 
 Beside each other on the same images: encoders, and twelve radial bins of the spectrum. For each the same classifier,
 standardisation and ridge regression (its penalty chosen on the training part alone), with its threshold frozen at the
-middle. The demo's corpus: trained on three families of decoders, tested on the fourth and on other scenes. ArtiFact's
-cycle_gan and pix2pix: trained on the demo's re-syntheses alone, and on one of the two and tested on the other, in five
-folds by scene, since the two share scenes. Clean, and after JPEG 75, resizing to 0.7 and a blur of 1 pixel.
+middle. Trained on re-syntheses: the demo's (three decoders, one of each of three families, small pictures enlarged) or,
+"wide", pictures as pretraining makes them, drawn anew (many decoders of all families but the fourth, small pictures and
+large ones, any processing). Tested on the demo's fourth family and other scenes, and on ArtiFact's cycle_gan and
+pix2pix; and trained on one of these two and tested on the other, in five folds by scene, since the two share scenes.
+Clean, and after JPEG 75, resizing to 0.7 and a blur of 1 pixel.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from sklearn.preprocessing import StandardScaler
 
 from clipfake.corpus.synthetic.decoders import CONVOLUTIONAL, PATCH
 from clipfake.corpus.synthetic.demo import make_demo_corpus
+from clipfake.corpus.synthetic.pairs import GROUP, PairOptions, sources
 from clipfake.encoder.encoder import Encoder
+from clipfake.encoder.weights import cache_folder
 from clipfake.images import degrade
 from clipfake.images.preprocess import preprocess
 
@@ -37,6 +41,7 @@ CONDITIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "resized to 0.7": lambda image: degrade.resize(image, 0.7),
     "blur 1": lambda image: degrade.blur(image, 1),
 }
+WIDE = 300
 SPECTRUM = "spectrum, 12 bins"
 DEFAULTS = ("clipfake-nano/v1", "clipfake-nano/untrained", "ViT-S-32-alt/untrained", "RN50/untrained", SPECTRUM)
 
@@ -56,8 +61,9 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_demo_corpus(Path(folder) / "demo")
-        train = joined([read(corpus.train / family) for family in CONVOLUTIONAL])
-        sets = {"train": train, "patch": read(corpus.held_out / PATCH)}
+        demo = joined([read(corpus.train / family) for family in CONVOLUTIONAL])
+        sets = {PATCH: read(corpus.held_out / PATCH)}
+    resyntheses = {"demo": demo, "wide": wide()}
     if asked.artifact:
         sets |= {name: read(asked.artifact / name) for name in ("cycle_gan", "pix2pix")}
     print("AUC / accuracy at the frozen threshold")
@@ -65,22 +71,33 @@ def main() -> None:
     print(f"| {' | '.join(['---'] * (3 + len(CONDITIONS)))} |", flush=True)
     for name in asked.encoders:
         features = featuriser(name)
-        clean = {key: features(one.images) for key, one in sets.items()}
+        clean = {key: features(one.images) for key, one in (resyntheses | sets).items()}
         altered = {
             (key, condition): features([apply(image) for image in one.images])
-            for key, one in sets.items() if key != "train"
+            for key, one in sets.items()
             for condition, apply in CONDITIONS.items()
         }  # fmt: skip
-        pairs = [("train", key) for key in sets if key != "train"]
+        pairs = [(source, key) for source in resyntheses for key in sets]
         pairs += [("cycle_gan", "pix2pix"), ("pix2pix", "cycle_gan")] if asked.artifact else []
         for source, target in pairs:
             cells = []
             for condition in CONDITIONS:
-                decision = judged(sets[source], clean[source], sets[target], altered[target, condition])
+                train = (resyntheses | sets)[source]
+                decision = judged(train, clean[source], sets[target], altered[target, condition])
                 truth = sets[target].fake
                 cells.append(f"{roc_auc_score(truth, decision):.3f} / {np.mean((decision > 0) == truth):.3f}")
-            told = "re-syntheses" if source == "train" else source
+            told = f"re-syntheses, {source}" if source in resyntheses else source
             print(f"| {told} | {target} | {name} | {' | '.join(cells)} |", flush=True)
+
+
+def wide() -> Set:
+    """WIDE groups of pictures as pretraining makes them, none of the family PATCH. Its decoders are kept, as there."""
+    made = sources(PairOptions(leave_out=(PATCH,)), cache_folder() / "decoders")
+    random = np.random.default_rng(99)
+    groups = [made.group(random, np.asarray) for _ in range(WIDE)]
+    images = [Image.fromarray(pixels) for group in groups for pixels, _ in group]
+    fake = [not told.startswith("camera") for group in groups for _, told in group]
+    return Set(images, np.array(fake), np.repeat([f"wide {i}" for i in range(WIDE)], GROUP))
 
 
 def read(folder: Path) -> Set:

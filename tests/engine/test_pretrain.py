@@ -43,6 +43,16 @@ def test_it_goes_on_exactly_where_it_stopped(monkeypatch):
         np.testing.assert_allclose(resumed[name], value, rtol=0, atol=1e-6, err_msg=name)
 
 
+def test_one_that_stops_early_is_what_the_whole_was_at_that_step(monkeypatch):
+    monkeypatch.setattr(contrastive, "REPORT_STEPS", 3)
+    states = []
+    fit_clip(TINY, report=lambda metrics, state: states.append(copy.deepcopy(state)))
+    stopped, history = fit_clip(replace(TINY, stop=3))
+    assert [entry["step"] for entry in history] == [3]
+    for name, value in states[0]["model"].items():
+        np.testing.assert_allclose(stopped[name], value.numpy(), rtol=0, atol=1e-6, err_msg=name)
+
+
 def test_batches_are_cut_into_the_workers_parts():
     options = PretrainOptions(pairs=TINY.pairs, steps=2, batch=4 * GROUP, workers=2, loaders=0)
     whole = list(contrastive._batches(options, 0, 1, 0))
@@ -94,7 +104,8 @@ def test_under_ray_train_with_two_workers(warm_ray, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"batch": 6}, {"batch": 18, "workers": 2}, {"learning_rate": 0.0}, {"loaders": -1}]
+    "wrong",
+    [{"steps": 0}, {"batch": 6}, {"batch": 18, "workers": 2}, {"learning_rate": 0.0}, {"loaders": -1}, {"stop": -1}],
 )
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(UsageError):

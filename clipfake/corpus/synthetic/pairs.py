@@ -44,7 +44,7 @@ class PairOptions:
     photographs : a folder of images to take scenes from, besides those that scikit-learn and matplotlib ship
     """
 
-    decoders: int = 40
+    decoders: int = 80
     steps: int = 200
     procedural: int = 300
     leave_out: tuple[str, ...] = ()
