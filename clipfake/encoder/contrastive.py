@@ -220,10 +220,10 @@ class Pairs:
         from clipfake.encoder.weights import cache_folder
 
         self.options = options
-        self.preprocess = preprocess_of(EncoderSpec.parse(f"{options.arch}/untrained"))
-        whole = min(self.preprocess.size)
+        encoders = preprocess_of(EncoderSpec.parse(f"{options.arch}/untrained"))
+        whole = min(encoders.size)
         side = min(options.crop or whole, whole)
-        self.part, self.seen = side / whole, replace(self.preprocess, size=(side, side))
+        self.part, self.preprocess = side / whole, replace(encoders, size=(side, side))
         self.tokenize = open_clip.get_tokenizer(options.arch)
         self.sources = sources(options.pairs, cache_folder() / "decoders")
 
@@ -235,7 +235,7 @@ class Pairs:
         from clipfake.images.resize import FAST
 
         def seen(image: "Image") -> np.ndarray:
-            return preprocess(image, self.seen, FAST)
+            return preprocess(image, self.preprocess, FAST)
 
         return self.sources.group(np.random.default_rng([self.options.seed, index]), seen, self.part)
 

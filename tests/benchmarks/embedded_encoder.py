@@ -66,12 +66,13 @@ def main() -> None:
     resyntheses = {"demo": demo, "wide": wide()}
     if asked.artifact:
         sets |= {name: read(asked.artifact / name) for name in ("cycle_gan", "pix2pix")}
+    known = resyntheses | sets
     print("AUC / accuracy at the frozen threshold")
     print(f"| trained on | tested on | with | {' | '.join(CONDITIONS)} |")
     print(f"| {' | '.join(['---'] * (3 + len(CONDITIONS)))} |", flush=True)
     for name in asked.encoders:
         features = featuriser(name)
-        clean = {key: features(one.images) for key, one in (resyntheses | sets).items()}
+        clean = {key: features(one.images) for key, one in known.items()}
         altered = {
             (key, condition): features([apply(image) for image in one.images])
             for key, one in sets.items()
@@ -82,8 +83,7 @@ def main() -> None:
         for source, target in pairs:
             cells = []
             for condition in CONDITIONS:
-                train = (resyntheses | sets)[source]
-                decision = judged(train, clean[source], sets[target], altered[target, condition])
+                decision = judged(known[source], clean[source], sets[target], altered[target, condition])
                 truth = sets[target].fake
                 cells.append(f"{roc_auc_score(truth, decision):.3f} / {np.mean((decision > 0) == truth):.3f}")
             told = f"re-syntheses, {source}" if source in resyntheses else source

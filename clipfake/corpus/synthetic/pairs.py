@@ -137,7 +137,10 @@ def sources(options: PairOptions, cache: Path) -> Sources:
         train = delayed(_train_decoder)
         trained = (train(path, *of, crops, options.steps) for path, of in missing.items())
         Parallel(min(len(missing), cpu_count()), max_nbytes=None)(trained)
-    decoders = [(design.family, _kept_decoder(path, design)) for path, (design, _) in kept.items()]
+    decoders = [
+        (design.family, Resynthesiser.from_state(design, torch.load(path, weights_only=True)))
+        for path, (design, _) in kept.items()
+    ]
     return Sources(photographs, scenes, tuple(decoders))
 
 
@@ -145,10 +148,6 @@ def _train_decoder(path: Path, design: Design, seed: int, crops: np.ndarray, ste
     part = path.with_suffix(f".{os.getpid()}")
     torch.save(train_resynthesiser(design, crops, steps, seed).state_dict(), part)
     part.replace(path)
-
-
-def _kept_decoder(path: Path, design: Design) -> Resynthesiser:
-    return Resynthesiser.from_state(design, torch.load(path, weights_only=True))
 
 
 def _photographs(folder: str | None) -> dict[str, np.ndarray]:
