@@ -1,5 +1,5 @@
 """`clipfake pretrain` for `ray job submit --working-dir . -- python jobs/pretrain.py ...`; see --help."""
 
-from clipfake.cli import main
+from clipfake.cli.app import main
 
 main("pretrain")

@@ -1,5 +1,5 @@
 """`clipfake reproduce` for `ray job submit --working-dir . -- python jobs/reproduce.py ...`; see its --help."""
 
-from clipfake.cli import main
+from clipfake.cli.app import main
 
 main("reproduce")

@@ -1,5 +1,5 @@
 """`clipfake score` for `ray job submit --working-dir . -- python jobs/score.py ...`; --help says what it takes."""
 
-from clipfake.cli import main
+from clipfake.cli.app import main
 
 main("score")

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: an S3 server on loopback."""
+"""Fixtures for all tests: an S3 server on loopback; more in helpers/."""
 
 import contextlib
 import logging
@@ -19,6 +19,8 @@ import psutil
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+pytest_plugins = ["ledgers", "proxy"]
 
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("clipfake", deadline=None)
@@ -128,14 +130,14 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     import torch
 
-    from clipfake.corpus.store import Store
     from clipfake.detector.bundle import Detector
-    from clipfake.detector.familiarity import fit_reference
-    from clipfake.detector.fit import fit_calibrator, fit_svm
-    from clipfake.detector.head import init_head
-    from clipfake.detector.thresholds import fit_thresholds
-    from clipfake.encoder.card import TOLERANCE
-    from clipfake.encoder.encoder import Encoder
+    from clipfake.detector.classifiers.fitting import fit_calibrator, fit_svm
+    from clipfake.detector.heads.linear_projection import init_head
+    from clipfake.detector.unfamiliarity import fit_reference
+    from clipfake.encoder.open_clip.encoder import Encoder
+    from clipfake.encoder.test_card import TOLERANCE
+    from clipfake.measures.thresholds import fit_thresholds
+    from clipfake.storage.store import Store
 
     encoder = Encoder.load(ENCODER)
     dim = encoder.description.dim

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from clipfake.cli import app
+from clipfake.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = (

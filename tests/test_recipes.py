@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from clipfake.corpus.manifest import MANIFEST_SCHEMA
-from clipfake.corpus.store import Store
-from clipfake.engine.clusters import CLUSTER_SCHEMA
-from clipfake.engine.ledger import Ledger
-from clipfake.report.schema import REPORT_SCHEMA, footer
+from clipfake.explore.clusters import CLUSTER_SCHEMA
+from clipfake.storage.footers import footer
+from clipfake.storage.ledger import Ledger
+from clipfake.storage.schemas import MANIFEST_SCHEMA, REPORT_SCHEMA
+from clipfake.storage.store import Store
 
 TEXT = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
 RECIPES = dict(re.findall(r"^## (.+?)\n.*?```sql\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipfake.cli import main
+from clipfake.cli.app import main
 
 SECRET = "cf-S3cr3t-0f-th3-t3st"
 URI = f"s3://KEY:{SECRET}@bucket/x"

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.source import Source, open_source
 from clipfake.status import Status
+from clipfake.storage import uri as uris
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo

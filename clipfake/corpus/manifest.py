@@ -18,30 +18,14 @@ import pyarrow.parquet as pq
 from clipfake import __version__
 from clipfake.corpus.layouts import LAYOUTS
 from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
-from clipfake.corpus.store import KIND_KEY, Store, kind_of
 from clipfake.corpus.tally import Tally
-from clipfake.corpus.uri import item_id, shown
 from clipfake.errors import UsageError
+from clipfake.storage.schemas import MANIFEST_SCHEMA
+from clipfake.storage.store import KIND_KEY, Store, kind_of
+from clipfake.storage.uri import item_id, shown
 
 log = logging.getLogger(__name__)
 
-MANIFEST_SCHEMA = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("member", pa.string()),
-        pa.field("offset", pa.int64()),
-        pa.field("version", pa.string(), nullable=False),
-        pa.field("size", pa.int64()),
-        pa.field("label", pa.int8()),
-        pa.field("target", pa.string()),
-        pa.field("generator", pa.string()),
-        pa.field("category", pa.string()),
-        pa.field("caption", pa.string()),
-        pa.field("group_id", pa.string()),
-        pa.field("split", pa.string()),
-    ]
-)
 ROW_GROUP_ROWS = 100_000
 PART_ROWS = 5_000_000
 

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import IO, Protocol, cast
 
-from clipfake.corpus import uri as uris
+from clipfake.storage import uri as uris
 
 
 class Source(Protocol):

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
-from clipfake.corpus.uri import shown
+from clipfake.storage.uri import shown
 
 log = logging.getLogger(__name__)
 

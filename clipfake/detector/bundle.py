@@ -14,14 +14,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from clipfake.detector.calibration import Calibrator
-from clipfake.detector.familiarity import Reference
-from clipfake.detector.head import FusionHead, Head
-from clipfake.detector.parts import arrays_of, audit, construct, construct_v1, describe
-from clipfake.detector.svm import KernelSvm, exact_float32
-from clipfake.detector.text import TextInput
-from clipfake.detector.thresholds import Threshold, verdicts
+from clipfake.detector.calibrators.maps import Calibrator
+from clipfake.detector.classifiers.kernel_svm import KernelSvm, exact_float32
+from clipfake.detector.heads.linear_projection import FusionHead, Head
+from clipfake.detector.state import arrays_of, audit, construct, construct_v1, describe
+from clipfake.detector.text_input import TextInput
+from clipfake.detector.unfamiliarity import Reference
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.measures.thresholds import Threshold, verdicts
 
 SCHEMA_VERSION = 2
 _READERS = {1: construct_v1, 2: construct}
@@ -35,7 +35,7 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 
 
 class Folder(Protocol):
-    """Where a bundle is read and written, for example a clipfake.corpus.store.Store. Names are relative to it."""
+    """Where a bundle is read and written, for example a clipfake.storage.store.Store. Names are relative to it."""
 
     def read_bytes(self, name: str) -> bytes: ...
 
@@ -62,7 +62,7 @@ class Detector:
     reference : what unfamiliarity is measured against; detectors of clipfake 0.1.0 have none
     test_card : (D,) float32, the test card's embedding by that encoder in fp32
     test_card_tolerance : for each precision the largest difference of any coordinate from it
-    metrics, baseline : by part, as clipfake.evaluation.metrics gives them; the baseline is a linear SVM on the raw
+    metrics, baseline : by part, as clipfake.measures.metrics gives them; the baseline is a linear SVM on the raw
         embedding
     provenance : what it was trained on and by; `check_test_card` compares its `versions` {package: version}
     schema_version : of the files it was read from; saved again, it keeps it, and with it its fingerprint

@@ -34,7 +34,7 @@ class EncoderSpec:
         is no weights file, and for a tag that was trained with the other GELU than the architecture has: open_clip
         only warns of it and gives other embeddings.
         """
-        from clipfake.encoder.models import embedded_tags
+        from clipfake.encoder.open_clip.models import embedded_tags
 
         arch, _, weights = text.partition("/")
         _check_arch(arch)
@@ -50,7 +50,7 @@ class EncoderSpec:
 
 
 def _check_arch(arch: str) -> None:
-    from clipfake.encoder.models import open_clip
+    from clipfake.encoder.open_clip.models import open_clip
 
     known = open_clip.list_models()
     if arch not in known:
@@ -63,7 +63,7 @@ def _check_arch(arch: str) -> None:
 
 
 def _check_tag(arch: str, tag: str) -> None:
-    from clipfake.encoder.models import embedded_tags, open_clip
+    from clipfake.encoder.open_clip.models import embedded_tags, open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(arch) or embedded_tags(arch)
     if tag not in tags:
@@ -82,19 +82,19 @@ def _check_tag(arch: str, tag: str) -> None:
 
 def quick_gelu(arch: str) -> bool:
     """Whether the architecture is built with QuickGELU, x * sigmoid(1.702 x), as OpenAI's models are."""
-    from clipfake.encoder.models import open_clip
+    from clipfake.encoder.open_clip.models import open_clip
 
     return bool(open_clip.get_model_config(arch).get("quick_gelu", False))
 
 
 def _tag_quick_gelu(arch: str, tag: str) -> bool:
-    from clipfake.encoder.models import open_clip
+    from clipfake.encoder.open_clip.models import open_clip
 
     return bool(open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False))
 
 
 def _weights_uri(text: str) -> str:
-    from clipfake.corpus import uri
+    from clipfake.storage import uri
 
     place = uri.place(text)
     if PurePosixPath(place).suffix.lower() not in WEIGHTS_SUFFIXES:

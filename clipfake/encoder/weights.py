@@ -27,10 +27,10 @@ def weights_file(spec: EncoderSpec) -> Path | None:
     if spec.kind == "tag":
         return _from_hub(spec)
     if spec.kind == "embedded":
-        from clipfake.encoder.models import embedded_weights
+        from clipfake.encoder.open_clip.models import embedded_weights
 
         return embedded_weights(spec.weights)
-    from clipfake.corpus import uri
+    from clipfake.storage import uri
 
     if not uri.is_local(spec.weights):
         return _from_store(spec.weights)
@@ -63,7 +63,7 @@ def _from_hub(spec: EncoderSpec) -> Path:
     from huggingface_hub.utils import logging as hub_logging
     from open_clip.pretrained import download_pretrained
 
-    from clipfake.encoder.models import open_clip
+    from clipfake.encoder.open_clip.models import open_clip
 
     # The hub's client takes cached files offline too, and locks what it fetches; it prints every retry on its own.
     verbosity = hub_logging.get_verbosity()
@@ -84,7 +84,7 @@ def _from_hub(spec: EncoderSpec) -> Path:
 def _from_store(place: str) -> Path:
     from pyarrow.fs import FileType
 
-    from clipfake.corpus import uri
+    from clipfake.storage import uri
 
     filesystem, path = uri.filesystem(place)
     try:

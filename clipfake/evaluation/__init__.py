@@ -1,1 +1,1 @@
-"""Labels and scores -> tables: the split into parts, and the metrics."""
+"""How good a detector is: protocols, retrainings, robustness and attacks, as tables."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipfake.evaluation.split import split_units
+from clipfake.measures.split import split_units
 
 PROTOCOLS = ("own", "matrix", "leave-generator", "leave-family", "official")
 ALL = "(all)"  # all generators at once, in the place of a generator's name

@@ -1,84 +1,144 @@
-"""What is left of a detector under each condition: rates at the operating points it was frozen with, against clean."""
+"""One pass over labelled images under all conditions, kept as embeddings, and what is left of a detector under each.
 
-from collections.abc import Sequence
+The pass is an `embed` whose views are conditions: it commits by unit, so a killed one goes on where it was.
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from clipfake.detector.thresholds import Threshold, rates_at, verdicts
-from clipfake.evaluation.metrics import wilson
-from clipfake.images.conditions import Condition
+from clipfake.detector.bundle import Detector
+from clipfake.detector.text_input import TextInput
+from clipfake.errors import ClipfakeError
+from clipfake.evaluation.robustness_tables import sweep
+from clipfake.evaluation.stored_images import Images, images_of, listing
+from clipfake.images.conditions.conditions import Condition, choose, standard
+from clipfake.scoring.embeddings import EmbedOptions, embedding_ledger
+from clipfake.scoring.job import JobOptions
+from clipfake.scoring.score import ScanOptions, embed_listing
+from clipfake.scoring.waves import Progress
+from clipfake.storage import uri as uris
+from clipfake.storage.footers import read_footer
+from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.store import Store
+from clipfake.storage.vectors import matrix_of
 
-CLEAN = "clean"
-_NORMAL_95 = 1.959964
+log = logging.getLogger(__name__)
+
+VIEWS = "views"  # the folder below --out
+VIEW_SECONDS, MODEL_SECONDS = 2.0, 60.0  # that a condition may add to what one image may take; with a user's model
 
 
-def operating_row(y: np.ndarray, decision: np.ndarray, thresholds: Sequence[Threshold]) -> dict[str, Any]:
-    """What frozen operating points do: {"n", "reals", "fakes", "balanced_accuracy", "real_accuracy", ...}, JSON values.
+@dataclass(frozen=True)
+class RobustnessOptions:
+    """What is measured.
 
-    y : (N,) 0 real, 1 fake, both there; decision : (N,) float64
-
-    real_accuracy and fake_accuracy, each with its 95 % Wilson interval (`_low`, `_high`), are at the SVM's own
-    boundary, a decision of 0; balanced_accuracy is their mean. at_thresholds: TPR and FPR at each of the detector's.
+    conditions : names of conditions or of their kinds; none for the standard sweep
+    enlarger : the user's model, `module:function`, in the place of the proxy of the standard sweep
     """
-    fake, called = np.asarray(y) == 1, decision > 0
-    row: dict[str, Any] = {"n": len(fake), "reals": int((~fake).sum()), "fakes": int(fake.sum())}
-    hits = {"real": (~fake & ~called).sum(), "fake": (fake & called).sum()}
-    for kind, hit in hits.items():
-        total = row[f"{kind}s"]
-        low, high = wilson(int(hit), total)
-        row |= {f"{kind}_accuracy": int(hit) / total, f"{kind}_accuracy_low": low, f"{kind}_accuracy_high": high}
-    row["balanced_accuracy"] = (row["real_accuracy"] + row["fake_accuracy"]) / 2
-    row["at_thresholds"] = {
-        rate: {"tpr": found["tpr"], "fpr": found["fpr"]} for rate, found in rates_at(thresholds, y, decision).items()
-    }
-    return row
+
+    conditions: tuple[str, ...] = ()
+    enlarger: str = ""
+    job: JobOptions = field(default_factory=JobOptions)
+
+    def __post_init__(self) -> None:
+        for condition in self.chosen:
+            condition.warm_up()
+
+    @property
+    def chosen(self) -> tuple[Condition, ...]:
+        return choose(self.conditions, self.enlarger) if self.conditions else standard(self.enlarger)
 
 
-def sweep(
-    y: np.ndarray, decision: np.ndarray, conditions: Sequence[Condition], thresholds: Sequence[Threshold]
-) -> list[dict[str, Any]]:
-    """One row a condition, the clean images first: `operating_row` and what differs from clean.
+def robustness(
+    embeddings: str, detector: str, items: Sequence[str], out: str, options: RobustnessOptions,
+    progress: Callable[[int], Progress],
+) -> dict[str, Any]:  # fmt: skip
+    """Reads the images of `items` again and measures the detector under each condition; JSON values.
 
-    y : (N,) 0 real, 1 fake, both there; decision : (N, 1 + len(conditions)) float64, of the clean images first
+    embeddings : labelled, of the detector's encoder; items : item_ids, which the detector should not have seen
+    out : the folder below which the embeddings of the pass are kept, one folder for each choice of conditions
 
-    auc : of the decision, so of no threshold. auc_drop and balanced_drop : clean less this; `_low` and `_high` of the
-    latter are a 95 % interval for paired shares (normal approximation, classes apart). flips : share of items whose
-    verdict is another one than clean; to_real and to_fake : share of the fakes whose verdict became real, and of the
-    reals whose verdict became fake.
+    Returns {"conditions": rows of `sweep`, "items", "left_out": {status: items}, "views": the folder, ...}.
+    Raises UsageError before anything is read, ClipfakeError where no image of a class can be read again.
     """
-    from sklearn.metrics import roc_auc_score
-
-    fake = np.asarray(y) == 1
-    before = verdicts(decision[:, 0], thresholds)
-    rows: list[dict[str, Any]] = []
-    for column, condition in enumerate([None, *conditions]):
-        now = decision[:, column]
-        after = verdicts(now, thresholds)
-        row: dict[str, Any] = {"condition": CLEAN, "kind": CLEAN, "strength": None, "option": ""}
-        if condition is not None:
-            about = {"kind": condition.kind, "strength": condition.strength, "option": condition.option}
-            row = {"condition": condition.name, **about}
-        row |= operating_row(y, now, thresholds) | {"auc": float(roc_auc_score(fake, now))}
-        row |= {"auc_drop": (rows or [row])[0]["auc"] - row["auc"], **_balanced_drop(fake, decision[:, 0], now)}
-        flipped = before != after
-        row |= {
-            "flips": float(flipped.mean()),
-            "to_real": float((flipped & (after == "real"))[fake].mean()),
-            "to_fake": float((flipped & (after == "fake"))[~fake].mean()),
-        }
-        rows.append(row)
-    return rows
-
-
-def _balanced_drop(fake: np.ndarray, before: np.ndarray, now: np.ndarray) -> dict[str, float]:
-    """The mean over the classes of the difference of paired shares, and its interval."""
-    lost = ((before > 0) == fake).astype(float) - ((now > 0) == fake)
-    parts = [lost[fake], lost[~fake]]
-    drop = float(np.mean([part.mean() for part in parts]))
-    error = float(np.sqrt(sum(part.var() / len(part) for part in parts)) / 2)
+    images, trained = images_of(embeddings, items), Detector.load(Store(uris.place(detector)))
+    images.check(trained)
+    names = tuple(condition.name for condition in options.chosen)
+    what = EmbedOptions(
+        images.encoder.feature, _template(images, trained), conditions=names, decoder=images.encoder.decoder
+    )
+    place = Store(uris.place(out)).below(f"{VIEWS}/{_digest(images, what)}")
+    scan = ScanOptions(
+        precision=images.precision,
+        limits=replace(images.limits, timeout_s=images.limits.timeout_s + _seconds(options.chosen)),
+        fetch=images.fetch,
+        job=replace(options.job, max_error_rate=1.0),
+    )
+    embed_listing(partial(listing, images), images.stored.store.uri, images.encoder, place, scan, progress, what)
+    ledger = embedding_ledger(place, images.encoder, images.precision, what)
+    decision, status = _decisions(ledger, trained, images, 1 + len(names))
+    there = np.isfinite(decision).all(axis=1)
+    y = images.y[there]
+    if len(np.unique(y)) < 2:
+        raise ClipfakeError(f"the images of {embeddings} cannot be read again: {dict(status)}")
+    if left_out := {name: count for name, count in status.items() if name != "ok"}:
+        log.warning("%d of %d images could not be read again: %s", sum(left_out.values()), len(images.y), left_out)
     return {
-        "balanced_drop": drop,
-        "balanced_drop_low": drop - _NORMAL_95 * error,
-        "balanced_drop_high": drop + _NORMAL_95 * error,
+        "conditions": sweep(y, decision[there], options.chosen, trained.thresholds),
+        "items": len(y),
+        "left_out": left_out,
+        "precision": images.precision,
+        "enlarger": options.enlarger or None,
+        "views": place.uri,
     }
+
+
+def _decisions(ledger: Ledger, detector: Detector, images: Images, width: int) -> tuple[np.ndarray, Counter[str]]:
+    """Decisions (N, width) of the images and their views, NaN where there is none, and the images' statuses."""
+    keys = zip(images.rows["item_id"].to_pylist(), images.rows["version"].to_pylist(), strict=True)
+    at = {key: row for row, key in enumerate(keys)}
+    decision, status = np.full((len(at), width), np.nan), Counter[str]()
+    columns = ["item_id", "version", "view", "status", "embedding"] + (["text_embedding"] if detector.text else [])
+    for batch in ledger.dataset().scanner(columns=columns, **SCAN).to_reader():
+        table = pa.Table.from_batches([batch])
+        pairs = zip(table["item_id"].to_pylist(), table["version"].to_pylist(), strict=True)
+        rows, view = np.array([at.get(pair, -1) for pair in pairs]), table["view"].to_numpy()
+        status.update(table.filter(pa.array((rows >= 0) & (view == 0)))["status"].to_pylist())
+        ok, vectors = matrix_of(table["embedding"])
+        text = None
+        if detector.text is not None:
+            known, text = matrix_of(table["text_embedding"])
+            vectors, text = vectors[np.isin(ok, known)], text[np.isin(known, ok)]
+            ok = np.intersect1d(ok, known)
+        mine = rows[ok] >= 0
+        if mine.any():
+            scores = detector.score(vectors[mine], None if text is None else text[mine])
+            decision[rows[ok][mine], view[ok][mine]] = scores.decision
+    return decision, status
+
+
+def _template(images: Images, detector: Detector) -> str | None:
+    """How the texts of stored embeddings were made, where the detector reads text."""
+    if detector.text is None:
+        return None
+    footer = read_footer(images.stored.footer)
+    detector.text.check(TextInput.from_footer(footer))
+    return str(json.loads(footer["text"])["template"])
+
+
+def _seconds(conditions: Sequence[Condition]) -> float:
+    return sum(MODEL_SECONDS if one.kind == "enlarge" and one.option else VIEW_SECONDS for one in conditions)
+
+
+def _digest(images: Images, what: EmbedOptions) -> str:
+    made = [images.encoder.fingerprint, images.precision, what.text, what.conditions]
+    return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:12]

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.evaluation.metrics import macro_mean
 from clipfake.evaluation.protocols import ALL
+from clipfake.measures.metrics import macro_mean
 
 MEASURES = ("balanced_accuracy", "real_accuracy", "fake_accuracy", "auc", "ap", "ece", "brier", "nll")
 

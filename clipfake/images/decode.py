@@ -15,9 +15,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfake.errors import UsageError
-from clipfake.images.declared import declared
-from clipfake.images.encoding import NOTHING, Encoding, encoding_of
 from clipfake.images.formats import ends_early, looks_like, sniff
+from clipfake.images.metadata.declared import declared
+from clipfake.images.metadata.encoding import NOTHING, Encoding, encoding_of
 from clipfake.status import Status
 
 # The plugin's own class is called and not Image.open: nothing inside a file can pass it on to another decoder (as MPO

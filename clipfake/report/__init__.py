@@ -1,1 +1,1 @@
-"""Report rows: their schema, and what is made from them."""
+"""The pages that people look at, and the tables beside them: from report rows, runs and evaluations."""

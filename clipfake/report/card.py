@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clipfake.report import charts
+from clipfake.report.figures import charts
 from clipfake.report.wording import environment
 
 MEASURE = "auc"  # that is drawn against the strength of a degradation: it depends on no threshold
@@ -13,8 +13,8 @@ HARDEST = 12  # conditions in the table
 def render_card(result: Mapping[str, Any], detector: Mapping[str, Any]) -> str:
     """The card as text.
 
-    result : of `clipfake.engine.evaluate.evaluate`, with `robustness` and `adversarial` where they were measured
-    detector : of `clipfake.engine.inspect.summary`
+    result : of `clipfake.evaluation.evaluate.evaluate`, with `robustness` and `adversarial` where they were measured
+    detector : of `clipfake.detector.inspection.summary`
     """
     protocols = {name: _protocol(name, section) for name, section in result["protocols"].items()}
     own = protocols.get("own")

@@ -1,145 +1,94 @@
-"""Groups: what the members with one group_id (frames of a video, photos of a listing) say together."""
+"""From a report folder to its table of groups, in one file that appears whole."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
 
 import duckdb
-import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-TOP_K: Final = 3
-STABLE: Final = 0.95  # share of random subsets that give the whole group's verdict
-SIZES: Final = tuple(2**i for i in range(31))
-ROWS: Final = ("item_id", "version", "group_id", "detector", "scored_at", "decision", "probability", "verdict")
-"""The columns of a report that groups are made of."""
+from clipfake.errors import UsageError
+from clipfake.report.group_tables import GROUP_SCHEMA, ROWS, STABLE, TOP_K, Stability, detectors, group_tables
+from clipfake.storage import uri as uris
+from clipfake.storage.duckdb import PLANNER_MEMORY
+from clipfake.storage.footers import footer
+from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.schemas import REPORT_SCHEMA
+from clipfake.storage.store import Store, kind_of
 
-GROUP_SCHEMA = pa.schema(
-    [
-        pa.field("group_id", pa.string(), nullable=False),
-        pa.field("members", pa.int64(), nullable=False),
-        pa.field("scored", pa.int64(), nullable=False),
-        pa.field("real", pa.int64(), nullable=False),
-        pa.field("unsure", pa.int64(), nullable=False),
-        pa.field("fake", pa.int64(), nullable=False),
-        pa.field("fake_share", pa.float64()),
-        pa.field("decision_mean", pa.float64()),
-        pa.field("probability_mean", pa.float64()),
-        pa.field("decision_top", pa.float64()),
-        pa.field("probability_top", pa.float64()),
-        pa.field("verdict", pa.string()),
-        pa.field("members_needed", pa.int64()),
-        pa.field("detector", pa.string(), nullable=False),
-    ]
-)
-_BATCH = 32_768
+FILE = "groups.parquet"
 
 
-@dataclass
-class Stability:
-    """By size of a random subset: groups with at least as many scored members, and the sum of their agreement."""
+@dataclass(frozen=True)
+class GroupsSummary:
+    """What was found. stability : by members drawn, how often they have the verdict of their whole group"""
 
-    groups: dict[int, int] = field(default_factory=dict)
-    agreement: dict[int, float] = field(default_factory=dict)
-
-    def add(self, scored: np.ndarray, agreement: np.ndarray) -> None:
-        """Takes groups (N,) and their `agreements` (N, sizes)."""
-        for size, column in zip(SIZES, agreement.T, strict=False):
-            there = scored >= size
-            if there.any():
-                self.groups[size] = self.groups.get(size, 0) + int(there.sum())
-                self.agreement[size] = self.agreement.get(size, 0.0) + float(column[there].sum())
-
-    def table(self) -> list[dict[str, float]]:
-        """One entry a size: members drawn, groups that have as many, mean share of draws with the group's verdict."""
-        return [
-            {"members": size, "groups": count, "agreement": self.agreement[size] / count}
-            for size, count in sorted(self.groups.items())
-        ]
+    groups: int
+    members: int
+    scored: int
+    verdict: dict[str, int]
+    stability: list[dict[str, float]]
+    detector: str
+    top_k: int
 
 
-def verdicts(real: np.ndarray, unsure: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """The rule: "fake" or "real" where more than half of the scored members are; else "unsure"; None of none scored.
+def make_groups(reports: str, out: str, detector: str | None = None, top_k: int = TOP_K) -> GroupsSummary:
+    """Writes `out`/groups.parquet from the rows of one detector in the report folder `reports`.
 
-    real, unsure, fake : (N,) numbers of members with that verdict; -> (N,) of objects
+    detector : its fingerprint or the beginning of it, needed where the folder has rows of several
+
+    Raises UsageError where there is no report, no group_id in it, or no such detector, or `out` holds something else.
     """
-    scored = real + unsure + fake
-    names = np.array([None, "unsure", "real", "fake"], object)
-    return names[np.where(2 * fake > scored, 3, np.where(2 * real > scored, 2, np.where(scored > 0, 1, 0)))]
-
-
-def agreements(real: np.ndarray, unsure: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """The share of all subsets of 1, 2, 4, ... scored members that have the whole group's verdict, (N, sizes).
-
-    Members are drawn without replacement, so the votes in a subset are hypergeometric and the share is exact: no
-    subset needs to be drawn. A subset of more members than there are is the group itself: 1.
-    """
-    from scipy.stats import hypergeom
-
-    counts, back = np.unique(np.stack([real, unsure, fake], 1), axis=0, return_inverse=True)
-    real, fake, scored = counts[:, :1], counts[:, 2:], counts.sum(axis=1, keepdims=True)
-    sizes = np.array(SIZES[: max(1, int(scored.max(initial=1)).bit_length())])
-    drawn = np.minimum(sizes, scored)
-    for_fake, for_real = (hypergeom.sf(drawn // 2, scored, votes, drawn) for votes in (fake, real))
-    whole = verdicts(*counts.T)[:, None]
-    share = np.where(whole == "fake", for_fake, np.where(whole == "real", for_real, 1 - for_fake - for_real))
-    return np.where(drawn == scored, 1.0, share.clip(0, 1))[back.reshape(-1)]
-
-
-def members_needed(scored: np.ndarray, agreement: np.ndarray) -> np.ndarray:
-    """(N,) the smallest of 1, 2, 4, ... members from which on at least STABLE of all subsets have the verdict.
-
-    Where no size below the group's own is enough, all of its scored members.
-    """
-    unstable = agreement < STABLE
-    last = np.where(unstable.any(axis=1), unstable.shape[1] - unstable[:, ::-1].argmax(axis=1), 0)
-    return np.minimum(np.array([*SIZES[: unstable.shape[1]], 2**62])[last], scored)
-
-
-def detectors(database: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader) -> list[str]:
-    """The fingerprints in a report's column `detector`, sorted."""
-    database.register("rows", rows)
-    return [found for (found,) in database.sql("SELECT DISTINCT detector FROM rows ORDER BY 1").fetchall()]
-
-
-def group_tables(
-    database: duckdb.DuckDBPyConnection,
-    rows: pa.RecordBatchReader,
-    detector: str,
-    stability: Stability,
-    top_k: int = TOP_K,
-) -> Iterator[pa.Table]:
-    """Tables of GROUP_SCHEMA, sorted by group_id, of what one detector says; `stability` gathers all groups'.
-
-    rows : ROWS of a report. Of an item's versions the one that was scored last counts. A member is scored where it has
-        a verdict; means are over the scored ones, and decision_top and probability_top over their `top_k` highest.
-
-    DuckDB spills what exceeds its memory limit, so memory does not grow with the report.
-    """
-    database.register("rows", rows)
-    result = database.sql(
-        """SELECT group_id, count(*) AS members, count(verdict) AS scored,
-               count(*) FILTER (verdict = 'real') AS "real", count(*) FILTER (verdict = 'unsure') AS unsure,
-               count(*) FILTER (verdict = 'fake') AS fake,
-               count(*) FILTER (verdict = 'fake') / nullif(count(verdict), 0) AS fake_share,
-               avg(decision) AS decision_mean, avg(probability) AS probability_mean,
-               list_avg(max(decision, $k)) AS decision_top, list_avg(max(probability, $k)) AS probability_top
-           FROM (SELECT unnest(max_by(struct_pack(group_id, decision, probability, verdict), (scored_at, version)))
-                 FROM rows WHERE detector = $detector GROUP BY item_id)
-           WHERE group_id IS NOT NULL GROUP BY group_id ORDER BY group_id""",
-        params={"k": top_k, "detector": detector},
-    )
-    for batch in result.to_arrow_reader(_BATCH):
-        table = pa.Table.from_batches([batch])
-        real, unsure, fake, scored = (table[name].to_numpy() for name in ("real", "unsure", "fake", "scored"))
-        agreement = agreements(real, unsure, fake)
-        stability.add(scored, agreement)
-        needed = members_needed(scored, agreement)
-        made: dict[str, Any] = {
-            "verdict": pa.array(verdicts(real, unsure, fake), pa.string()),
-            "members_needed": pa.array(needed, pa.int64(), mask=scored == 0),
-            "detector": pa.repeat(pa.scalar(detector), table.num_rows),
+    place, store = uris.place(reports), Store(uris.place(out))
+    if kind_of(place) != "report":
+        raise UsageError(f"{reports} holds no report: make one with `clipfake score ... --out REPORTS`")
+    if top_k < 1:
+        raise UsageError(f"--top-k must be at least 1, not {top_k}")
+    _check_out(store)
+    rows = Ledger(Store(place), "report", REPORT_SCHEMA, "", {}).dataset()
+    stability, verdict, counts = Stability(), Counter[str](), Counter[str]()
+    with tempfile.TemporaryDirectory(prefix="clipfake-groups-") as spill:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": PLANNER_MEMORY,
+            "temp_directory": spill,
+            "preserve_insertion_order": "false",
         }
-        for name, column in made.items():
-            table = table.append_column(name, column)
-        yield table.select(GROUP_SCHEMA.names).cast(GROUP_SCHEMA)
+        with duckdb.connect(f"{spill}/groups.duckdb", config=settings) as database:
+            found = detectors(database, rows.scanner(columns=["detector"], **SCAN).to_reader())
+            chosen = _chosen(found, detector, reports)
+            facts = {"detector": chosen, "top_k": top_k, "stable": STABLE, "report": place}
+            schema = GROUP_SCHEMA.with_metadata(footer("groups", facts))
+            with store.writing(FILE) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+                reader = rows.scanner(columns=list(ROWS), **SCAN).to_reader()
+                for table in group_tables(database, reader, chosen, stability, top_k):
+                    writer.write_table(table.cast(schema))
+                    verdict.update(name or "not scored" for name in table["verdict"].to_pylist())
+                    counts.update(_sums(table))
+                if not counts["groups"]:
+                    raise UsageError(
+                        f"no row of {reports} has a group_id: list the corpus with `clipfake index --group-by` (or a "
+                        "layout that has one) and score that manifest into a new folder"
+                    )
+    sums = {name: counts[name] for name in ("groups", "members", "scored")}
+    return GroupsSummary(**sums, verdict=dict(verdict), stability=stability.table(), detector=chosen, top_k=top_k)
+
+
+def _sums(table: pa.Table) -> dict[str, int]:
+    return {"groups": table.num_rows, **{n: int(table[n].to_numpy().sum()) for n in ("members", "scored")}}
+
+
+def _check_out(store: Store) -> None:
+    for entry in store.list(""):
+        if entry.name != FILE:
+            raise UsageError(f"{store.uri} holds something else ({entry.name}): choose a new or empty folder for --out")
+
+
+def _chosen(found: list[str], wanted: str | None, reports: str) -> str:
+    fitting = [one for one in found if one.startswith(wanted or "")]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(one[:16] for one in found)
+    if fitting:
+        raise UsageError(f"{reports} has rows of several detectors: choose one with --detector ({names})")
+    raise UsageError(f"{reports} has no rows of the detector {wanted}; it has: {names}")

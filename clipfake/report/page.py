@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clipfake.detector.thresholds import Threshold
-from clipfake.report import charts
+from clipfake.measures.thresholds import Threshold
+from clipfake.report.figures import charts
 from clipfake.report.thumbnails import Thumbnail
 from clipfake.report.trust import trust
 from clipfake.report.wording import environment, flagged_share
@@ -13,7 +13,7 @@ _NO_PICTURE = Thumbnail(None, reason="no thumbnail was asked for")
 
 
 def render_report(found: Mapping[str, Any], pictures: Mapping[str, Thumbnail]) -> str:
-    """The page as text. found : of `clipfake.engine.report.summarise`; pictures : by item_id"""
+    """The page as text. found : of `clipfake.report.report.summarise`; pictures : by item_id"""
     total = found["total"]
     days = found["days"]
     return (

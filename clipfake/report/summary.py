@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clipfake.report.rows import Rows
 from clipfake.status import Status
+from clipfake.storage.report_rows import Rows
 
 BINS = 60
 FOLDERS = 40

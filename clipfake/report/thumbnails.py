@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
 from clipfake.corpus.source import open_source
 from clipfake.images.decode import Limits
-from clipfake.images.isolation import DecoderPool
+from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import Prepared
 from clipfake.images.preprocess import Preprocess
 from clipfake.status import Status
+from clipfake.storage import uri as uris
 
 EDGE = 192  # pixels of the longer side
 SECONDS = 60.0  # for all of a page: a store that is down must not hold it up

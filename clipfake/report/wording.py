@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from clipfake.corpus import uri as uris
-from clipfake.evaluation.metrics import wilson
+from clipfake.measures.metrics import wilson
+from clipfake.storage import uri as uris
 
 LONGEST = 600  # characters of a name that are shown
 # Control, format (bidirectional too), private, surrogate and unassigned characters, line and paragraph separators.

@@ -21,7 +21,8 @@ PART = 50_000
 
 def write(folder: Path, rows: int) -> int:
     """Embeddings in a cone, a hundredth near the row before; encodings that do not depend on the label. The copies."""
-    from clipfake.report.schema import embedding_schema, footer
+    from clipfake.storage.footers import footer
+    from clipfake.storage.schemas import embedding_schema
 
     schema = embedding_schema(DIM, "fp16")
     facts = {"encoder": "e", "encoder_description": {"weights": "made up"}, "precision": "fp16", "views": 0}
@@ -69,9 +70,9 @@ class PeakMemory(threading.Thread):
 
 def audit(folder: Path) -> None:
     """Audits in this process and prints what it took."""
-    from clipfake.corpus.store import Store
-    from clipfake.engine.audit import AuditOptions, audit_columns
-    from clipfake.engine.audit import audit as run
+    from clipfake.audit.audit import AuditOptions, audit_columns
+    from clipfake.audit.audit import audit as run
+    from clipfake.storage.store import Store
 
     memory = PeakMemory()
     time.sleep(0.1)

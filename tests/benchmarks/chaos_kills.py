@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from chaos import Kill, Run, check_complete, check_whole, copy_images
 
-from clipfake.corpus.store import Store
-from clipfake.engine.cluster import connected
+from clipfake.onray.connection import connected
+from clipfake.storage.store import Store
 
 ITEMS, UNIT_ROWS = 300, 6
 KILLS = [Kill(0)] * 4 + [Kill(1)] * 14 + [Kill(1, inside=True)] * 6

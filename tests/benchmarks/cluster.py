@@ -20,17 +20,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 sys.path.insert(0, str(Path(__file__).parents[1]))  # whose conftest is meant
 from chaos import wait_for_nodes
 from conftest import find_free_port, ray_nodes
 from throughput import rate, spread
 
-from clipfake.corpus.store import Store
-from clipfake.engine import session
-from clipfake.engine.job import JobOptions
-from clipfake.engine.record import read_records
-from clipfake.engine.scan import ScanOptions, embed
+from clipfake.scoring import executor
+from clipfake.scoring.job import JobOptions
+from clipfake.scoring.score import ScanOptions, embed
+from clipfake.storage.runs import read_records
+from clipfake.storage.store import Store
 
 BIN, ROOT = Path(sys.executable).parent, Path(__file__).parents[2]
 DASHBOARD = 28265
@@ -109,7 +109,7 @@ def in_a_process(asked: argparse.Namespace, way: str, images: Path, out: Path, e
 
 
 def run_here(asked: argparse.Namespace) -> dict[str, float]:
-    session.FEW["images"] = sys.maxsize if asked.run == "one process, no Ray" else 0
+    executor.FEW["images"] = sys.maxsize if asked.run == "one process, no Ray" else 0
     arrivals: list[tuple[float, int]] = []
     options = ScanOptions(precision=asked.precision, job=JobOptions(max_error_rate=0))
     encoder = f"{asked.model}/untrained"

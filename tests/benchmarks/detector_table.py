@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clipfake.detector.fit import fit_linear_baseline, fit_svm
-from clipfake.detector.head import head_of
-from clipfake.engine.head_training import fit_head
-from clipfake.engine.labelled import Labelled, read_labelled
-from clipfake.engine.train import part_of, project
-from clipfake.engine.train_options import TrainOptions
-from clipfake.evaluation.metrics import metrics
+from clipfake.detector.classifiers.fitting import fit_linear_baseline, fit_svm
+from clipfake.detector.heads.linear_projection import head_of
+from clipfake.measures.metrics import metrics
+from clipfake.training.dataset import Labelled, read_labelled
+from clipfake.training.head import fit_head
+from clipfake.training.options import TrainOptions
+from clipfake.training.train import part_of, project
 
 HELD_OUT = ("cycle_gan", "pix2pix", "stable_diffusion")
 MEASURES = ("accuracy", "auc", "tpr")

@@ -27,19 +27,19 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from clipfake.corpus.synthetic.decoders import CONVOLUTIONAL, PATCH
-from clipfake.corpus.synthetic.demo import make_demo_corpus
-from clipfake.corpus.synthetic.pairs import GROUP, PairOptions, sources
-from clipfake.encoder.encoder import Encoder
+from clipfake.encoder.open_clip.encoder import Encoder
 from clipfake.encoder.weights import cache_folder
-from clipfake.images import degrade
+from clipfake.images.conditions import degradations
 from clipfake.images.preprocess import preprocess
+from clipfake.images.synthetic.decoders import CONVOLUTIONAL, PATCH
+from clipfake.images.synthetic.demo import make_demo_corpus
+from clipfake.images.synthetic.pairs import GROUP, PairOptions, sources
 
 CONDITIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "clean": lambda image: image,
-    "JPEG 75": lambda image: degrade.jpeg(image, 75),
-    "resized to 0.7": lambda image: degrade.resize(image, 0.7),
-    "blur 1": lambda image: degrade.blur(image, 1),
+    "JPEG 75": lambda image: degradations.jpeg(image, 75),
+    "resized to 0.7": lambda image: degradations.resize(image, 0.7),
+    "blur 1": lambda image: degradations.blur(image, 1),
 }
 WIDE = 300
 SPECTRUM = "spectrum, 12 bins"

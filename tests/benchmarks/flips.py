@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.fetch import ItemRef, fetch
-from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
-from clipfake.encoder.encoder import Encoder
+from clipfake.encoder.open_clip.encoder import Encoder
 from clipfake.encoder.precision import Precision
-from clipfake.engine.scan import stored_embeddings
 from clipfake.images.decode import Limits
-from clipfake.images.isolation import DecoderPool
+from clipfake.images.decoder_pool import DecoderPool
+from clipfake.storage import uri as uris
+from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.store import Store
 
 WAYS: tuple[tuple[Precision, str], ...] = (("bf16", "exact"), ("fp32", "fast"), ("bf16", "fast"), ("fp32", "exact"))
 BATCH = 256

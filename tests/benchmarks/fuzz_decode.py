@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, features
 
 from clipfake.images.decode import Limits
-from clipfake.images.isolation import DecoderPool
+from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import Prepared, prepare
 from clipfake.images.preprocess import Preprocess
 from clipfake.status import Status

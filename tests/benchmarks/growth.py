@@ -27,13 +27,14 @@ class NullEncoder:
     CALLS = 3
 
     def __init__(self, prepare: partial, encode: partial) -> None:
-        from clipfake.corpus.store import Store
+        from clipfake.storage.store import Store
 
         self.store = Store(prepare.args[0])
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        from clipfake.engine.chunk import read_chunk, vector_column
-        from clipfake.report.schema import ENCODING, FACTS
+        from clipfake.scoring.chunk import read_chunk
+        from clipfake.storage.schemas import ENCODING, FACTS
+        from clipfake.storage.vectors import vector_column
 
         table = read_chunk(self.store, chunk)
         rows = table.num_rows
@@ -78,7 +79,7 @@ def of_status(pid: object, name: str) -> float:
 
 def listing(count: int) -> pa.RecordBatchReader:
     """So many made-up items, with names as long as real ones are."""
-    from clipfake.corpus.manifest import MANIFEST_SCHEMA
+    from clipfake.storage.schemas import MANIFEST_SCHEMA
 
     def batches():
         for start in range(0, count, 8192):
@@ -96,11 +97,11 @@ def listing(count: int) -> pa.RecordBatchReader:
 
 def run(count: int) -> None:
     """Embeds `count` items in this process and prints what it took."""
-    from clipfake.corpus.store import Store
     from clipfake.encoder.description import EncoderDescription
-    from clipfake.engine import pipeline, scan
-    from clipfake.engine.embedding import EmbedOptions
     from clipfake.images.preprocess import Preprocess
+    from clipfake.scoring import pipeline, score
+    from clipfake.scoring.embeddings import EmbedOptions
+    from clipfake.storage.store import Store
 
     pipeline.PrepareAndEncode = NullEncoder
     encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
@@ -113,8 +114,8 @@ def run(count: int) -> None:
         arrivals.append((time.perf_counter(), rows))
 
     with tempfile.TemporaryDirectory(prefix="clipfake-growth-") as folder:
-        out, options = Store(f"file://{folder}/out"), scan.ScanOptions(precision="bf16")
-        outcome = scan.embed_listing(
+        out, options = Store(f"file://{folder}/out"), score.ScanOptions(precision="bf16")
+        outcome = score.embed_listing(
             lambda: listing(count), "made up", encoder, out, options,
             lambda _: came, EmbedOptions(),
         )  # fmt: skip

@@ -14,9 +14,9 @@ import time
 import numpy as np
 import torch
 
-from clipfake.detector.head import init_head
-from clipfake.detector.triplet import triplet_loss
-from clipfake.engine.head_training import HeadOptions, Part, fit_head
+from clipfake.detector.heads.linear_projection import init_head
+from clipfake.detector.heads.triplet_loss import triplet_loss
+from clipfake.training.head import HeadOptions, Part, fit_head
 
 DIM, VALIDATION = 512, 8_000
 

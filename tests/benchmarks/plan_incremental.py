@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipfake.corpus.manifest import MANIFEST_SCHEMA, read_manifest
-from clipfake.corpus.store import Store
-from clipfake.engine.ledger import Ledger
-from clipfake.engine.plan import SCAN, Planner
-from clipfake.report.schema import REPORT_SCHEMA, footer
+from clipfake.corpus.manifest import read_manifest
+from clipfake.scoring.plan import Planner
+from clipfake.storage.footers import footer
+from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.schemas import MANIFEST_SCHEMA, REPORT_SCHEMA
+from clipfake.storage.store import Store
 
 NEW = 10_000
 PART = 250_000

@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from clipfake.corpus.store import Store
-from clipfake.corpus.uri import place
-from clipfake.report.schema import REPORT_SCHEMA, footer
+from clipfake.storage.footers import footer
+from clipfake.storage.schemas import REPORT_SCHEMA
+from clipfake.storage.store import Store
+from clipfake.storage.uri import place
 
 DAYS, HOSTS, UNIT = 30, 20, 8_192
 FIRST_DAY = datetime(2026, 11, 1, 2, tzinfo=UTC)
@@ -123,7 +124,7 @@ def write(folder: Path, images: Path, rows: int, detector: str, bundle: str | No
 def make(reports: str, out: str) -> None:
     """Makes the page in this process and prints what it took."""
     began = time.perf_counter()
-    from clipfake.engine.report import PageOptions, make_page
+    from clipfake.report.report import PageOptions, make_page
 
     found = make_page(reports, out, PageOptions())
     # Not ru_maxrss: that begins with what the process had that started this one.

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from clipfake.evaluation.neighbours import Neighbours
+from clipfake.measures.neighbours import Neighbours
 
 QUERIES = 30
 

@@ -79,7 +79,8 @@ def run_plain(asked: argparse.Namespace) -> None:
 
 def run_tool(asked: argparse.Namespace) -> None:
     """`embed` in this process, with a clock at what it calls."""
-    from clipfake.engine import cluster, job, pipeline, plan, scan, session, stages
+    from clipfake.onray import connection
+    from clipfake.scoring import executor, job, pipeline, plan, score, stages
 
     steps = {"Python, pyarrow and DuckDB are imported": time.time() - BEGAN}
     notes = Path(tempfile.mkdtemp(prefix="clipfake-startup-"))
@@ -109,13 +110,13 @@ def run_tool(asked: argparse.Namespace) -> None:
     if asked.run == "ray":
         import ray
 
-        session.FEW["images"] = 0
+        executor.FEW["images"] = 0
         clocked(ray, "init", "Ray is up (in a thread)")
-        clocked(cluster, "_quiet_ray_data", "Ray Data is imported")
+        clocked(connection, "_quiet_ray_data", "Ray Data is imported")
     clocked(plan.Planner, "write", "listed and planned")
     pipeline.PrepareAndEncode = Noted
-    embed_listing = scan.embed_listing
-    scan.embed_listing = lambda *args: described() or embed_listing(*args)
+    embed_listing = score.embed_listing
+    score.embed_listing = lambda *args: described() or embed_listing(*args)
 
     def described() -> None:
         steps["open_clip is imported in the driver, the encoder described"] = time.time() - BEGAN
@@ -127,9 +128,9 @@ def run_tool(asked: argparse.Namespace) -> None:
 
         return advance
 
-    options = scan.ScanOptions(precision=asked.precision, job=job.JobOptions(max_error_rate=0))
+    options = score.ScanOptions(precision=asked.precision, job=job.JobOptions(max_error_rate=0))
     out = notes / "out"
-    scan.embed(str(asked.images), f"{asked.model}/untrained", str(out), options, progress)
+    score.embed(str(asked.images), f"{asked.model}/untrained", str(out), options, progress)
     steps["committed, and what was started is stopped"] = time.time() - BEGAN
     steps |= json.loads((notes / "steps").read_text())
     print(json.dumps(dict(sorted(steps.items(), key=lambda step: step[1]))))

@@ -22,18 +22,19 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.svm import SVC
 
-from clipfake.corpus.store import Store
 from clipfake.detector.bundle import Detector
-from clipfake.detector.calibration import Sigmoid
-from clipfake.detector.familiarity import fit_reference
-from clipfake.detector.head import init_head
-from clipfake.detector.products import BLOCK, plain, product
-from clipfake.detector.rbf import RbfSum
-from clipfake.detector.svm import KernelSvm, exact_float32
-from clipfake.detector.thresholds import Threshold
-from clipfake.encoder.card import TOLERANCE
-from clipfake.encoder.encoder import describe
-from clipfake.report.schema import embedding_schema, footer
+from clipfake.detector.calibrators.maps import Sigmoid
+from clipfake.detector.classifiers.float32_products import BLOCK, plain, product
+from clipfake.detector.classifiers.kernel_svm import KernelSvm, exact_float32
+from clipfake.detector.classifiers.rbf_sum import RbfSum
+from clipfake.detector.heads.linear_projection import init_head
+from clipfake.detector.unfamiliarity import fit_reference
+from clipfake.encoder.open_clip.encoder import describe
+from clipfake.encoder.test_card import TOLERANCE
+from clipfake.measures.thresholds import Threshold
+from clipfake.storage.footers import footer
+from clipfake.storage.schemas import embedding_schema
+from clipfake.storage.store import Store
 
 DIM, OUT, SKLEARN_ROWS, ALONE_ROWS = 512, 128, 2_000, 65_536  # a smaller slice for scikit-learn
 ENCODER = "ViT-B-32/untrained"
@@ -138,9 +139,9 @@ def write_embeddings(folder: Path, rows: int, dim: int = DIM) -> None:
 
 def rescoring(detector: Detector, rows: int, repeats: int) -> list[dict[str, float]]:
     """Of each run: the seconds of its work, and of that from the first rows on."""
-    from clipfake.engine.cluster import connected
-    from clipfake.engine.job import JobOptions
-    from clipfake.engine.scan import ScanOptions, score
+    from clipfake.onray.connection import connected
+    from clipfake.scoring.job import JobOptions
+    from clipfake.scoring.score import ScanOptions, score
 
     found = []
     with tempfile.TemporaryDirectory() as name, connected(None):

@@ -142,8 +142,8 @@ def rate(arrivals: list[tuple[float, int]], skip: int = 2, held: int = 0) -> dic
 
 
 def run_tool(asked: argparse.Namespace) -> dict:
-    from clipfake.engine.job import JobOptions
-    from clipfake.engine.scan import ScanOptions, embed
+    from clipfake.scoring.job import JobOptions
+    from clipfake.scoring.score import ScanOptions, embed
 
     arrivals: list[tuple[float, int]] = []
     options = ScanOptions(precision=asked.precisions[0], job=JobOptions(batch_size=asked.batch_size))
@@ -176,7 +176,7 @@ def run_plain(asked: argparse.Namespace) -> dict:
     import torch
     from PIL import Image
 
-    from clipfake.encoder.encoder import Encoder
+    from clipfake.encoder.open_clip.encoder import Encoder
 
     model, transform = model_of(asked)
     paths = sorted(asked.images[0].iterdir())

@@ -54,9 +54,9 @@ def fit(path: Path, rows: int) -> None:
     """Fits in this process and prints what it took."""
     import torch
 
-    from clipfake.detector.fit import fit_linear_baseline, fit_svm, svm_rule
-    from clipfake.detector.head import init_head
-    from clipfake.evaluation.metrics import metrics
+    from clipfake.detector.classifiers.fitting import fit_linear_baseline, fit_svm, svm_rule
+    from clipfake.detector.heads.linear_projection import init_head
+    from clipfake.measures.metrics import metrics
 
     x = np.memmap(path, np.float32, "r", shape=(rows + SCORED, DIM))
     y = (np.arange(rows) % 2).astype(np.int8)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hosts import Host, NoNamespacesError, hosts_on_a_hub
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hosts import Host, NoNamespacesError, hosts_on_a_hub
-
-from clipfake.corpus.store import Store
+from clipfake.storage.store import Store
 
 pytestmark = pytest.mark.slow
 

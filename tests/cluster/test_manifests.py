@@ -15,7 +15,7 @@ import ray
 import typer
 import yaml
 
-from clipfake.cli import app
+from clipfake.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

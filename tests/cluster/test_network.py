@@ -8,8 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from hosts import Host, Hub, NoNamespacesError, hosts_on_a_hub, sweep
 
 NAMESPACES = Path("/run/netns")
@@ -62,7 +60,9 @@ def test_what_a_killed_run_left_is_swept(pair):
         "    print(hosts['one'].start('sleep', '100').pid, flush=True)\n"
         "    os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE)
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parents[1] / "helpers")], stdout=subprocess.PIPE
+    )
     output, _ = killed.communicate(timeout=60)
     assert left_of(killed.pid)
     sweep()

@@ -14,12 +14,12 @@ import pytest
 
 from clipfake.corpus import fetch as fetching
 from clipfake.corpus import source
-from clipfake.corpus import uri as uris
 from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
 from clipfake.corpus.layouts import LAYOUTS, LayoutOptions
 from clipfake.corpus.listing import list_files
 from clipfake.corpus.tally import Tally
 from clipfake.status import Status
+from clipfake.storage import uri as uris
 
 
 def plain(place: str) -> list[ItemRef]:

@@ -8,10 +8,10 @@ import boto3
 import pytest
 
 from clipfake.corpus import listing
-from clipfake.corpus import uri as uris
 from clipfake.corpus.listing import list_files, stat_files, walk
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
 
 ODD = [b"'q\" $(x).jpg", b"new\nline\r.jpg", "😀.jpg".encode(), b"\xff\xfe.jpg", b"n" * 255, b"a#b?c%41;d&e.jpg", b" "]
 

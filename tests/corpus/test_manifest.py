@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipfake.corpus import manifest
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts import LayoutOptions
-from clipfake.corpus.manifest import MANIFEST_SCHEMA, read_manifest, write_manifest
-from clipfake.corpus.store import Store, kind_of
+from clipfake.corpus.manifest import read_manifest, write_manifest
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
+from clipfake.storage.schemas import MANIFEST_SCHEMA
+from clipfake.storage.store import Store, kind_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NO_DATA = pytest.mark.skipif(not DATA.is_dir(), reason="the images of ../shared/data are not on this machine")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipfake.detector.fit import fit_svm
+from clipfake.detector.classifiers.fitting import fit_svm
 
 
 def overlapping(n, seed, dim=128):

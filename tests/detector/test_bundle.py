@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipfake.detector.bundle import Detector
-from clipfake.detector.calibration import Isotonic, Sigmoid, Temperature
-from clipfake.detector.familiarity import Reference
-from clipfake.detector.head import init_head
-from clipfake.detector.svm import KernelSvm
-from clipfake.detector.thresholds import Threshold
+from clipfake.detector.calibrators.maps import Isotonic, Sigmoid, Temperature
+from clipfake.detector.classifiers.kernel_svm import KernelSvm
+from clipfake.detector.heads.linear_projection import init_head
+from clipfake.detector.unfamiliarity import Reference
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.measures.thresholds import Threshold
 
 DIM = 12
 

@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipfake.encoder.precision import (
-    Machine,
-    capabilities,
-    check_precision,
-    fastest,
-    has_bf16,
-    this_machine,
-)
+from clipfake.encoder.precision import Machine, capabilities, check_precision, fastest, has_bf16, this_machine
 from clipfake.errors import UsageError
 
 OLD, NEW = Machine(cpu_bf16=False), Machine(cpu_bf16=True)

@@ -122,13 +122,13 @@ def test_no_such_object(s3: str) -> None:
 
 
 def test_no_store_there(monkeypatch: pytest.MonkeyPatch, s3: str) -> None:
-    monkeypatch.setattr("clipfake.corpus.uri.filesystem", lambda place: (BrokenStore(OSError("gone")), "x.pt"))
+    monkeypatch.setattr("clipfake.storage.uri.filesystem", lambda place: (BrokenStore(OSError("gone")), "x.pt"))
     with pytest.raises(UsageError, match=r"cannot fetch the weights s3://.*\(gone\)"):
         weights_file(spec(f"{s3}/x.pt"))
 
 
 def test_a_stream_that_ends_early_leaves_nothing(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr("clipfake.corpus.uri.filesystem", lambda place: (BrokenStore(), "x.pt"))
+    monkeypatch.setattr("clipfake.storage.uri.filesystem", lambda place: (BrokenStore(), "x.pt"))
     with pytest.raises(UsageError, match="100 of 200 bytes arrived"):
         weights_file(spec("s3://bucket/x.pt"))
     assert not list(cache.glob("*.pt"))

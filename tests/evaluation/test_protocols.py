@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipfake.evaluation.protocols import ALL, Items, grouped, leave_out, matrix, official, official_parts
-from clipfake.evaluation.split import split_units
+from clipfake.measures.split import split_units
 
 #        two sources of reals      a generator with reals       one without
 NAMES = ["coco"] * 30 + ["lsun"] * 30 + ["cycle"] * 40 + ["sd"] * 30

@@ -1,78 +1,125 @@
-"""What is left under each condition, against scikit-learn and cases written out."""
+"""The pass under all conditions and the attack: their decisions are those of scoring such pictures one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+from PIL import Image
 
-from clipfake.detector.thresholds import Threshold
-from clipfake.evaluation.robustness import sweep
-from clipfake.images.conditions import choose
+from clipfake.corpus.layouts import LayoutOptions
+from clipfake.detector.bundle import Detector
+from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.errors import UsageError
+from clipfake.evaluation.attack import _sample, adversarial
+from clipfake.evaluation.pgd import PgdOptions, attack, decide
+from clipfake.evaluation.robustness import RobustnessOptions, robustness
+from clipfake.evaluation.robustness_tables import operating_row, sweep
+from clipfake.evaluation.stored_images import images_of
+from clipfake.images.conditions.conditions import choose
+from clipfake.images.preprocess import preprocess
+from clipfake.scoring.score import ScanOptions, embed
+from clipfake.storage.footers import read_footer
+from clipfake.storage.store import Store
+from clipfake.training.dataset import read_labelled
 
-CONDITIONS = choose(["jpeg-50", "resize-0.5-lanczos"])
-THRESHOLDS = (Threshold(0.05, 1.0, 300), Threshold(0.01, 2.0, 1200))
-
-
-def test_a_case_written_out() -> None:
-    y = np.array([0, 0, 0, 0, 1, 1])
-    clean = [-3, -2, 0.5, 1.5, 2.5, 3.0]
-    jpeg = [-3, -2, -0.5, 2.5, 0.5, -1.0]
-    rows = sweep(y, np.array([clean, jpeg, clean]).T, CONDITIONS, THRESHOLDS)
-    assert [row["condition"] for row in rows] == ["clean", "jpeg-50", "resize-0.5-lanczos"]
-    assert [row["option"] for row in rows] == ["", "", "lanczos"]
-    first, second, third = rows
-    assert (first["real_accuracy"], first["fake_accuracy"], first["balanced_accuracy"]) == (0.5, 1.0, 0.75)
-    assert (second["real_accuracy"], second["fake_accuracy"], second["balanced_accuracy"]) == (0.75, 0.5, 0.625)
-    assert first["at_thresholds"] == {"0.05": {"tpr": 1.0, "fpr": 0.25}, "0.01": {"tpr": 1.0, "fpr": 0.0}}
-    assert second["at_thresholds"] == {"0.05": {"tpr": 0.0, "fpr": 0.25}, "0.01": {"tpr": 0.0, "fpr": 0.25}}
-    # Verdicts clean: real real real unsure fake fake; JPEG: real real real fake real real.
-    assert (second["flips"], second["to_real"], second["to_fake"]) == (0.5, 1.0, 0.25)
-    assert second["balanced_drop"] == 0.125
-    assert first["auc_drop"] == first["flips"] == third["flips"] == third["balanced_drop"] == 0
-    assert third["balanced_drop_low"] == third["balanced_drop_high"] == 0
-    # Lost: fakes 0 and 1 (variance 1/4), reals 0, 0, -1, 0 (3/16): (1/8 + 3/64)^(1/2) / 2.
-    half = 1.959964 * np.sqrt(0.25 / 2 + 0.1875 / 4) / 2
-    assert second["balanced_drop_high"] - 0.125 == pytest.approx(half)
+ENCODER = "ViT-S-32-alt/untrained"
+NAMES = ("jpeg-50", "noise-13", "chain-2")
 
 
-@given(
-    rows=st.lists(
-        st.tuples(st.integers(0, 1), *[st.floats(-3, 3).map(lambda value: round(value, 1))] * 3),
-        min_size=2,
-        max_size=40,
-    ).filter(lambda rows: len({row[0] for row in rows}) == 2)
-)
-def test_the_figures_are_scikit_learns(rows: list[tuple[int, float, float, float]]) -> None:
-    y, decision = np.array([row[0] for row in rows]), np.array([row[1:] for row in rows])
-    for column, row in enumerate(sweep(y, decision, CONDITIONS, THRESHOLDS)):
-        called = decision[:, column] > 0
-        assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, called))
-        assert row["fake_accuracy"] == pytest.approx(recall_score(y, called))
-        assert row["auc"] == pytest.approx(roc_auc_score(y, decision[:, column]))
-        assert row["balanced_drop"] == pytest.approx(
-            balanced_accuracy_score(y, decision[:, 0] > 0) - balanced_accuracy_score(y, called)
-        )
-        assert row["at_thresholds"]["0.05"]["tpr"] == pytest.approx(recall_score(y, decision[:, column] >= 1))
-        for share in ("flips", "to_real", "to_fake"):
-            assert 0 <= row[share] <= 1
+def quiet(total: int) -> Callable[[int], None]:
+    return lambda done: None
 
 
-def test_the_interval_of_a_drop_covers_the_truth() -> None:
-    """Of 400 draws of 300 items whose true drop is known, about 95 % of the intervals hold it."""
-    random, covered = np.random.default_rng(0), 0
-    for _ in range(400):
-        y = (np.arange(300) < 100).astype(int)
-        signal = np.where(y == 1, 1.0, -1.0)
-        shared = random.normal(size=300)
-        clean = signal + shared
-        now = 0.5 * signal + shared  # P(right) falls from Phi(1) to Phi(0.5)
-        row = sweep(y, np.stack([clean, now], axis=1), CONDITIONS[:1], ())[1]
-        covered += row["balanced_drop_low"] <= 0.8413447 - 0.6914625 <= row["balanced_drop_high"]
-    assert 0.92 < covered / 400 < 0.98
+def flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The same without dicts in dicts, which pytest.approx does not take."""
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
-def test_without_thresholds_verdicts_go_by_the_sign() -> None:
-    y = np.array([0, 1])
-    row = sweep(y, np.array([[-1.0, 1.0], [1.0, -1.0]]), CONDITIONS[:1], ())[1]
-    assert (row["flips"], row["to_real"], row["to_fake"], row["at_thresholds"]) == (1, 1, 1, {})
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictures, detector, tmp_path):
+    corpus, emb = tmp_path / "corpus", str(tmp_path / "emb")
+    corpus.mkdir()
+    for i in range(8):
+        (corpus / f"{i}.jpg").write_bytes((pictures / f"{i:02d}.jpg").read_bytes())
+    (corpus / "list.csv").write_text("path,label\n" + "".join(f"{i}.jpg,{i % 2}\n" for i in range(8)))
+    embed(f"{corpus}/list.csv", ENCODER, emb, ScanOptions("csv", LayoutOptions()), quiet)
+    data = read_labelled(emb)
+    items = data.item_id[:7].tolist()  # one is not asked for
+    (corpus / "3.jpg").unlink()
+    (corpus / "5.jpg").write_bytes((pictures / "09.jpg").read_bytes())  # another picture than was listed
+
+    found = robustness(emb, str(detector), items, str(tmp_path / "out"), RobustnessOptions(NAMES), quiet)
+    assert found["left_out"] == {"missing": 1, "unreadable": 1}
+    assert found["items"] == 5
+
+    encoder, scorer = Encoder.load(ENCODER), Detector.load(Store(f"file://{detector}"))
+    here = [i for i in range(7) if i not in (3, 5)]
+    y = np.array([i % 2 for i in here])
+    images = [Image.open(corpus / f"{i}.jpg").convert("RGB") for i in here]
+    hashes = dict(zip(data.item_id, data.unit, strict=True))
+    digests = [hashes[f"file://{corpus}/{i}.jpg"].removeprefix("sha256:") for i in here]
+    decision = np.empty((5, 4))
+    for column, one in enumerate([None, *choose(NAMES)]):
+        views = [one.apply(image, digest) if one else image for image, digest in zip(images, digests, strict=True)]
+        pixels = np.stack([preprocess(view, encoder.description.preprocess) for view in views])
+        decision[:, column] = scorer.score(encoder.encode(pixels)).decision
+    for row, expected in zip(found["conditions"], sweep(y, decision, choose(NAMES), scorer.thresholds), strict=True):
+        assert flat(row) == pytest.approx(flat(expected))
+
+    folder = Path(found["views"].removeprefix("file://"))
+    files = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    facts = read_footer(pq.read_schema(folder / min(files)).metadata)
+    assert facts["conditions"] == '["jpeg-50", "noise-13", "chain-2"]'
+    assert ds.dataset(str(folder)).count_rows() == 7 * 4
+    (corpus / "3.jpg").write_bytes((pictures / "03.jpg").read_bytes())  # it is back, but not as it was listed
+    again = robustness(emb, str(detector), items, str(tmp_path / "out"), RobustnessOptions(NAMES), quiet)
+    assert again["conditions"] == found["conditions"]
+    other = robustness(emb, str(detector), items[:5], str(tmp_path / "out"), RobustnessOptions(("crop-0.8",)), quiet)
+    assert other["views"] != found["views"]
+    assert other["conditions"][0]["n"] == 4
+
+    options = PgdOptions((2,), steps=2)
+    struck = adversarial(emb, str(detector), items, 6, options, quiet)
+    assert (struck["items"], struck["unreadable"], struck["epsilons"]) == (4, 2, (2,))
+    chosen = images_of(emb, items).rows
+    rows = [i for i in _sample(chosen["item_id"].to_pylist(), chosen["label"].to_numpy(), 6, 0) if i not in (3, 5)]
+    names = [f"file://{corpus}/{i}.jpg" for i in rows]
+    pixels = np.stack(
+        [preprocess(Image.open(corpus / f"{i}.jpg").convert("RGB"), encoder.description.preprocess) for i in rows]
+    )
+
+    def score(these: np.ndarray) -> np.ndarray:
+        return scorer.score(encoder.encode(these)).decision
+
+    expected, _ = attack(decide(encoder, scorer), score, pixels, np.array(rows) % 2, names, options)
+    for column, row in enumerate(struck["by_epsilon"]):
+        left = operating_row(np.array(rows) % 2, expected[:, column], scorer.thresholds)
+        assert flat({key: row[key] for key in left}) == pytest.approx(flat(left))
+
+
+def test_a_sample_is_half_of_each_class_as_far_as_they_last_and_keeps_its_members():
+    items, y = [f"item {i}" for i in range(100)], np.array([0] * 90 + [1] * 10)
+    for count, reals, fakes in ((2, 1, 1), (10, 5, 5), (20, 10, 10), (40, 30, 10), (100, 90, 10), (500, 90, 10)):
+        rows = _sample(items, y, count, 0)
+        assert ((y[rows] == 0).sum(), (y[rows] == 1).sum()) == (reals, fakes)
+        assert len(set(rows.tolist())) == len(rows)
+    assert set(_sample(items, y, 6, 0)) <= set(_sample(items, y, 10, 0))
+    assert _sample(items, y, 10, 0).tolist() != _sample(items, y, 10, 1).tolist()
+    order = np.random.default_rng(0).permutation(100)
+    shuffled = _sample([items[i] for i in order], y[order], 10, 0)
+    assert {items[order[i]] for i in shuffled} == {items[i] for i in _sample(items, y, 10, 0)}
+
+
+def test_options_are_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(UsageError, match="no condition 'fog-1'"):
+        RobustnessOptions(("fog-1",))
+    with pytest.raises(UsageError, match="--enlarger nowhere:model cannot be used"):
+        RobustnessOptions(("enlarge",), "nowhere:model")

@@ -11,9 +11,9 @@ from PIL import Image, ImageFile
 
 from clipfake.errors import UsageError
 from clipfake.images import resize as module
-from clipfake.images.conditions import augmented
+from clipfake.images.conditions.conditions import augmented
 from clipfake.images.decode import Limits
-from clipfake.images.isolation import DecoderPool
+from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import Prepared, prepare
 from clipfake.images.preprocess import Preprocess, preprocess
 from clipfake.images.resize import FAST, resize
@@ -125,7 +125,7 @@ def test_a_pool_gives_the_same_and_its_children_alone_load_torch(picture, encode
     assert any(not np.array_equal(one.pixels, two.pixels) for one, two in zip(exact, fast, strict=True))
     for blob, result in zip(good, fast, strict=False):
         assert np.array_equal(result.pixels, prepare(blob, LIMITS, OPTIONS, decoder=FAST).pixels)
-    code = "import sys, clipfake.images.isolation, clipfake.images.worker; print('torch' in sys.modules)"
+    code = "import sys, clipfake.images.decoder_pool, clipfake.images.decoder_child; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"False\n"
 
 

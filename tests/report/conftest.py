@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from clipfake.corpus import uri as uris
-from clipfake.report.schema import REPORT_SCHEMA, footer
+from clipfake.storage import uri as uris
+from clipfake.storage.footers import footer
+from clipfake.storage.schemas import REPORT_SCHEMA
 
 DETECTOR = "d" * 64
 THRESHOLDS = [{"fpr": 0.05, "decision": 1.0, "reals": 300}, {"fpr": 0.01, "decision": 2.0, "reals": 1000}]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from clipfake.engine.report import PageOptions, make_page
 from clipfake.report.card import render_card
+from clipfake.report.report import PageOptions, make_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 

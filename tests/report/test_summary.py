@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.report import summary
-from clipfake.report.rows import detectors, latest, opened
-from clipfake.report.schema import REPORT_SCHEMA
+from clipfake.storage.report_rows import detectors, latest, opened
+from clipfake.storage.schemas import REPORT_SCHEMA
 
 NOW = datetime(2026, 11, 1, 23, 59, tzinfo=UTC)
 THRESHOLDS = [{"fpr": 0.05, "decision": 1.0, "reals": 300}, {"fpr": 0.01, "decision": 2.0, "reals": 1000}]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipfake.corpus import uri as uris
 from clipfake.report.thumbnails import EDGE, thumbnails
+from clipfake.storage import uri as uris
 
 
 def item(path: Path, member: str | None = None, size: int | None = None):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.listing import walk
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
+from clipfake.storage import uri as uris
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import IO, cast
 
-from clipfake.corpus import uri as uris
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
 
 
 class CsvFile:

@@ -10,8 +10,8 @@ from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
 from clipfake.corpus.listing import Entry, list_files
 from clipfake.corpus.source import read_head
 from clipfake.corpus.tally import Tally
-from clipfake.corpus.uri import shown
 from clipfake.errors import UsageError
+from clipfake.storage.uri import shown
 
 SNIFFED_FILES = 10_000
 

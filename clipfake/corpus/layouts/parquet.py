@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.listing import Entry, list_files
 from clipfake.corpus.source import open_source
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from itertools import tee
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
 from clipfake.corpus.listing import stat_files
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
+from clipfake.storage import uri as uris
 
 # What is wanted -> the table's columns that are taken for it, the first that is there; --columns comes before.
 COLUMNS = {

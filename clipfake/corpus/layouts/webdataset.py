@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
 from clipfake.corpus.listing import Entry, list_files
 from clipfake.corpus.source import open_source
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
 
 _IMAGES = frozenset(
     ("jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "jxl")

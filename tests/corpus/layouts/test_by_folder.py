@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts import LAYOUTS, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
+from clipfake.storage import uri as uris
 
 Row = tuple[int | None, str | None, str | None, str | None]
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts import LAYOUTS, Item, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import uri as uris
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(200))
 

@@ -4,11 +4,11 @@ import boto3
 import pytest
 from PIL import Image
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts import LAYOUTS, LayoutOptions, images
 from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
+from clipfake.storage import uri as uris
 
 
 def names(place: str) -> list[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from clipfake.corpus import uri as uris
 from clipfake.corpus.layouts import LAYOUTS, Item, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
+from clipfake.storage import uri as uris
 
 
 def items(place: str | Path, layout: str, **options: dict[str, str]) -> list[Item]:

@@ -1,0 +1,39 @@
+"""`clipfake groups`: a few lines over clipfake.report.groups."""
+
+from typing import Annotated
+
+import typer
+
+from clipfake.cli.console import number, print_json, print_table
+from clipfake.cli.options import Json, Out
+
+
+def groups(
+    reports: Annotated[str, typer.Argument(help="A report folder whose rows have a group_id.")],
+    out: Out,
+    detector: Annotated[
+        str | None, typer.Option(help="Fingerprint, or its beginning, where the report has rows of several.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="The highest members that decision_top and probability_top average.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Score the members with one group_id together: the frames of a video, the photos of a listing.
+
+    A group is fake (or real) where more than half of its scored members are, else unsure. members_needed says how many
+    members, drawn by chance, give that verdict in 95 % of draws.
+    """
+    from dataclasses import asdict
+
+    from clipfake.report.groups import make_groups
+
+    found = make_groups(reports, out, detector, top_k)
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_table(("verdict", "groups"), sorted(found.verdict.items(), key=lambda entry: -entry[1]))
+    rows = [(entry["members"], entry["groups"], number(entry["agreement"])) for entry in found.stability]
+    print_table(("members drawn", "groups as large", "same verdict"), rows)
+    print(
+        f"{found.groups} groups of {found.members} members ({found.scored} scored) by detector {found.detector[:16]} "
+        f"-> {out}/groups.parquet"
+    )

@@ -1,0 +1,45 @@
+"""`clipfake index`: a few lines over clipfake.corpus."""
+
+from typing import Annotated
+
+import typer
+
+from clipfake.cli.console import print_json, print_table
+from clipfake.cli.options import Columns, Fake, GroupBy, Json, LayoutName, Out, Real, listing_options
+
+
+def index(
+    corpus: Annotated[str, typer.Argument(help="Folder, URI, tar or table to list.")],
+    out: Out,
+    layout: LayoutName = "images",
+    group_by: GroupBy = None,
+    columns: Columns = None,
+    real: Real = None,
+    fake: Fake = None,
+    as_json: Json = False,
+) -> None:
+    """List a corpus into a manifest: one row an item, labelled where the layout has labels.
+
+    Layouts: images (every file below a place), artifact (metadata.csv in each folder), csv (a table that names files),
+    webdataset (tar shards, also img2dataset's), parquet (image bytes in a column), forensynths, genimage,
+    unifd-diffusion, cifake, and folders (with --real and --fake). A label always comes from a stated rule.
+    """
+    from dataclasses import asdict
+
+    from clipfake.corpus.manifest import write_manifest
+    from clipfake.storage import uri as uris
+    from clipfake.storage.store import Store
+
+    summary = write_manifest(
+        uris.place(corpus), layout, listing_options(group_by, columns, real, fake), Store(uris.place(out))
+    )
+    if as_json:
+        print_json(asdict(summary))
+        return
+    table = [(name or "(none)", c["real"], c["fake"], c["unlabelled"]) for name, c in summary.generators.items()]
+    print_table(
+        ("generator", "real", "fake", "unlabelled"), [*table, ("all", summary.real, summary.fake, summary.unlabelled)]
+    )
+    print(f"{summary.items} items, {summary.bytes / 1e6:.1f} MB -> {out}")
+    for kind, count in {**summary.skipped, **summary.warnings}.items():
+        print(f"{count} skipped or warned of: {kind}")

@@ -1,0 +1,83 @@
+"""What `clipfake evaluate --robustness --adversarial N` adds to an evaluation: its sections and their tables."""
+
+from typing import Any
+
+from clipfake.cli.console import number, print_table
+from clipfake.errors import UsageError
+
+
+def sections(
+    embeddings: str, detector: str, out: str | None, progress: Any, *, robustness: bool, conditions: list[str] | None,
+    enlarger: str | None, adversarial: int | None, num_cpus: int | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Name -> what makes the section from item_ids. What is wrong with the options is said here."""
+    found: dict[str, Any] = {}
+    if (conditions or enlarger) and not robustness:
+        raise UsageError("--conditions and --enlarger say what --robustness measures: give it too")
+    if robustness:
+        from clipfake.evaluation import robustness as sweep
+        from clipfake.scoring.job import JobOptions
+
+        if out is None:
+            raise UsageError("--robustness keeps what it computes, to go on where it was: give --out too")
+        names = tuple(name for given in conditions or () for name in given.split(",") if name)
+        options = sweep.RobustnessOptions(names, enlarger or "", JobOptions(num_cpus=num_cpus))
+        found["robustness"] = lambda items: sweep.robustness(embeddings, detector, items, out, options, progress)
+    if adversarial is not None:
+        from clipfake.evaluation import attack as pgd
+        from clipfake.evaluation.pgd import PgdOptions
+
+        found["adversarial"] = lambda items: pgd.adversarial(
+            embeddings, detector, items, adversarial, PgdOptions(), progress, num_cpus
+        )
+    return found
+
+
+def print_robustness(result: Any) -> None:
+    """The sections' tables on stdout, where there are any."""
+    if found := result.get("robustness"):
+        print(f"\nrobustness: {found['items']} images read again, the same for each condition.")
+        _print_left_out(found["left_out"])
+        worst = max(found["conditions"], key=lambda row: row["balanced_drop"])
+        print(f"Worst: {worst['condition']}, balanced accuracy {number(worst['balanced_accuracy'])}.")
+        columns = ("bal acc", "drop [95%]", "real acc", "fake acc", "AUC")
+        further = ("verdict flips", "real to fake", "fake to real")
+        rows = [
+            (
+                row["condition"],
+                number(row["balanced_accuracy"]),
+                f"{row['balanced_drop']:.3f} [{row['balanced_drop_low']:.3f}, {row['balanced_drop_high']:.3f}]",
+                *(number(row[key]) for key in ("real_accuracy", "fake_accuracy", "auc")),
+                *_rates(row),
+                *(f"{row[key]:.1%}" for key in ("flips", "to_fake", "to_real")),
+            )
+            for row in found["conditions"]
+        ]
+        print_table(("condition", *columns, *_rate_names(found["conditions"][0]), *further), rows)
+        print("screenshot, social and enlarge are proxies: docs/detector.md says for what.")
+    if found := result.get("adversarial"):
+        print(f"\nadversarial: {found['items']} images, PGD, {found['steps']} steps, {found['norm']}.")
+        _print_left_out({"unreadable": found["unreadable"]} if found["unreadable"] else {})
+        rows = [
+            (
+                row["epsilon"] or "clean",
+                *(number(row[f"{kind}_accuracy"]) for kind in ("balanced", "real", "fake")),
+                *_rates(row),
+            )
+            for row in found["by_epsilon"]
+        ]
+        names = ("bal acc", "real acc", "fake acc", *_rate_names(found["by_epsilon"][0]))
+        print_table(("epsilon, of 255", *names), rows)
+
+
+def _print_left_out(statuses: Any) -> None:
+    if statuses:
+        print(f"Left out: {', '.join(f'{count} {status}' for status, count in statuses.items())}.")
+
+
+def _rate_names(row: Any) -> list[str]:
+    return [f"{which} at {float(rate):.1%}" for rate in row["at_thresholds"] for which in ("TPR", "FPR")]
+
+
+def _rates(row: Any) -> list[str]:
+    return [number(rates[which]) for rates in row["at_thresholds"].values() for which in ("tpr", "fpr")]

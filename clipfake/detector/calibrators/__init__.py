@@ -1,0 +1,1 @@
+"""Calibrators: from a decision to a probability."""

@@ -1,0 +1,1 @@
+"""Classifiers: what decides on an embedding, how each is fitted, and their exact products."""

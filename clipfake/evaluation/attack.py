@@ -1,0 +1,135 @@
+"""The attack on a sample of images, in actors that hold the encoder twice: in fp32 to attack, as stored to judge."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from clipfake.corpus.fetch import FetchOptions, ItemRef, fetch
+from clipfake.detector.bundle import Detector
+from clipfake.encoder.description import EncoderDescription
+from clipfake.errors import ClipfakeError, UsageError
+from clipfake.evaluation.pgd import PgdOptions, attack, decide
+from clipfake.evaluation.robustness_tables import operating_row
+from clipfake.evaluation.stored_images import images_of
+from clipfake.images.decode import Limits
+from clipfake.images.decoder_pool import DecoderPool
+from clipfake.onray.connection import connected
+from clipfake.onray.nodes import cluster_nodes
+from clipfake.scoring.layout import Layout, plan_layout
+from clipfake.scoring.waves import Progress
+from clipfake.storage import uri as uris
+from clipfake.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+BLOCK = 8  # images that are attacked together: their gradients are what takes memory
+
+
+def adversarial(
+    embeddings: str, detector: str, items: Sequence[str], count: int, options: PgdOptions,
+    progress: Callable[[int], Progress], num_cpus: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Attacks a sample of `count` of the items, half of them of each class as far as they last; JSON values.
+
+    embeddings : labelled, of the detector's encoder; items : item_ids, which the detector should not have seen
+
+    The sample and the random starts depend on the seed and the item's id alone. Returns {"by_epsilon": rows of
+    `operating_row` with `epsilon` (of 255; 0 is clean), "items", "unreadable", "steps", ...}. Raises UsageError for a
+    detector that reads text, for too few items, and ClipfakeError where the images of a class cannot be read again.
+    """
+    place = uris.place(detector)
+    trained = Detector.load(Store(place))
+    if trained.text is not None:
+        raise UsageError("--adversarial attacks what an image alone decides: this detector reads text too")
+    if count < 2:
+        raise UsageError("--adversarial needs 2 images or more")
+    images = images_of(embeddings, items)
+    images.check(trained)
+    rows = _sample(images.rows["item_id"].to_pylist(), images.y, count, options.seed)
+    columns = ["item_id", "uri", "member", "offset", "size", "version", "label"]
+    chosen = images.rows.take(rows).select(columns).to_pylist()
+    blocks = [chosen[start : start + BLOCK] for start in range(0, len(chosen), BLOCK)]
+    with connected(num_cpus):
+        import ray
+        from ray.util import ActorPool
+
+        layout = plan_layout(cluster_nodes(), len(chosen))
+        actor = ray.remote(num_cpus=layout.encoder_cpus, num_gpus=layout.encoder_gpus)(_Attacker)
+        given = (images.encoder, images.precision, place, images.limits, images.fetch, options, layout)
+        pool = ActorPool([actor.remote(*given) for _ in range(min(layout.encoders, len(blocks)))])
+        advance, found = progress(len(chosen)), []
+        for decisions in pool.map(lambda attacker, block: attacker.run.remote(block), blocks):
+            found.append(decisions)
+            advance(len(decisions))
+    decision = np.concatenate(found)
+    there = np.isfinite(decision).all(axis=1)
+    y = np.array([one["label"] for one in chosen])[there]
+    if len(np.unique(y)) < 2:
+        raise ClipfakeError(f"the images of {embeddings} cannot be read again")
+    decision = decision[there]
+    return {
+        "by_epsilon": [
+            {"epsilon": epsilon, **operating_row(y, decision[:, column], trained.thresholds)}
+            for column, epsilon in enumerate((0, *options.epsilons))
+        ],
+        "items": len(y),
+        "unreadable": int((~there).sum()),
+        "precision": images.precision,
+        "norm": "L-infinity, of 255, on the pixels that the encoder takes",
+        **asdict(options),
+    }
+
+
+class _Attacker:
+    """Reads, decodes and attacks blocks of items."""
+
+    def __init__(
+        self,
+        encoder: EncoderDescription,
+        precision: Any,
+        detector: str,
+        limits: Limits,
+        fetch: FetchOptions,
+        options: PgdOptions,
+        layout: Layout,
+    ) -> None:
+        import torch
+
+        from clipfake.encoder.open_clip.encoder import Encoder
+
+        torch.set_num_threads(layout.encoder_threads)
+        self._device, self._fetch, self._options = layout.device, fetch, options
+        self._pool = DecoderPool(1, limits, encoder.preprocess, decoder=encoder.decoder)
+        self._detector = Detector.load(Store(detector)).to(layout.device)
+        self._judge = Encoder.load(encoder, precision=precision, device=layout.device, batch_size=BLOCK)
+        exact = Encoder.load(encoder, precision="fp32", device=layout.device, batch_size=BLOCK)
+        self._decision = decide(exact, self._detector)
+
+    def run(self, block: list[dict[str, Any]]) -> np.ndarray:
+        """Items -> decisions (N, 1 + epsilons), of the clean images first; NaN where an image could not be read."""
+        refs = [ItemRef(*(row[name] for name in ("uri", "member", "offset", "size", "version"))) for row in block]
+        prepared = self._pool.prepare([got.data for got in fetch(refs, self._fetch)])
+        ok = [i for i, image in enumerate(prepared) if image.pixels is not None]
+        decisions = np.full((len(block), 1 + len(self._options.epsilons)), np.nan)
+        if ok:
+            pixels = np.stack([image.pixels for image in prepared if image.pixels is not None])
+            y = np.array([block[i]["label"] for i in ok])
+            seeds = [block[i]["item_id"] for i in ok]
+            decisions[ok], _ = attack(self._decision, self._score, pixels, y, seeds, self._options, self._device)
+        return decisions
+
+    def _score(self, pixels: np.ndarray) -> np.ndarray:
+        return self._detector.score(self._judge.encode(pixels)).decision
+
+
+def _sample(items: list[str], y: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Rows of `count` items, half of them of each class as far as they last, by the hash of seed and id."""
+    by_hash = sorted(range(len(items)), key=lambda row: hashlib.sha256(f"{seed} {items[row]}".encode()).digest())
+    reals, fakes = ([row for row in by_hash if y[row] == label] for label in (0, 1))
+    some = min(count // 2, len(reals))
+    some_fakes = min(count - some, len(fakes))
+    return np.sort(reals[: count - some_fakes] + fakes[:some_fakes])

@@ -1,0 +1,87 @@
+"""Retraining for an evaluation: one Ray task a fold, from one copy of the stored embeddings, none by Ray Train.
+
+Each task is one thread and takes all randomness from its options: how many run at once changes no result.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clipfake.detector.classifiers.fitting import check_calibration
+from clipfake.errors import ClipfakeError, UsageError
+from clipfake.evaluation.protocols import Fold
+from clipfake.measures.cells import Scored, cell
+from clipfake.onray.connection import connected, failures_told
+from clipfake.training.dataset import Labelled
+from clipfake.training.head import fit_head
+from clipfake.training.options import TrainOptions
+from clipfake.training.search import Choice
+from clipfake.training.train import fit_parts, part_of, part_sizes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How each fold is trained. choice : C and gamma where the detector's were searched for; they are not again."""
+
+    options: TrainOptions
+    choice: Choice | None = None
+
+
+def refit_all(
+    data: Labelled, units: np.ndarray, folds: Sequence[tuple[Fold, Recipe]], num_cpus: int | None,
+    say: Callable[[str], None],
+) -> list[list[dict[str, Any]]]:  # fmt: skip
+    """For each fold its cells, in the order of `tests`; the order and the values depend on the arguments only.
+
+    units : (N,) int, of the rows of `data`
+
+    A cell has `trained_on`, `tested_on`, `train_reals`, `train_fakes` and `error`: None, then it has all of
+    `clipfake.measures.cells.cell`; or why there is no detector (too few rows of a class, a head that collapsed).
+    """
+    import ray
+
+    with connected(num_cpus):
+        shared = ray.put((data, units))
+        task = ray.remote(num_cpus=min(1.0, ray.cluster_resources().get("CPU", 1.0)))(_refit)
+        waiting = [task.remote(shared, fold, recipe) for fold, recipe in folds]
+        number, left = {reference: i for i, reference in enumerate(waiting)}, list(waiting)
+        while left:
+            (done,), left = ray.wait(left)
+            say(f"{len(waiting) - len(left)} of {len(waiting)}: trained on {folds[number[done]][0].trained_on}")
+        with failures_told("retraining failed: {}"):
+            return ray.get(waiting)
+
+
+def _refit(shared: tuple[Labelled, np.ndarray], fold: Fold, recipe: Recipe) -> list[dict[str, Any]]:
+    return refit(*shared, fold, recipe)
+
+
+def refit(data: Labelled, units: np.ndarray, fold: Fold, recipe: Recipe) -> list[dict[str, Any]]:
+    """The cells of one fold. Needs no Ray; single-threaded, with the seed of the recipe."""
+    y, options = data.y, recipe.options
+    about = {
+        "trained_on": fold.trained_on,
+        "train_reals": int((y[fold.train] == 0).sum()),
+        "train_fakes": int((y[fold.train] == 1).sum()),
+    }
+    try:
+        if fold.lacking:
+            raise UsageError(fold.lacking)
+        part_sizes(y, {"train": fold.train, "val": fold.val})
+        check_calibration(options.calibration, y[fold.val])
+        tested = np.unique(np.concatenate(list(fold.tests.values())))
+        rows = {"train": fold.train, "val": fold.val} | ({"test": tested} if len(tested) else {})
+        parts = {name: part_of(data.take(mine)) for name, mine in rows.items()}
+        trained = fit_head(parts["train"], parts["val"], options.head)
+        chosen = recipe.choice
+        fitted = fit_parts(parts, trained, options, (lambda x: chosen) if chosen else None)
+    except ClipfakeError as error:
+        return [{**about, "tested_on": name, "error": str(error)} for name in fold.tests]
+    decision = fitted.decision.get("test", np.empty(0))
+    scored = Scored(y[tested], decision, fitted.calibrator.probability(decision), units[tested], fitted.thresholds)
+    return [
+        {**about, "tested_on": name, "error": None, **cell(scored.take(np.searchsorted(tested, mine)))}
+        for name, mine in fold.tests.items()
+    ]

@@ -1,0 +1,1 @@
+"""Looking around in stored embeddings: what is similar, and which clusters there are."""

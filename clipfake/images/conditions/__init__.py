@@ -1,0 +1,1 @@
+"""What happens to a picture on its way through the web, one named condition at a time."""

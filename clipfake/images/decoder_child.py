@@ -1,0 +1,109 @@
+"""The child process of a `DecoderPool`: prepares one image after another for the parent at the other end of its stdin.
+
+Frames, little endian. To the child: u64 length, u8 bare, bytes; first JSON settings, then images. From it: u32 length
+of JSON, u32 length of pixels, JSON, pixels of the image and then of its views; the first, without pixels, when it is
+ready.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from clipfake.images.conditions.conditions import Condition
+from clipfake.images.decode import Limits
+from clipfake.images.prepare import prepare
+from clipfake.images.preprocess import Preprocess
+from clipfake.images.resize import warm_up
+
+REQUEST: Final = struct.Struct("<QB")
+REPLY: Final = struct.Struct("<II")
+_ORPHAN_GRACE_S: Final = 5.0
+_LOOK_EVERY: Final = 64
+
+
+def main() -> None:
+    """Serve until the parent closes its end, however it ends."""
+    link = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    # A whole reply fits, so the next image is begun while the parent still takes the last one.
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    settings = _receive(link)
+    if settings is None:
+        return
+    values = json.loads(settings[0])
+    limits, options = Limits(**values["limits"]), Preprocess.from_dict(values["preprocess"])
+    views = [Condition.parse(name) for name in values["views"]]
+    decoder = values["decoder"]
+    warm_up(decoder)
+    for view in views:
+        view.warm_up()  # before the limit: a user's model is no image's fault
+    idle = _address_space()
+    _confine(limits, idle)
+    _reply(link, {})
+    served = 0
+    while (request := _receive(link)) is not None:
+        data, bare = request
+        del request
+        # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
+        signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + _ORPHAN_GRACE_S)
+        done = prepare(data, limits, options, views, decoder=decoder, bare=bare)
+        del data
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        arrays = [array for array in (done.pixels, done.views) if array is not None]
+        about = {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}
+        _reply(link, about, *(np.ascontiguousarray(array).data.cast("B") for array in arrays))
+        served += 1
+        if served % _LOOK_EVERY == 0 and _address_space() > idle + limits.memory_bytes // 4:
+            return  # leaks would become refusals of innocent images; the parent starts afresh with the one it waits for
+
+
+def _confine(limits: Limits, idle: int) -> None:
+    """Limit what this process, which holds `idle` bytes, may take now that all it needs is loaded."""
+    # Address space, since RLIMIT_DATA misses memory that is mapped shared.
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
+    wanted = idle + limits.memory_bytes
+    wanted = wanted if allowed == resource.RLIM_INFINITY else min(wanted, allowed)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, wanted))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # a decoder has nothing to write
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is then seen here
+    # Pillow refuses above twice its own limit inside some plugins, before `decode` sees the size; this makes it ours.
+    Image.MAX_IMAGE_PIXELS = (limits.max_pixels + 1) // 2
+    warnings.simplefilter("ignore")
+    # C libraries write their complaints about bad images straight to stderr, millions of times over a crawl.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _address_space() -> int:
+    """Bytes that this process has mapped."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _receive(link: socket.socket) -> tuple[bytes, bool] | None:
+    """The next frame, and whether to read the picture only; None where the parent is gone."""
+    header = link.recv(REQUEST.size, socket.MSG_WAITALL)
+    if len(header) < REQUEST.size:
+        return None
+    length, bare = REQUEST.unpack(header)
+    data = link.recv(length, socket.MSG_WAITALL)
+    return (data, bool(bare)) if len(data) == length else None
+
+
+def _reply(link: socket.socket, about: dict[str, Any], *pixels: memoryview) -> None:
+    head = json.dumps(about).encode()
+    link.sendall(REPLY.pack(len(head), sum(map(len, pixels))) + head)
+    for part in pixels:
+        link.sendall(part)
+
+
+if __name__ == "__main__":
+    main()

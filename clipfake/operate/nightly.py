@@ -1,0 +1,188 @@
+"""`clipfake nightly`: the nights of a crawl, each scored, compared with the nights before and shown on a page."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from clipfake.detector.inspection import load
+from clipfake.errors import ClipfakeError, UsageError
+from clipfake.report.drift import drift_of_places
+from clipfake.report.report import PageOptions, make_page, page_place
+from clipfake.scoring.job import Outcome
+from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.waves import Progress
+from clipfake.storage import uri as uris
+from clipfake.storage.compaction import compact
+from clipfake.storage.store import kind_of
+
+log = logging.getLogger(__name__)
+
+EXIT_FAILED, EXIT_UNUSABLE, EXIT_TOO_MANY_ERRORS, EXIT_DRIFT = 1, 2, 3, 4
+NIGHTS_LIMIT = 400
+
+
+@dataclass(frozen=True)
+class Crawl:
+    """Where each night lies. template : a place with the night's date in it, `{date}` or `{date:%Y/%m/%d}`"""
+
+    template: str
+
+    def __post_init__(self) -> None:
+        one, two = (self.place(date(2026, 11, day)) for day in (9, 10))
+        if one == two or one.startswith(f"{two}/") or two.startswith(f"{one}/"):
+            raise UsageError(
+                "the corpus must name another place for each night: write {date} or {date:%Y/%m/%d} into it, for "
+                "example s3://crawls/{date}"
+            )
+
+    def place(self, night: date) -> str:
+        """The canonical URI of a night. Raises UsageError for a template that names anything but the date."""
+        try:
+            return uris.place(self.template.format(date=night))
+        except (LookupError, ValueError, AttributeError):
+            raise UsageError(
+                "the corpus is no template: {date} is all that it may name; {{ and }} stand for braces"
+            ) from None
+
+
+@dataclass(frozen=True)
+class NightlyOptions:
+    """against : how many nights before a night it is compared with; save_embeddings, encoder : as for `score`"""
+
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    against: int = 7
+    save_embeddings: str | None = None
+    encoder: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.against <= NIGHTS_LIMIT:
+            raise UsageError(f"--against must lie between 1 and {NIGHTS_LIMIT} nights, not {self.against}")
+        if self.scan.layout == "csv":
+            raise UsageError("nightly tells a night's items by their place; a CSV may name items anywhere: use score")
+
+
+def parse_nights(text: str, today: date | None = None) -> list[date]:
+    """The nights that `text` names: a date YYYY-MM-DD, today or yesterday (in UTC), or FIRST..LAST of such."""
+    today = today or datetime.now(UTC).date()
+    named = {"today": today, "yesterday": today - timedelta(days=1)}
+
+    def one(word: str) -> date:
+        try:
+            return named[word] if word in named else datetime.strptime(word, "%Y-%m-%d").date()
+        except ValueError:
+            raise UsageError(
+                f"--date takes YYYY-MM-DD, today, yesterday, or two of these as FIRST..LAST, not {text!r}"
+            ) from None
+
+    first, sign, last = text.partition("..")
+    begin, end = one(first), one(last if sign else first)
+    if not 0 <= (end - begin).days < NIGHTS_LIMIT:
+        raise UsageError(f"--date {text} must go forward in time, over {NIGHTS_LIMIT} nights at most")
+    return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
+
+
+def nightly(
+    corpus: str, nights: list[date], detector: str, out: str, pages: str, options: NightlyOptions,
+    progress: Callable[[int], Progress],
+) -> dict[str, Any]:  # fmt: skip
+    """Scores each night into the report `out`, compacts, compares, writes `pages`/DATE.html; returns JSON values.
+
+    A night that fails does not keep the others from being done: its entry has `error`. Run again, it scores what is new
+    or may pass and makes the same page.
+
+    Raises UsageError for what is wrong with all nights, before anything is written.
+    """
+    crawl, began = Crawl(corpus), time.monotonic()
+    key = load(detector).fingerprint
+    for night in nights:
+        page_place(_page(pages, night), "--pages")
+    if uris.place(pages) == uris.place(out):
+        raise UsageError("a report folder holds nothing but its rows: choose another folder for --pages")
+    done = [_scored(crawl.place(night), night, detector, out, options, progress) for night in nights]
+    compacted = {place: _compacted(place) for place in (out, options.save_embeddings) if place}
+    for entry, night in zip(done, nights, strict=True):
+        if entry["error"] is None:
+            _shown(entry, crawl, night, detector, out, _page(pages, night), options.against)
+    return {
+        "command": "nightly",
+        "exit_code": _worst([entry["exit_code"] for entry in done]),
+        "detector": key,
+        "reports": uris.place(out),
+        "nights": done,
+        "compacted": compacted,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _scored(
+    place: str, night: date, detector: str, out: str, options: NightlyOptions, progress: Callable[[int], Progress]
+) -> dict[str, Any]:
+    """The night's entry, with what scoring did."""
+    log.info("night %s: scoring %s", night, place)
+    entry: dict[str, Any] = {"date": str(night), "source": place, "exit_code": 0, "error": None}
+
+    def run() -> Outcome:
+        if kind := kind_of(place):
+            raise UsageError(f"{place} holds {kind}; nightly takes the images themselves and lists them")
+        return score(place, detector, out, options.scan, progress, options.save_embeddings, options.encoder)
+
+    outcome = _attempt(entry, run)
+    if outcome is not None:
+        record = outcome.record
+        kept = ("run_id", "found", "finished_for_earlier_runs", "rows", "status", "verdict", "images_per_second")
+        entry |= {name: record[name] for name in kept} | {"exit_code": outcome.exit_code}
+    return entry
+
+
+def _shown(entry: dict[str, Any], crawl: Crawl, night: date, detector: str, out: str, page: str, against: int) -> None:
+    """Adds drift against the nights before, and the page, of all the night's items, whichever run scored them."""
+    place = crawl.place(night)
+    before = [crawl.place(night - timedelta(days=n)) for n in range(1, against + 1)]
+
+    def run() -> None:
+        found = drift_of_places(out, load(detector).fingerprint, place, before)
+        shown = make_page(out, page, PageOptions(detector=detector, below=place), found)
+        alarms = [finding.measure for finding in found.findings if finding.alarm]
+        entry["items"] = shown["total"]["n"]
+        entry["flagged"] = shown["total"]["flagged"]
+        entry["drift"] = {"alarm": found.alarm, "against": found.reference, "alarms": alarms}
+        entry["page"] = uris.place(page)
+        if found.alarm:
+            entry["exit_code"] = entry["exit_code"] or EXIT_DRIFT
+
+    _attempt(entry, run)
+
+
+def _attempt(entry: dict[str, Any], run: Callable[[], Any]) -> Any:
+    """What `run` gives; where it fails None, with the reason and its exit code in the entry."""
+    try:
+        return run()
+    except UsageError as error:
+        entry |= {"exit_code": EXIT_UNUSABLE, "error": str(error)}
+    except ClipfakeError as error:
+        entry |= {"exit_code": EXIT_FAILED, "error": str(error)}
+    except Exception as error:  # whatever it is, the other nights are not to wait for it
+        log.debug("the night %s failed", entry["date"], exc_info=True)
+        first = (str(error).strip().splitlines() or [""])[0]
+        entry |= {"exit_code": EXIT_FAILED, "error": f"{type(error).__name__}: {first}"}
+    return None
+
+
+def _compacted(place: str) -> dict[str, Any]:
+    """What compaction did; units left open by a night that failed, or another run, keep it for the next night."""
+    try:
+        return asdict(compact(place))
+    except ClipfakeError as error:
+        return {"left": str(error)}
+
+
+def _page(pages: str, night: date) -> str:
+    return f"{pages.rstrip('/')}/{night}.html"
+
+
+def _worst(codes: list[int]) -> int:
+    order = (EXIT_FAILED, EXIT_UNUSABLE, EXIT_TOO_MANY_ERRORS, EXIT_DRIFT)
+    return next((code for code in order if code in codes), 0)

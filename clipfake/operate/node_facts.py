@@ -1,0 +1,99 @@
+"""What `clipfake doctor` asks of one node, in a task there: plain facts, judged by clipfake.operate.doctor."""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+
+from clipfake.storage import uri as uris
+from clipfake.storage.runs import versions
+from clipfake.storage.store import Store
+
+MEASURED_S = 3.0
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """versions : of record.versions; clock : seconds since the epoch; disk : (free, total) bytes where Ray spills;
+    shm : bytes of /dev/shm; token : what the driver's file held when it was read here, or why it could not be read;
+    source : None, or why the source is not seen here
+    """
+
+    versions: dict[str, str]
+    clock: float
+    disk: tuple[int, int]
+    shm: int
+    token: str | None
+    source: str | None
+
+
+@dataclass(frozen=True)
+class EncoderFacts:
+    """problem : why the detector would not score here, or None; images_per_second : of one encoder, without reading"""
+
+    problem: str | None
+    device: str = ""
+    weights_s: float = 0.0
+    images_per_second: float = 0.0
+
+
+def node_facts(session: str, out: str | None, name: str, source: str | None) -> NodeFacts:
+    """The facts of the node that this runs on. session : Ray's folder there; out, name : of the driver's file"""
+    disk = shutil.disk_usage(session if os.path.isdir(session) else "/")  # noqa: PTH112
+    return NodeFacts(
+        versions(),
+        time.time(),
+        (disk.free, disk.total),
+        shutil.disk_usage("/dev/shm").total if os.path.isdir("/dev/shm") else 0,  # noqa: PTH112
+        None if out is None else _read(out, name),
+        None if source is None else _missing(source),
+    )
+
+
+def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: int, precision: str) -> EncoderFacts:
+    """Gets the weights, holds the test card against the detector's, and encodes noise for MEASURED_S seconds."""
+    import numpy as np
+    import torch
+
+    from clipfake.detector.bundle import Detector
+    from clipfake.encoder.description import EncoderDescription
+    from clipfake.encoder.open_clip.encoder import Encoder, describe
+    from clipfake.errors import ClipfakeError
+
+    torch.set_num_threads(threads)
+    device, began = "cuda" if torch.cuda.is_available() else "cpu", time.monotonic()
+    try:
+        trained = Detector.load(Store(detector))
+        known = EncoderDescription.from_dict(trained.encoder)
+        description = describe(encoder, known.feature, known.decoder) if encoder else known
+        trained.check_encoder(description.fingerprint)
+        loaded = Encoder.load(description, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
+        weights_s = time.monotonic() - began
+        trained.check_test_card(loaded.test_card_embedding(), precision)
+    except (ClipfakeError, OSError) as error:
+        return EncoderFacts(str(error).splitlines()[0] if str(error) else type(error).__name__, device)
+    height, width = description.preprocess.size
+    pixels = np.random.default_rng(0).integers(0, 255, (batch_size, height, width, 3), dtype=np.uint8)
+    began, images = time.monotonic(), 0
+    while (spent := time.monotonic() - began) < MEASURED_S:
+        loaded.encode(pixels)
+        images += batch_size
+    return EncoderFacts(None, device, weights_s, images / spent if spent else 0.0)
+
+
+def _read(out: str, name: str) -> str:
+    try:
+        return Store(out).read_bytes(name).decode("utf-8", "replace")
+    except Exception as error:  # a store's client raises what it likes; the driver's table says it
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _missing(source: str) -> str | None:
+    from pyarrow.fs import FileType
+
+    try:
+        filesystem, path = uris.filesystem(source)
+        there = filesystem.get_file_info(path).type != FileType.NotFound
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return None if there else "it is not there"

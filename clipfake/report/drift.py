@@ -1,0 +1,217 @@
+"""`clipfake drift`: whether a run differs from earlier ones, from another folder or from the validation data."""
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from clipfake.detector.bundle import Detector
+from clipfake.detector.inspection import load
+from clipfake.errors import UsageError
+from clipfake.measures.shift import (
+    BIN_SQL,
+    Finding,
+    Limits,
+    Moments,
+    Profile,
+    compare,
+    histogram_of,
+    mean_shift,
+    nearest_mixture,
+)
+from clipfake.storage import uri as uris
+from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.reports import below, open_report, rows
+from clipfake.storage.store import kind_of
+
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was compared with what, each measure, and what a reader must know."""
+
+    current: str
+    reference: str
+    findings: list[Finding]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether any measure raises one."""
+        return any(finding.alarm for finding in self.findings)
+
+
+def drift(
+    place: str,
+    run: str | None = None,
+    against: str | None = None,
+    detector: str | None = None,
+    limits: Limits | None = None,
+) -> Drift:
+    """Compares one run of a report, by default the last, or a folder of embeddings, with something else.
+
+    against : a run of the same report, a folder of reports or embeddings, or "validation", the data that `detector` was
+        calibrated on; by default all earlier runs of the report
+    detector : a folder; else the detector of the run
+
+    A first run is compared with nothing, without an alarm. Raises UsageError where a place or run is not there, and
+    where scores of two detectors would be compared.
+    """
+    limits, bundle = limits or Limits(), load(detector) if detector else None
+    if kind_of(uris.place(place)) == "embeddings":
+        return _of_embeddings(place, run, against, bundle, limits)
+    report = open_report(place)
+    runs = _runs(report)
+    run = run or max(runs)
+    if run not in runs:
+        raise UsageError(f"{place} has no rows of run {run}; the last is {max(runs)}")
+    key = runs[run]
+    if bundle and bundle.fingerprint != key:
+        raise UsageError(
+            f"run {run} was scored by detector {key[:12]}, not by {bundle.fingerprint[:12]}: give that one"
+        )
+    same = pc.field("detector") == key
+    current = _profile(report, same & (pc.field("run_id") == run))
+    if against == VALIDATION:
+        reference, notes = _validation(_needed(bundle), current)
+        return Drift(f"run {run}", VALIDATION, compare(current, reference, limits), notes)
+    if against is None or against in runs:
+        chosen = [name for name in runs if runs[name] == key and (name == against if against else name < run)]
+        if against and not chosen:
+            raise UsageError(f"run {against} was scored by another detector than run {run}: scores cannot be compared")
+        if not chosen:  # the first night of a scheduler is no error
+            return Drift(f"run {run}", "0 earlier runs", [], ["this is the detector's first run here"])
+        reference = _profile(report, same & pc.field("run_id").isin(chosen))
+        said = f"run {against}" if against else f"{len(chosen)} earlier runs"
+        return Drift(f"run {run}", said, compare(current, reference, limits))
+    if kind_of(uris.place(against)) == "embeddings":
+        reference = _profile(stored_embeddings(uris.place(against)), pc.field("view") == 0)
+        notes = ["embeddings have no scores: only what the images are like was compared"]
+        return Drift(f"run {run}", against, compare(current, reference, limits), notes)
+    other = open_report(against)
+    if key not in _runs(other).values():
+        raise UsageError(f"{against} holds no rows of the detector of run {run}: scores of two cannot be compared")
+    return Drift(f"run {run}", against, compare(current, _profile(other, same), limits))
+
+
+def drift_of_places(
+    reports: str, detector: str, place: str, before: Sequence[str], limits: Limits | None = None
+) -> Drift:
+    """Compares the rows that the detector with this fingerprint gave items below `place` with those below other places.
+
+    Where there are none of the others, it is compared with nothing, without an alarm. Places are canonical URIs.
+    """
+    report, same = open_report(reports), pc.field("detector") == detector
+    current = _profile(report, same & below(place))
+    reference = _profile(report, same & functools.reduce(operator.or_, map(below, before)))
+    if not reference.statuses:
+        return Drift(place, "0 earlier nights", [], ["none of the nights before has rows of this detector"])
+    return Drift(place, f"the {len(before)} nights before", compare(current, reference, limits or Limits()))
+
+
+def _of_embeddings(place: str, run: str | None, against: str | None, bundle: Detector | None, limits: Limits) -> Drift:
+    if run is not None or against is None:
+        raise UsageError("embeddings are compared whole: give --against EMBEDDINGS or validation, and no --run")
+    one = stored_embeddings(uris.place(place))
+    own = pc.field("view") == 0
+    if against == VALIDATION:
+        bundle = _needed(bundle)
+        bundle.check_encoder(one.key)
+        if bundle.reference is None:
+            raise UsageError("this detector has no reference points: train it again")
+        mean = Moments()
+        mean.add(bundle.reference.points.numpy())
+        notes = ["the reference points are training images, as many fakes as reals: another share of fakes shows too"]
+        return Drift(place, "reference points", [_mean(_moments(one), mean, limits)], notes)
+    if kind_of(uris.place(against)) != "embeddings":
+        raise UsageError(f"{against} holds no embeddings: give --against a folder of them, or validation")
+    two = stored_embeddings(uris.place(against))
+    if one.key != two.key:
+        raise UsageError(f"{place} and {against} are of different encoders: they cannot be compared")
+    findings = compare(_profile(one, own), _profile(two, own), limits)
+    return Drift(place, against, [_mean(_moments(one), _moments(two), limits), *findings])
+
+
+def _needed(bundle: Detector | None) -> Detector:
+    if bundle is None:
+        raise UsageError("--against validation needs --detector, whose folder says what that was like")
+    return bundle
+
+
+def _runs(report: Ledger) -> dict[str, str]:
+    """run id -> its detector; ids sort by time."""
+    with rows(report, ["run_id", "detector"]) as database:
+        return dict(database.execute("SELECT run_id, any_value(detector) FROM report GROUP BY 1").fetchall())
+
+
+def _profile(ledger: Ledger, only: pads.Expression) -> Profile:
+    """The profile of some rows of a report or of embeddings, in one pass."""
+    scores = [name for name in ("decision", "unfamiliarity") if name in ledger.schema.names]
+    columns = [*scores, "format", "width", "height", "status"]
+    side = "floor(log2(nullif(least(width, height), 0)))::INTEGER"
+    kinds = {name: BIN_SQL.format(name) for name in scores} | {"format": "format", "size": side, "status": "status"}
+    chosen = ", ".join(f"{sql} AS {name}" for name, sql in kinds.items())
+    sets = ", ".join(f"({name})" for name in kinds)
+    query = f"SELECT {', '.join(kinds)}, count(*) FROM (SELECT {chosen} FROM report) GROUP BY GROUPING SETS ({sets})"
+    profile = Profile()
+    with rows(ledger, columns, only) as database:
+        for *values, n in database.execute(query).fetchall():
+            for name, value in zip(kinds, values, strict=True):
+                if value is not None:  # the others of the row are null: it counts one of them
+                    _count(profile, name, value, n)
+    return profile
+
+
+def _count(profile: Profile, name: str, value: Any, n: int) -> None:
+    if name in ("decision", "unfamiliarity"):
+        getattr(profile, name)[value] += n
+    elif name == "size":
+        profile.sizes[f"{2**value}..{2 ** (value + 1) - 1} pixels"] += n
+    else:
+        (profile.formats if name == "format" else profile.statuses)[value] += n
+
+
+def _validation(bundle: Detector, current: Profile) -> tuple[Profile, list[str]]:
+    """What the bundle says of its validation data, at the share of fakes that fits the decisions best."""
+    notes, profile = (
+        ["formats, sizes and errors: the bundle does not say; --against the EMBEDDINGS of training"],
+        Profile(),
+    )
+    n = bundle.metrics.get("val", {}).get("n")
+    quantiles = bundle.metrics.get("val_quantiles")
+    if quantiles is None or n is None:
+        notes.append("this detector is older than the record of validation decisions: train it again to compare those")
+    elif current.decision.sum():
+        real, fake = (histogram_of(quantiles[name]) for name in ("real", "fake"))
+        share, mixture = nearest_mixture(current.decision, real, fake)
+        profile.decision = mixture * n
+        notes.append(
+            f"decisions are compared with the mixture of validation reals and fakes that is nearest, {share:.1%} fake"
+        )
+    if bundle.reference is not None and n is not None:  # its quantiles are those of the validation items
+        profile.unfamiliarity = histogram_of([0.0, 1.0]) * n
+    return profile, notes
+
+
+def _moments(ledger: Ledger) -> Moments:
+    """Of the embeddings of images, at length 1."""
+    moments = Moments()
+    only = (pc.field("view") == 0) & (pc.field("status") == "ok")
+    for batch in ledger.dataset().scanner(columns=["embedding"], filter=only, **SCAN).to_batches():
+        x = batch["embedding"].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1).astype(np.float64)
+        moments.add(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+    if not moments.n:
+        raise UsageError(f"{ledger.store.uri} holds no embedding with status ok")
+    return moments
+
+
+def _mean(one: Moments, two: Moments, limits: Limits) -> Finding:
+    value, p = mean_shift(one, two)
+    return Finding("embedding mean", value, limits.mean, p, value > limits.mean and p <= limits.alpha)

@@ -1,0 +1,207 @@
+"""`clipfake report`: from a report folder, its run records and its detector to one HTML file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from clipfake import __version__
+from clipfake.detector.bundle import Detector
+from clipfake.detector.inspection import load
+from clipfake.detector.inspection import summary as described
+from clipfake.errors import UsageError
+from clipfake.measures.prevalence import estimate, rates_of
+from clipfake.report import summary
+from clipfake.report.card import render_card
+from clipfake.report.drift import Drift, drift
+from clipfake.report.page import render_report
+from clipfake.report.reconcile import checks, runs_of
+from clipfake.report.thumbnails import thumbnails
+from clipfake.storage import uri as uris
+from clipfake.storage.footers import read_footer
+from clipfake.storage.ledger import Ledger
+from clipfake.storage.report_rows import detectors, latest, opened
+from clipfake.storage.reports import below, open_report
+from clipfake.storage.runs import read_records
+from clipfake.storage.store import Store
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """detector : a bundle's place or the beginning of a fingerprint, else the one that scored last; run_id : only the
+    rows that this run committed; shown : items of each kind, 0 for none; below : only items at or below this place
+    """
+
+    detector: str | None = None
+    run_id: str | None = None
+    shown: int = summary.SHOWN
+    below: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shown <= 200:
+            raise UsageError(f"--thumbnails must lie between 0 and 200, not {self.shown}")
+
+
+def make_page(place: str, out: str, options: PageOptions, compared: Drift | None = None) -> dict[str, Any]:
+    """Writes the page and returns what it shows, without pictures.
+
+    compared : what its section on drift shows; by default a run, the last or that of `options`, against earlier ones
+
+    Raises UsageError where the folder is no report, or has no rows of that detector or run.
+    """
+    folder, name = page_place(out, "--out")
+    if folder.uri == uris.place(place):
+        raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
+    found = summarise(place, options, compared)
+    kinds = [found["highest"], found["unsure"], found["unfamiliar_items"], found["declared"]["items"]]
+    wanted = {item["item_id"]: item for kind in kinds for item in kind}
+    made = dict(zip(wanted, thumbnails(list(wanted.values()), _bytes_column(found["runs"])), strict=True))
+    folder.write_bytes(name, render_report(found, made).encode())
+    return found
+
+
+def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
+    """Writes the model card of the detector at `detector`. result : of `clipfake.evaluation.evaluate.evaluate`"""
+    folder, name = page_place(out, "--html")
+    folder.write_bytes(name, render_card(result, described(load(detector))).encode())
+
+
+def page_place(out: str, option: str) -> tuple[Store, str]:
+    """The folder and the name of a page. Raises UsageError for what is no place of one, naming the option."""
+    folder, _, name = uris.place(out).rpartition("/")
+    if not name.endswith((".html", ".htm")):
+        raise UsageError(f"{option} is the page's file: give a name that ends in .html")
+    return Store(folder), uris.shown(name)
+
+
+def summarise(place: str, options: PageOptions, compared: Drift | None = None) -> dict[str, Any]:
+    """Everything that the page says, as JSON values: `clipfake.report.summary.summarise`, and where it comes from."""
+    ledger = open_report(place)
+    store = ledger.store
+    bundle, wanted = _bundle(options.detector)
+    records = [record for record in read_records(store) if record.get("command") == "score"]
+    dataset = ledger.dataset()
+    if options.below is not None:
+        dataset = dataset.filter(below(options.below))
+    with opened(dataset) as rows:
+        there = detectors(rows)
+        detector = _chosen(there, wanted, place)
+        records = [record for record in records if record.get("key") == detector]
+        footer = _footer(ledger, detector)
+        thresholds = json.loads(footer.get("thresholds", "[]"))
+        mine = latest(rows, detector, options.run_id)
+        found = summary.summarise(mine, thresholds, options.shown)
+        if not found["total"]["n"]:
+            which = f"run {options.run_id}: _runs/ names its runs" if options.run_id else f"items below {options.below}"
+            raise UsageError(f"{place} has no rows of {which}")
+        by_run = rows.ask("SELECT run_id, count(*) AS n FROM $rows WHERE detector = $d GROUP BY 1", d=detector)
+    here = {row["run_id"]: row["n"] for row in by_run}
+    if options.below is not None:
+        records = [record for record in records if record["run_id"] in here or _source(record) == options.below]
+    runs = runs_of(records, here)
+    bundle = bundle or _recorded_bundle(records, detector)
+    return {
+        "place": store.uri,
+        "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "clipfake": __version__,
+        "detector": detector,
+        "detectors": there,
+        "run_id": options.run_id,
+        "below": options.below,
+        "footer": {name: footer.get(name) for name in ("encoder", "precision", "version")},
+        "thresholds": thresholds,
+        "bundle": described(bundle) if bundle else None,
+        "records_declared": "declared" in footer["columns"],
+        "no_prevalence": _estimate(found, bundle),
+        "drift": _as_values(compared or drift(store.uri, options.run_id or max(here))),
+        "rows": sum(here.values()),
+        "runs": runs,
+        "checks": checks(found, runs, sum(here.values())),
+        **found,
+    }
+
+
+def _estimate(found: dict[str, Any], bundle: Detector | None) -> str | None:
+    """Puts `prevalence`, of clipfake.measures.prevalence, to each tally; or says why there is none."""
+    groups = [*found["days"], *found["folders"], *found["hot_folders"], *filter(None, [found["other_folders"]])]
+    for tally in (found["total"], *groups):
+        tally["prevalence"] = None
+    if bundle is None:
+        return "name the detector's folder with --detector."
+    try:
+        rates = rates_of(bundle.thresholds, bundle.metrics)
+    except UsageError as error:
+        return f"{error}."
+    if rates.decision != found["flag"]["decision"]:
+        return "the detector states none at the threshold that is counted here."
+    far, measured = found["unfamiliar"]["0.99"], found["unfamiliar"]["measured"]
+    for tally in (found["total"], *groups):
+        unlike = far / measured if measured and tally is found["total"] else None
+        if tally["scored"]:
+            tally["prevalence"] = asdict(estimate(tally["flagged"], tally["scored"], rates, unlike))
+    return None
+
+
+def _as_values(found: Drift) -> dict[str, Any]:
+    """As JSON values, with `alarm`."""
+    return asdict(found) | {"alarm": found.alarm}
+
+
+def _bundle(place: str | None) -> tuple[Detector | None, str | None]:
+    """The bundle at a place, and the beginning of the fingerprint that is asked for."""
+    if place is None:
+        return None, None
+    if len(place) >= 6 and not set(place) - set("0123456789abcdef") and not Store(uris.place(place)).exists():
+        return None, place
+    detector = load(place)
+    return detector, detector.fingerprint
+
+
+def _chosen(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
+    matching = [row["detector"] for row in there if row["detector"].startswith(wanted or "")]
+    if not matching:
+        names = ", ".join(row["detector"][:16] for row in there)
+        raise UsageError(f"{place} has no rows of the detector {(wanted or '')[:16]}; it has those of {names}")
+    if wanted and len(matching) > 1:
+        raise UsageError(f"{len(matching)} detectors begin with {wanted}: give more of the fingerprint")
+    return str(matching[0])
+
+
+def _footer(ledger: Ledger, detector: str) -> dict[str, Any]:
+    """What the newest file of the detector says, and its `columns`."""
+    for name in reversed(ledger.files()):
+        schema = pq.read_schema(ledger.store.path(name), filesystem=ledger.store.filesystem)
+        found = read_footer(schema.metadata)
+        if found.get("detector") == detector:
+            return {**found, "columns": schema.names}
+    return {"columns": []}
+
+
+def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:
+    """The bundle where the last run found it, if it is there and still the same."""
+    for record in reversed(records):
+        place = (record.get("options") or {}).get("detector")
+        if place:
+            try:
+                found = load(place)
+                if record["options"].get("image_only"):
+                    found = found.without_text()
+            except (UsageError, OSError):
+                return None
+            return found if found.fingerprint == detector else None
+    return None
+
+
+def _source(record: Mapping[str, Any]) -> str | None:
+    return (record.get("options") or {}).get("source")
+
+
+def _bytes_column(runs: list[dict[str, Any]]) -> str | None:
+    """The Parquet column that the last run read images from."""
+    for run in reversed(runs):
+        if run["options"]:
+            return (run["options"].get("fetch") or {}).get("bytes_column")
+    return None

@@ -1,0 +1,1 @@
+"""The source system's nine experiments, beside what it reported."""

@@ -1,0 +1,242 @@
+"""Where the work of a job runs: on Ray, or, few items on this machine, in this process."""
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from clipfake.errors import ClipfakeError
+from clipfake.onray.autoscaling import nodes_to_plan_for
+from clipfake.onray.connection import (
+    Connection,
+    at_hand,
+    connecting,
+    exit_on_sigterm,
+    failures_told,
+    root_cause,
+)
+from clipfake.onray.nodes import Node
+from clipfake.scoring.chunk import Chunk
+from clipfake.scoring.layout import Layout
+from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.timings import HERE
+from clipfake.storage.store import Store
+from clipfake.storage.units import PLAN_FOLDER
+
+log = logging.getLogger(__name__)
+
+# Up to so many items this process is done sooner than a Ray of its own and its actors have started (15 s and more).
+FEW = {"images": 512, "embeddings": 131_072}
+CORES = 16  # that this process uses at most: beyond, a single batch gains little
+FAILED = "the work failed on the cluster: {}; what was committed stays: run it again"
+
+
+class BrokenOffError(Exception):
+    """The cluster gave way under the work, which can be laid out anew on what is left of it."""
+
+
+class Session(Protocol):
+    """What runs a job's work."""
+
+    def wait(self) -> None:
+        """Returns when it is there. Raises ClipfakeError where it does not come."""
+
+    def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
+        """What the work is to be laid out for, as `nodes_to_plan_for` says it."""
+
+    def laid_out(self, layout: Layout) -> Layout:
+        """The layout, as it is followed here."""
+
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        """What comes out of the pipeline, a table a chunk, in any order. What it runs on ends with the generator.
+
+        stall_s : seconds after which a cluster that gives nothing more has given way
+
+        Raises BrokenOffError where the cluster gave way; ClipfakeError where the work failed.
+        """
+
+    def renew(self) -> None:
+        """Gives up all that this process has there, actors that hang included."""
+
+
+class OnRay:
+    """The work goes through Ray Data's actors, on whatever nodes are there.
+
+    connection : as `connecting` gives it
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def wait(self) -> None:
+        self._connection()
+
+    def renew(self) -> None:
+        with failures_told(FAILED):
+            self._connection()()
+
+    def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
+        with failures_told(FAILED):
+            self.wait()
+            return nodes_to_plan_for(scale_to, patience_s)
+
+    def laid_out(self, layout: Layout) -> Layout:
+        return layout
+
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        context.execution_no_progress_timeout_s = stall_s
+        context.target_max_block_size = 1 << 30  # a chunk stays one block: full batches
+        with failures_told(FAILED):
+            try:
+                yield from self._dataset(pipeline, chunks).iter_batches(batch_size=None, batch_format="pyarrow")
+            except _giving_way() as error:
+                raise BrokenOffError(_why(error, stall_s)) from error
+
+    @staticmethod
+    def _dataset(pipeline: Pipeline, chunks: list[Chunk]) -> Any:
+        import ray.data
+
+        # A block a chunk. Not from_arrow: that runs a task a block, which waits for ever where actors hold all CPUs.
+        dataset: Any = ray.data.from_items(chunks, override_num_blocks=len(chunks))
+        for step in pipeline:
+            pool = ray.data.ActorPoolStrategy(
+                size=step.actors,
+                max_concurrent_calls_per_actor=step.calls if step.calls > 1 else None,
+                enable_true_multi_threading=step.calls > 1,
+            )
+            # A block is a batch. `map_batches` refuses that for actors with a GPU, so all go through what it calls.
+            dataset = dataset.map_batches_internal(
+                step.actor, batch_size=None, batch_format="pyarrow", fn_constructor_args=step.args,
+                fn_constructor_kwargs=step.options, compute=pool, num_cpus=step.cpus, num_gpus=step.gpus or None,
+            )  # fmt: skip
+        return dataset
+
+
+class InProcess:
+    """The work is done by one actor of each kind in this process, without Ray; nobody waits for it but this process.
+
+    num_cpus : the cores it uses, by default those that this process may use
+    """
+
+    def __init__(self, num_cpus: int | None = None) -> None:
+        from joblib import cpu_count  # of a container's share, too
+
+        self._cores = num_cpus or cpu_count()
+
+    def wait(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        pass
+
+    def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
+        return [Node(float(self._cores), 0.0, HERE)]
+
+    def laid_out(self, layout: Layout) -> Layout:
+        cores = min(self._cores, CORES)
+        return replace(layout, encoders=1, encoder_threads=cores, decoders=cores)
+
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        try:
+            with ExitStack() as stack:
+                actors: list[Any] = []
+                for step in pipeline:
+                    actors.append(step.actor(*step.args, **step.options))
+                    stack.callback(getattr(actors[-1], "close", lambda: None))
+                threads = ThreadPoolExecutor(min(step.calls for step in pipeline), thread_name_prefix="clipfake-work")
+                stack.callback(threads.shutdown, wait=False, cancel_futures=True)  # nobody wants what is under way
+
+                def work(chunk: Chunk) -> pa.Table:
+                    table = pa.Table.from_pylist([dict(chunk)])
+                    for actor in actors:
+                        table = actor(table)
+                    return table
+
+                yield from threads.map(work, chunks)
+        except ClipfakeError:
+            raise
+        except Exception as error:
+            log.debug("what was raised", exc_info=True)
+            said = (str(error).strip().splitlines() or [""])[0]
+            raise ClipfakeError(
+                f"the work failed: {type(error).__name__}: {said}; what was committed stays: run it again"
+            ) from error
+
+
+@contextmanager
+def opened(num_cpus: int | None, few: bool = False) -> Iterator[Session]:
+    """A session for the duration of the block: where the work is `few` items, and may be, in this process."""
+    if few:
+        exit_on_sigterm()
+        yield InProcess(num_cpus)
+        return
+    with connecting(num_cpus) as connection:
+        yield OnRay(connection)
+
+
+Listing = Callable[[], pa.RecordBatchReader]
+
+
+def looked_into(
+    listing: Listing, source: str, out: Store, scale_to: int | None, views: int = 0
+) -> tuple[bool, Listing]:
+    """Whether a listing's items are few enough for this process, and the listing, of which nothing is lost.
+
+    They are not where a cluster or an open Ray session is there to do the work, where nodes are asked for, where this
+    machine has a GPU, or where units in `out` were left open, which may be many.
+    """
+    if scale_to is not None or at_hand() or out.folders(PLAN_FOLDER):
+        return False, listing
+    reader, most = listing(), FEW[source] // (1 + views)
+    batches, rows = [], 0
+    for batch in reader:
+        batches.append(batch)
+        rows += batch.num_rows
+        if rows > most:
+            break
+    whole = pa.RecordBatchReader.from_batches(reader.schema, chain(batches, reader))
+    return rows <= most and not _has_gpu(), begun(whole, listing)
+
+
+def begun(first: pa.RecordBatchReader, again: Listing) -> Listing:
+    """The listing whose first stream, `first`, is open already."""
+    left = [first]
+    return lambda: left.pop() if left else again()
+
+
+def _has_gpu() -> bool:
+    import torch  # whoever works in this process needs it anyway
+
+    return torch.cuda.is_available()
+
+
+def _giving_way() -> tuple[type[BaseException], ...]:
+    """What an execution raises where the cluster gave way: not where our own code raised on it."""
+    from ray import exceptions
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    return (
+        ExecutionTimeoutError,
+        exceptions.ActorDiedError,
+        exceptions.ActorUnavailableError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+        exceptions.WorkerCrashedError,
+    )
+
+
+def _why(error: BaseException, stall_s: float) -> str:
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    if isinstance(error, ExecutionTimeoutError):
+        return f"no progress for {stall_s:g} s (a node is lost, or a chunk takes longer: --stall-timeout)"
+    return root_cause(error)

@@ -1,0 +1,48 @@
+"""The precision of a run, decided once for all of its nodes."""
+
+import logging
+import os
+
+from clipfake.encoder.precision import AUTO, Machine, Precision, fastest, this_machine
+from clipfake.onray.connection import at_hand, connected
+from clipfake.scoring.executor import InProcess, Session
+
+log = logging.getLogger(__name__)
+
+
+def settled(precision: str, session: Session | None = None) -> Precision:
+    """`precision`; for "auto" the fastest that all nodes which will encode have.
+
+    session : waits for the one that is being opened; its nodes are asked. Without one, those of the cluster that is
+        named, and where none is, this machine is all there is.
+    """
+    if precision != AUTO:
+        return precision  # type: ignore[return-value]  # checked where the options were made
+    if session is not None:
+        session.wait()
+    if isinstance(session, InProcess):
+        machines, device = [this_machine()], "cpu"
+    elif at_hand():
+        with connected():
+            machines, device = _ask_nodes()
+    else:
+        here = this_machine()
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1", "NoDevFiles")
+        machines, device = [here], "cuda" if here.gpus and not hidden else "cpu"
+    found = fastest(machines, device)
+    log.info("the precision is %s: what all %d nodes that encode on %s do fast", found, len(machines), device)
+    return found
+
+
+def _ask_nodes() -> tuple[list[Machine], str]:
+    """The machines that will encode, and on which device: as `plan_layout` does it, the GPUs' where there are any."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    with_gpus = [node for node in alive if node["Resources"].get("GPU", 0) > 0]
+    nodes = with_gpus or [node for node in alive if node["Resources"].get("CPU", 0) > 0]
+    ask = ray.remote(num_cpus=0)(this_machine)
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    answers = ray.get([ask.options(scheduling_strategy=place).remote() for place in places])
+    return answers, "cuda" if with_gpus else "cpu"

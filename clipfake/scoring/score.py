@@ -1,0 +1,260 @@
+"""The two jobs over items: `embed` fills a folder with embeddings, `score` fills one with report rows."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipfake.corpus.fetch import FetchOptions
+from clipfake.corpus.layouts import LayoutOptions
+from clipfake.corpus.manifest import list_corpus, read_manifest
+from clipfake.detector.text_input import TextInput
+from clipfake.encoder.description import EncoderDescription
+from clipfake.encoder.precision import AUTO, check_precision
+from clipfake.errors import UsageError
+from clipfake.images.decode import Limits
+from clipfake.scoring.commit import Sink
+from clipfake.scoring.detector_stage import Bundle
+from clipfake.scoring.embeddings import EmbedOptions, embedding_ledger, embedding_rows
+from clipfake.scoring.executor import Listing, Session, begun, looked_into, opened
+from clipfake.scoring.job import Job, JobOptions, Outcome, run_job
+from clipfake.scoring.pipeline import Stages
+from clipfake.scoring.run_precision import settled
+from clipfake.scoring.waves import Progress
+from clipfake.storage import uri as uris
+from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.footers import footer, read_footer
+from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.schemas import REPORT_SCHEMA
+from clipfake.storage.store import Store, kind_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How items are listed, read, decoded and encoded."""
+
+    layout: str = "images"
+    listing: LayoutOptions = field(default_factory=LayoutOptions)
+    precision: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+    job: JobOptions = field(default_factory=JobOptions)
+    image_only: bool = False  # score without the text that the detector was trained with
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
+
+    def described(self) -> dict[str, Any]:
+        """For the run record."""
+        return asdict(self)
+
+
+def embed(
+    source: str, encoder: str, out: str, options: ScanOptions, progress: Callable[[int], Progress],
+    what: EmbedOptions | None = None,
+) -> Outcome:  # fmt: skip
+    """Computes the embeddings of a manifest's or a corpus' items into the folder `out`; of what, says `what`."""
+    place, store = uris.place(source), Store(uris.place(out))
+    if kind_of(place) in ("embeddings", "report"):
+        raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
+    options, what = reading(place, options), what or EmbedOptions()
+    few, listing = looked_into(
+        what.checked(_image_listing(place, options)), "images", store, options.job.scale_to, len(what.made)
+    )
+    with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
+        from clipfake.encoder.open_clip.encoder import (
+            describe,  # imports open_clip: as many seconds as Ray takes to start
+        )
+
+        described = describe(encoder, what.feature, what.decoder)
+        return embed_listing(listing, place, described, store, options, progress, what, session)
+
+
+def embed_listing(
+    listing: Listing, source: str, encoder: EncoderDescription, out: Store,
+    options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions, session: Session | None = None,
+) -> Outcome:  # fmt: skip
+    """`embed` for listed items, a stream with MANIFEST_SCHEMA; `source`, for the record, says where they come from."""
+    precision, views = _embedding_precision(out, options.precision, session), len(what.made)
+    options = replace(options, precision=precision)
+    ledger = embedding_ledger(out, encoder, precision, what)
+    job = Job(
+        "embed",
+        ledger,
+        "images",
+        listing,
+        Stages(out.uri, encoder, precision, options.fetch, options.limits, what=what),
+        lambda run_id, saves: [Sink(ledger, partial(embedding_rows, schema=ledger.schema, views=views), "rewrites")],
+        options={"source": source, "encoder": encoder.name, **options.described(), **asdict(what)},
+        views=views,
+    )
+    return run_job(job, options.job, progress, session)
+
+
+def score(
+    source: str, detector: str, out: str, options: ScanOptions, progress: Callable[[int], Progress],
+    save_embeddings: str | None = None, encoder: str | None = None,
+) -> Outcome:  # fmt: skip
+    """Scores a corpus, a manifest or stored embeddings into the report folder `out`.
+
+    encoder : where the detector's encoder is found, if not where it was when the detector was trained
+    """
+    place = uris.place(source)
+    kind, stored = kind_of(place), None
+    if kind == "report":
+        raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
+    if kind == "embeddings":
+        stored = stored_embeddings(place)
+        listing: Listing = partial(_stored_listing, stored)
+    else:
+        options = reading(place, options)
+        listing = _image_listing(place, options)
+    if not Store(uris.place(detector)).exists():
+        raise UsageError(f"there is no detector at {detector}: it is a folder that `clipfake train` wrote")
+    few, listing = looked_into(
+        listing, "embeddings" if stored else "images", Store(uris.place(out)), options.job.scale_to
+    )
+    with opened(options.job.num_cpus, few) as session:  # Ray starts while the detector's libraries are imported
+        job = _scoring(place, listing, stored, detector, out, options, save_embeddings, encoder, session)
+        return run_job(job, options.job, progress, session)
+
+
+def _scoring(
+    place: str, listing: Listing, stored: Ledger | None, detector: str, out: str, options: ScanOptions,
+    save_embeddings: str | None, encoder: str | None, session: Session,
+) -> Job:  # fmt: skip
+    """What `score` does with a listing of images, or of `stored` embeddings."""
+    from clipfake.detector.bundle import Detector
+
+    store, bundle, saves = Store(uris.place(out)), Store(uris.place(detector)), None
+    source = "embeddings" if stored else "images"
+    trained = Detector.load(bundle)
+    if options.image_only:
+        trained = trained.without_text()
+    if trained.text is not None and not stored:
+        trained.text.check(None)
+    description = EncoderDescription.from_dict(trained.encoder)
+    if encoder is not None:
+        from clipfake.encoder.open_clip.encoder import describe
+
+        description = describe(encoder, description.feature, description.decoder)
+        trained.check_encoder(description.fingerprint)
+    thresholds = [asdict(threshold) for threshold in trained.thresholds]
+    facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
+    if stored:
+        if save_embeddings:
+            raise UsageError("--save-embeddings is for scoring images; the input is embeddings already")
+        found = read_footer(stored.footer)
+        trained.check_encoder(found["encoder"])
+        if trained.text is not None:
+            trained.text.check(TextInput.from_footer(found))
+        precision = found["precision"]
+    else:
+        precision = settled(options.precision or trained.provenance.get("precision", "fp32"), session)
+        if save_embeddings:
+            target = Store(uris.place(save_embeddings))
+            if target.uri == store.uri:
+                raise UsageError("--save-embeddings needs a folder of its own, not the report's")
+            saves = embedding_ledger(target, description, precision)
+    ledger = Ledger(
+        store, "report", REPORT_SCHEMA, trained.fingerprint, footer("report", facts | {"precision": precision})
+    )
+
+    def sinks(run_id: str, saving: Ledger | None) -> list[Sink]:
+        shape = partial(_report_rows, detector=trained.fingerprint, run_id=run_id)
+        report = Sink(ledger, shape, "rewrites")
+        return (
+            [Sink(saving, partial(embedding_rows, schema=saving.schema), "saved"), report]
+            if saving is not None
+            else [report]
+        )
+
+    pipeline = Stages(
+        store.uri, description, precision, options.fetch, options.limits, Bundle(bundle.uri, options.image_only)
+    )
+    return Job(
+        "score",
+        ledger,
+        source,
+        listing,
+        pipeline,
+        sinks,
+        saves,
+        options={"source": place, "detector": bundle.uri, **replace(options, precision=precision).described()},
+    )
+
+
+def _embedding_precision(out: Store, wanted: str | None, session: Session | None = None) -> str:
+    """Of a folder of embeddings: fp32 unless asked otherwise; "auto" goes on with the precision that is there."""
+    if wanted == AUTO and kind_of(out.uri) == "embeddings":
+        return read_footer(stored_embeddings(out.uri).footer)["precision"]
+    return settled(wanted or "fp32", session)
+
+
+def _image_listing(place: str, options: ScanOptions) -> Listing:
+    """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
+    if kind_of(place) == "manifest":
+        if options.layout != "images" or replace(options.listing, columns={}) != LayoutOptions():
+            raise UsageError("a manifest is listed already: give --layout and --group-by to `clipfake index`, not here")
+        manifest = read_manifest(place)
+        return lambda: manifest.scanner(**SCAN).to_reader()
+    again = partial(list_corpus, place, options.layout, options.listing)
+    return begun(again(), again)
+
+
+def reading(place: str, options: ScanOptions) -> ScanOptions:
+    """The options with the Parquet column that holds the images: as the user says, else as the manifest was made."""
+    columns = options.listing.columns
+    if kind_of(place) == "manifest":
+        path, filesystem = read_manifest(place).files[0], Store(place).filesystem
+        made_with = read_footer(pq.read_schema(path, filesystem=filesystem).metadata).get("options", "{}")
+        columns = json.loads(made_with).get("columns", {}) | columns
+    return replace(options, fetch=replace(options.fetch, bytes_column=columns.get("image")))
+
+
+def _stored_listing(stored: Ledger) -> pa.RecordBatchReader:
+    """item_id, version and size of stored embeddings (the images themselves, no views), and where each row lies."""
+    columns = ["item_id", "version", "size", "view"]
+    schema = pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("version", pa.string()),
+            ("size", pa.int64()),
+            ("source", pa.string()),
+            ("row", pa.int64()),
+        ]
+    )
+
+    def batches() -> Any:
+        for name in stored.files():
+            row = 0
+            with pq.ParquetFile(stored.store.path(name), filesystem=stored.store.filesystem) as file:
+                for batch in file.iter_batches(columns=columns, batch_size=SCAN["batch_size"]):
+                    rows = pa.array(np.arange(row, row + batch.num_rows))
+                    source = pa.array([stored.store.uri_of(name)] * batch.num_rows)
+                    both = pa.record_batch(
+                        [batch["item_id"], batch["version"], batch["size"], source, rows], schema=schema
+                    )
+                    yield both.filter(pa.array(batch["view"].to_numpy() == 0))
+                    row += batch.num_rows
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _report_rows(rows: pa.Table, *, detector: str, run_id: str) -> pa.Table:
+    now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+    for name, value in (("detector", pa.scalar(detector)), ("run_id", pa.scalar(run_id)), ("scored_at", now)):
+        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    for name in ("declared", "group_id"):  # embeddings may be older than these columns
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, pa.string()))
+    return rows.select(REPORT_SCHEMA.names).cast(REPORT_SCHEMA)

@@ -1,0 +1,104 @@
+"""Where the time of a run went: seconds by stage, actor and node, and which stage was slow."""
+
+import functools
+import os
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clipfake.onray import prometheus
+
+# Each row's share of its chunk's seconds in a stage, and beside it the actor that spent them.
+READING = "_fetch_s"
+SECONDS = (READING, "_decode_s", "_encode_s", "_detect_s")
+NAMES = {"fetch": "reading", "decode": "decoding", "encode": "the encoder", "detect": "the detector"}
+WRITING = "writing"
+HERE = "here"  # the node of a process that no Ray knows
+
+
+def with_seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
+    """The table with each row's share of the seconds in the column `stage`, one of SECONDS, and who spent them."""
+    prometheus.stage_done(_name(stage), table.num_rows, seconds)
+    share = np.full(table.num_rows, seconds / max(table.num_rows, 1), np.float32)
+    # Several threads of an actor may read at a time; all else they do in turn.
+    who = f"{_actor()} {threading.get_native_id()}" if stage == READING else _actor()
+    by = pa.repeat(pa.scalar(who), table.num_rows)
+    return table.append_column(stage, pa.array(share)).append_column(_by(stage), by)
+
+
+@dataclass
+class Effort:
+    """What the committed rows cost. Rows that came twice are not in it."""
+
+    by_actor: dict[str, Counter[str]] = field(default_factory=dict)  # stage -> "node pid" (and thread) -> seconds
+    rows: Counter[str] = field(default_factory=Counter)  # node -> rows that came from there
+    writing: float = 0.0  # seconds of the driver in commits
+
+    def add(self, table: pa.Table) -> None:
+        """Counts committed rows."""
+        last = None
+        for stage in SECONDS:
+            if stage in table.column_names:
+                last = _by(stage)
+                known = table.select([last, stage]).drop_null()
+                sums = known.group_by(last).aggregate([(stage, "sum")]).to_pylist()
+                spent = self.by_actor.setdefault(_name(stage), Counter())
+                spent.update({row[last]: row[f"{stage}_sum"] for row in sums})
+        if last is not None:
+            counted = table[last].drop_null().value_counts().to_pylist()
+            for entry in counted:
+                self.rows[_node(entry["values"])] += entry["counts"]
+
+    @property
+    def by_stage(self) -> dict[str, float]:
+        """Stage -> seconds, summed over actors."""
+        return {stage: sum(spent.values()) for stage, spent in self.by_actor.items()}
+
+    def by_node(self) -> dict[str, dict[str, Any]]:
+        """Node -> its rows, its actors, and their seconds by stage."""
+        nodes: dict[str, dict[str, Any]] = {}
+        for stage, spent in self.by_actor.items():
+            for actor, seconds in spent.items():
+                node = nodes.setdefault(_node(actor), {"rows": 0, "actors": set(), "seconds": {}})
+                node["actors"].add(actor.split(" ")[1])
+                node["seconds"][stage] = node["seconds"].get(stage, 0.0) + seconds
+        for name, node in nodes.items():
+            node.update(rows=self.rows[name], actors=len(node["actors"]))
+        return dict(sorted(nodes.items()))
+
+    def busy(self, seconds: float) -> dict[str, float]:
+        """Stage -> the share of the run's `seconds` that its actors spent in it, on average; writing is the driver's.
+
+        The one near 1 holds the others up. An actor with two stages has less than 1 in each. What is missing to 1 is
+        the start of the actors and waiting.
+        """
+        if not self.by_actor or seconds <= 0:
+            return {}
+        stages = self.by_actor.items()
+        shares = {NAMES[stage]: sum(spent.values()) / (len(spent) * seconds) for stage, spent in stages}
+        return {**shares, WRITING: self.writing / seconds}
+
+
+def _name(stage: str) -> str:
+    return stage.strip("_").removesuffix("_s")
+
+
+def _by(stage: str) -> str:
+    return f"{stage.removesuffix('_s')}_by"
+
+
+def _node(actor: str) -> str:
+    return actor.partition(" ")[0]
+
+
+@functools.cache
+def _actor() -> str:
+    """This process: its node's address, a space, its process id."""
+    ray: Any = sys.modules.get("ray")
+    inside = ray is not None and ray.is_initialized()
+    return f"{ray.util.get_node_ip_address() if inside else HERE} {os.getpid()}"

@@ -1,0 +1,23 @@
+"""Vectors in fixed-size list columns: from a matrix to a column, and back."""
+
+import numpy as np
+import pyarrow as pa
+
+
+def vector_column(rows: int, ok: np.ndarray, vectors: np.ndarray) -> pa.Array:
+    """A fixed-size list column of `rows` rows, null but at `ok`."""
+    full = np.zeros((rows, vectors.shape[1]), vectors.dtype)
+    full[ok] = vectors
+    missing = np.ones(rows, bool)
+    missing[ok] = False
+    return pa.FixedSizeListArray.from_arrays(pa.array(full.reshape(-1)), vectors.shape[1], mask=pa.array(missing))
+
+
+def matrix_of(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows that are not null, their vectors as (N, D)) of a fixed-size list column."""
+    vectors = column.combine_chunks()
+    rows = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
+    if vectors.null_count:
+        vectors = vectors.drop_null()  # what a null row holds may be null too
+    values = vectors.flatten()
+    return rows, values.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)

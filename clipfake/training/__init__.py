@@ -1,0 +1,1 @@
+"""The flow `train`: stored embeddings -> split, head, classifier, calibration, thresholds -> a detector."""

@@ -1,0 +1,224 @@
+"""The training of the head under Ray Train: N workers take exactly the steps that one would take."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from clipfake.errors import ClipfakeError, UsageError
+from clipfake.onray.trainer import fit, report, saved_state
+from clipfake.onray.worker_network import worker_nodes
+from clipfake.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+EPOCHS_A_CHECKPOINT = 10  # a report costs Ray Train seconds, an epoch mostly less
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How the head is trained.
+
+    margin : of the triplet loss, in units of distance between unit vectors
+    batch : rows a step, over all workers together
+    patience : epochs without a better validation loss before it stops
+    fusion : "image", or how image and text become one vector: "sum" or "product"
+    standardise : each dimension of the embeddings first, by mean and deviation of the train part
+    """
+
+    out_dim: int = 128
+    miner: str = "semi-hard"
+    margin: float = 0.2
+    batch: int = 128
+    epochs: int = 40
+    patience: int = 5
+    learning_rate: float = 1e-3
+    seed: int = 0
+    fusion: str = "image"
+    standardise: bool = True
+
+    def __post_init__(self) -> None:
+        from clipfake.detector.heads.linear_projection import FUSIONS
+        from clipfake.detector.heads.triplet_loss import MINERS
+
+        if self.fusion not in FUSIONS:
+            raise UsageError(f"there is no fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
+
+        if self.miner not in MINERS:
+            raise UsageError(f"there is no miner {self.miner!r}: choose one of {', '.join(MINERS)}")
+        if self.epochs < 1 or self.patience < 1 or self.out_dim < 2 or self.margin <= 0 or self.learning_rate <= 0:
+            raise UsageError(
+                "epochs and patience must be at least 1, the dimension at least 2, margin and learning rate above 0"
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None.
+
+    text : (N, T) float32 where the head fuses image and text
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    generator: np.ndarray
+    text: np.ndarray | None = None
+
+    def inputs(self, rows: np.ndarray | slice = slice(None)) -> list[np.ndarray]:
+        """What the head takes of these rows: the image's vectors, and the text's where there are any."""
+        return [array[rows] for array in (self.x, self.text) if array is not None]
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """The head of the best epoch. state : the arrays of Head.state_dict(); history : one entry an epoch.
+
+    workers : the address of each worker's node, under Ray
+    """
+
+    state: dict[str, np.ndarray]
+    history: list[dict[str, float]]
+    best_epoch: int
+    workers: tuple[str, ...] = ()
+
+
+def train_head(train: Part, val: Part, options: HeadOptions, workers: int, storage: Store) -> TrainedHead:
+    """Trains on `workers` workers of the connected cluster and returns the head with the lowest validation loss.
+
+    Checkpoints lie in `storage` under a name made of options and data: the same call after a crash goes on where
+    it stopped, and a changed input starts anew. Raises ClipfakeError where training fails or the head collapses.
+    """
+    import ray
+    from ray.train import ScalingConfig
+
+    cpus = ray.cluster_resources().get("CPU", 1.0)
+    scaling = ScalingConfig(num_workers=workers, resources_per_worker={"CPU": min(1.0, cpus / workers)}, use_gpu=False)
+    config = {"train": ray.put(train), "val": ray.put(val), "options": options}
+    return fit(_loop, config, scaling, _run_name(train, val, options), storage, "training the head")
+
+
+def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
+    for part in (train, val):
+        for array in part.inputs():
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(np.ascontiguousarray(part.y).data)
+        digest.update("\n".join(str(name) for name in part.generator).encode())
+    return f"head-{digest.hexdigest()[:16]}"
+
+
+def _loop(config: dict[str, Any]) -> TrainedHead:
+    """What each worker runs: `fit_head`, from the checkpoint that is there, with reports to Ray Train."""
+    import ray
+    import ray.train
+
+    context = ray.train.get_context()
+    train, val = ray.get([config["train"], config["val"]])
+    rank, world = context.get_world_rank(), context.get_world_size()
+    trained = fit_head(train, val, config["options"], rank, world, saved_state(), partial(report, rank=rank))
+    return replace(trained, workers=worker_nodes(world))
+
+
+def fit_head(
+    train: Part, val: Part, options: HeadOptions, rank: int = 0, world: int = 1,
+    saved: dict[str, Any] | None = None, report: Callable[[dict[str, float], dict[str, Any]], None] | None = None,
+) -> TrainedHead:  # fmt: skip
+    """Worker `rank` of `world` trains; with more than one there is a process group. Needs no Ray.
+
+    saved : a state to go on from; report : is given the last epoch's figures and such a state now and then
+    """
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    from clipfake.detector.heads.linear_projection import init_fusion_head
+    from clipfake.detector.heads.shared_triplet_loss import TripletStats, collapsed
+    from clipfake.detector.heads.triplet_loss import TripletSums
+
+    torch.set_num_threads(1)  # the order of a sum depends on the number of threads
+    torch.use_deterministic_algorithms(True)
+    start = options.out_dim, options.seed, options.standardise
+    head = init_fusion_head(train.x, train.text, options.fusion, *start)
+    model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
+    history: list[dict[str, float]] = []
+    epochs: list[TripletStats] = []
+    best: dict[str, Any] = {
+        "epoch": -1,
+        "loss": float("inf"),
+        "state": {k: v.clone() for k, v in head.state_dict().items()},
+    }
+    if saved is not None:
+        head.load_state_dict(saved["head"])
+        optimizer.load_state_dict(saved["optimizer"])
+        history, best = saved["history"], saved["best"]
+        epochs = [TripletStats(TripletSums(*sums)) for sums in saved["sums"]]
+
+    def finished() -> bool:
+        return len(history) >= options.epochs or len(history) - 1 - best["epoch"] >= options.patience
+
+    while not finished():
+        epoch = len(history)
+        stats = _pass(model, train, options, rank, world, epoch, optimizer)
+        with torch.no_grad():
+            validation = _pass(model, val, options, rank, world, 0, None)
+        epochs.append(stats)
+        history.append(
+            {
+                "epoch": epoch,
+                "train_loss": stats.loss,
+                "val_loss": validation.loss,
+                "active_share": stats.active_share,
+                "positive_distance": validation.positive_distance,
+                "negative_distance": validation.negative_distance,
+            }
+        )
+        if collapsed(epochs, options.margin):
+            raise ClipfakeError(
+                "the head collapsed, it maps every image to one point: use --miner semi-hard or a lower learning rate"
+            )
+        if validation.loss < best["loss"]:
+            best = {
+                "epoch": epoch,
+                "loss": validation.loss,
+                "state": {k: v.clone() for k, v in head.state_dict().items()},
+            }
+        if report is not None and (finished() or len(history) % EPOCHS_A_CHECKPOINT == 0):
+            state = {
+                "head": head.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": history,
+                "best": best,
+                "sums": [list(one.sums) for one in epochs],
+            }
+            report(history[-1], state)
+    arrays = {name: value.numpy() for name, value in best["state"].items()}
+    return TrainedHead(arrays, history, best["epoch"])
+
+
+def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, epoch: int, optimizer: Any) -> Any:
+    """One pass over a part in balanced batches, with steps if there is an optimizer; the statistics of all workers."""
+    import torch
+
+    from clipfake.detector.heads.shared_triplet_loss import TripletStats, shared_triplet_loss
+    from clipfake.detector.heads.triplet_loss import PADDING, TripletSums, triplet_draws
+    from clipfake.measures.sampling import epoch_batches, shard
+
+    total = TripletStats(TripletSums(*[0.0] * len(TripletSums._fields)))
+    batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
+    for step, rows in enumerate(batches):
+        mine = shard(rows, rank, world)
+        inputs = [torch.from_numpy(array) for array in part.inputs(np.maximum(mine, 0))]
+        y = torch.from_numpy(np.where(mine < 0, PADDING, part.y[np.maximum(mine, 0)]))
+        draws = triplet_draws(len(mine) * world, options.seed, epoch, step)
+        loss, stats = shared_triplet_loss(model(*inputs), y, margin=options.margin, miner=options.miner, draws=draws)
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        total = total + stats
+    return total

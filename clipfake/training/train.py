@@ -1,0 +1,277 @@
+"""The job `train`: stored embeddings -> split -> head -> SVM, calibration, thresholds -> a detector and its metrics."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from clipfake.audit.audit import Audit, audit_columns
+from clipfake.detector.bundle import Detector
+from clipfake.detector.calibrators.maps import Calibrator
+from clipfake.detector.classifiers.fitting import (
+    check_calibration,
+    exact_seconds,
+    fit_calibrator,
+    fit_svm,
+    scale_gamma,
+    svm_rule,
+)
+from clipfake.detector.classifiers.kernel_svm import KernelSvm
+from clipfake.detector.heads.linear_projection import FusionHead, Head, head_of, varies
+from clipfake.detector.unfamiliarity import fit_reference
+from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder.test_card import TOLERANCE
+from clipfake.errors import UsageError
+from clipfake.measures.metrics import by_generator, macro_mean
+from clipfake.measures.shift import quantiles_by_class
+from clipfake.measures.split import PARTS
+from clipfake.measures.thresholds import Threshold, fit_thresholds, rates_at
+from clipfake.onray.connection import connected
+from clipfake.storage import uri as uris
+from clipfake.storage.runs import versions
+from clipfake.storage.store import Store
+from clipfake.training.announcement import told
+from clipfake.training.dataset import Labelled, read_labelled
+from clipfake.training.deduplication import copies_note, without_copies
+from clipfake.training.head import Part, TrainedHead, train_head
+from clipfake.training.options import TrainOptions
+from clipfake.training.presets import preset
+from clipfake.training.search import Choice, search_svm
+from clipfake.training.tables import metric_tables, text_alone, verdict_counts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` gives back. tables : part -> detector and baseline -> metrics; by_generator : of the test part."""
+
+    detector: Detector
+    head: TrainedHead
+    tables: dict[str, dict[str, Any]]
+    by_generator: dict[str, dict[str, Any]]
+    sizes: dict[str, dict[str, int]]
+    notes: list[str]  # what a reader of the tables must know of how it was trained
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What scores, of a detector, and what it gives.
+
+    decision : part -> (N,); cost : C of the SVM; choice : the search that found it, where there was one
+    """
+
+    head: Head | FusionHead
+    svm: KernelSvm
+    calibrator: Calibrator
+    thresholds: tuple[Threshold, ...]
+    decision: dict[str, np.ndarray]
+    cost: float
+    choice: Choice | None
+
+
+def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
+    """Trains a detector from the embeddings in one folder and writes its bundle into another.
+
+    `out` must be new or hold a detector; `say` is told of each step. Raises UsageError where the embeddings cannot be
+    trained on or `out` holds something else.
+    """
+    _check_out(Store(uris.place(out)))
+    facts = () if options.duplicates == "keep" else ("content_sha256",)
+    data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image", facts=facts)
+    audited = audit_columns(embeddings)
+    audited.check(options.allow_shortcuts)
+    return train_on(data, out, options, say, audited)
+
+
+def train_on(
+    data: Labelled, out: str, options: TrainOptions, say: Callable[[str], None] = log.info, audited: Audit | None = None
+) -> Trained:
+    """`train` from embeddings that are read already; audited : what the audit found of them, for the record."""
+    store = Store(uris.place(out))
+    _check_out(store)
+    notes = _notes(options) + [f"audit: {warning}" for warning in (audited.warnings if audited else [])]
+    copies = None
+    if options.duplicates != "keep":
+        data, copies = without_copies(data, options.duplicates)
+        notes.append(copies_note(copies))
+    for note in notes:
+        say(note)
+    part = data.parts(options.split, options.head.seed)
+    rows = {name: np.flatnonzero(part == name) for name in PARTS}
+    sizes = part_sizes(data.y, rows)
+    say(
+        "split: "
+        + ", ".join(f"{name} {size['n']} ({size['reals']} real, {size['fakes']} fake)" for name, size in sizes.items())
+    )
+
+    check_calibration(options.calibration, data.y[rows["val"]])
+    # For the test card; refuses weights that are not the ones of `data`.
+    encoder = Encoder.load(data.encoder, precision="fp32")
+    parts = {name: part_of(data.take(r)) for name, r in rows.items()}
+    if parts["train"].text is not None and not varies(parts["train"].text):
+        notes.append("all items have one text, which can add nothing")
+    storage = _storage(store)
+    with connected(options.num_cpus):
+        trained = train_head(parts["train"], parts["val"], options.head, options.workers, storage)
+    say(
+        f"head: best epoch {trained.best_epoch + 1} of {len(trained.history)}, "
+        f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
+    )
+
+    def searched(x: np.ndarray) -> Choice:
+        units, generators = data.unit[rows["train"]].tolist(), parts["train"].generator.tolist()
+        with connected(options.num_cpus):
+            return search_svm(x, parts["train"].y, generators, units, options.head.seed, say)
+
+    say(f"SVM: {svm_rule(len(rows['train']))}")
+    fitted = fit_parts(parts, trained, options, searched if options.search else None, say)
+    learned, decision = parts["train"], fitted.decision
+    own = data.view[rows["train"]] == 0  # augmented views are not what is scored later
+    reference = fit_reference(
+        learned.x[own], learned.y[own], learned.generator[own].tolist(), parts["val"].x, options.head.seed
+    )
+
+    tables = metric_tables(parts, decision, fitted.calibrator, options.calibration)
+    if data.text is not None:
+        notes += text_alone(parts, tables)
+    test = parts["test"]
+    generators = by_generator(
+        test.y,
+        test.generator.tolist(),
+        decision["test"],
+        fitted.calibrator.probability(decision["test"]),
+        decision["test"] > 0,
+    )
+    detector = Detector(
+        encoder=encoder.description.to_dict(),
+        encoder_fingerprint=encoder.description.fingerprint,
+        head=fitted.head,
+        svm=fitted.svm,
+        calibrator=fitted.calibrator,
+        thresholds=fitted.thresholds,
+        reference=reference,
+        test_card=encoder.test_card_embedding(),
+        test_card_tolerance=TOLERANCE,
+        metrics={
+            **{name: table["detector"] for name, table in tables.items()},
+            "test_by_generator": generators,
+            "val_quantiles": quantiles_by_class(decision["val"], parts["val"].y),
+            "test_macro": macro_mean(generators),
+            "at_thresholds": rates_at(fitted.thresholds, test.y, decision["test"]),
+            "verdicts": verdict_counts(test.y, decision["test"], fitted.thresholds),
+            "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},
+        },
+        baseline={name: table["baseline"] for name, table in tables.items()},
+        provenance={
+            "encoder": data.encoder.name,
+            "precision": data.precision,
+            "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data_sha256": data.digest,
+            "left_out": data.left_out,
+            "audit": audited.described() if audited else None,
+            "duplicates": copies,
+            "notes": notes,
+            "sizes": sizes,
+            "generators": sorted({str(name) for name in data.generator}),
+            "options": asdict(options),
+            "history": trained.history,
+            "best_epoch": trained.best_epoch,
+            "workers": list(trained.workers),
+            "svm": {
+                "rule": svm_rule(len(learned.y)),
+                "C": fitted.cost,
+                "search": fitted.choice and fitted.choice.described(),
+            },
+            "versions": versions(),
+        },
+        text=data.text_input,
+    )
+    detector.save(store)
+    storage.delete_tree("")
+    return Trained(detector, trained, tables, generators, sizes, notes)
+
+
+def part_sizes(y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
+    """part -> its numbers of items, reals and fakes. Raises UsageError where one has no items of a class."""
+    sizes = {
+        name: {"n": len(mine), "reals": int((y[mine] == 0).sum()), "fakes": int((y[mine] == 1).sum())}
+        for name, mine in rows.items()
+    }
+    for name, size in sizes.items():
+        if not size["reals"] or not size["fakes"]:
+            raise UsageError(
+                f"the {name} part of the split has {size['reals']} real and {size['fakes']} fake items: training needs "
+                "labelled items of both classes (or smaller groups)"
+            )
+    return sizes
+
+
+def fit_parts(
+    parts: Mapping[str, Part],
+    trained: TrainedHead,
+    options: TrainOptions,
+    search: Callable[[np.ndarray], Choice] | None = None,
+    say: Callable[[str], None] = log.debug,
+) -> Fitted:
+    """All that follows the head: the SVM on the part `train`, calibrator and thresholds on `val`. Needs no Ray.
+
+    search : gives C and gamma for the head's output on the part `train`; without, C is the options' and gamma "scale"
+    say : is told how long the SVM is expected to take where that is long, and then that it goes on
+    """
+    # The order of a sum depends on the number of threads, and the detector's fingerprint on it.
+    torch.set_num_threads(1)
+    head = head_of({name: torch.tensor(array) for name, array in trained.state.items()}, options.head.fusion)
+    projected = {name: project(head, p) for name, p in parts.items()}
+    learned, val = parts["train"], parts["val"]
+    choice = search(projected["train"]) if search else None
+    cost, gamma = (choice.C, choice.gamma) if choice else (options.C, scale_gamma(projected["train"]))
+    with told("SVM", exact_seconds(projected["train"], learned.y, cost, gamma, options.head.seed), say):
+        svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
+    decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
+    calibrator = fit_calibrator(decision["val"], val.y, options.calibration)
+    return Fitted(head, svm, calibrator, fit_thresholds(decision["val"][val.y == 0]), decision, cost, choice)
+
+
+def part_of(data: Labelled) -> Part:
+    """The rows as the head takes them."""
+    text = None if data.text is None else data.text.astype(np.float32, copy=False)
+    return Part(data.x.astype(np.float32, copy=False), data.y, data.generator, text)
+
+
+def project(head: Head | FusionHead, part: Part, block: int = 65_536) -> np.ndarray:
+    """The head's output, a block at a time: on the way it needs several times the memory of what it gets."""
+    starts = range(0, len(part.y), block)
+    return np.concatenate([head(*map(torch.from_numpy, part.inputs(slice(i, i + block)))).numpy() for i in starts])
+
+
+def _notes(options: TrainOptions) -> list[str]:
+    inferred = [name for name in preset(options.preset).inferred if name not in options.overridden]
+    values = asdict(options) | asdict(options.head)
+    note = f"preset {options.preset}"
+    if inferred:
+        note += f"; inferred, since its source does not state it: {', '.join(f'{n} {values[n]}' for n in inferred)}"
+        note += ", the RBF kernel, Adam and how triplets are drawn"
+    if options.overridden:
+        note += f"; set otherwise: {', '.join(f'{name} {values[name]}' for name in options.overridden)}"
+    if options.split == "grouped":
+        return [note]
+    return [note, "split as the source did: stratified by label only; duplicates and scenes may be on both sides"]
+
+
+def _check_out(store: Store) -> None:
+    names = {file.name for file in store.list("")} - {"detector.json", "detector.safetensors"}
+    if names or store.folders(""):
+        raise UsageError(
+            f"{store.uri} holds something else ({min(names, default='folders')}): choose a new folder for --out"
+        )
+
+
+def _storage(store: Store) -> Store:
+    """Where Ray Train keeps its checkpoints: hidden, beside the output, so on storage that all nodes share if it is."""
+    parent, _, name = store.uri.rpartition("/")
+    return Store(f"{parent}/.{name}.training")

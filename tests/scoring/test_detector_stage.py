@@ -1,0 +1,85 @@
+"""Stored embeddings on their way to report rows: also those of files that are older than some columns."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from clipfake.detector.bundle import Detector
+from clipfake.detector.calibrators.maps import Sigmoid
+from clipfake.detector.classifiers.kernel_svm import KernelSvm
+from clipfake.detector.heads.linear_projection import init_head
+from clipfake.detector.unfamiliarity import fit_reference
+from clipfake.measures.thresholds import Threshold
+from clipfake.scoring.detector_stage import Apply, read_embeddings
+from clipfake.scoring.score import _report_rows
+from clipfake.storage.schemas import ENCODING, REPORT_SCHEMA, embedding_schema
+from clipfake.storage.vectors import matrix_of, vector_column
+
+
+def test_old_and_new_files_in_one_chunk_keep_what_they_have(tmp_path):
+    schema = embedding_schema(4, "fp32")
+    young = ["declared", *(field.name for field in ENCODING)]
+    for file in ("old", "new"):
+        made = {"item_id": [f"{file}{i}" for i in range(3)], "group_id": ["g", None, "h"], "embedding": [[1.0] * 4] * 3}
+        made |= {"declared": ["software: X", None, "parameters: Y"], "view": [0] * 3, "version": ["1"] * 3}
+        made |= {"uri": ["file:///u"] * 3, "status": ["ok"] * 3}
+        columns = [pa.array(made.get(field.name, [None] * 3), field.type) for field in schema]
+        table = pa.table(columns, schema=schema)
+        pq.write_table(table.drop_columns(young) if file == "old" else table, tmp_path / f"{file}.parquet")
+    wanted = [("old", 2), ("new", 2), ("new", 0), ("old", 0)]
+    for files in (wanted, [one for one in wanted if one[0] == "old"]):
+        source, row = zip(*files, strict=True)
+        chunk = pa.table({"source": [f"file://{tmp_path}/{name}.parquet" for name in source], "row": row})
+        stored = read_embeddings(chunk)
+        for name in ("decision", "probability", "unfamiliarity"):
+            stored = stored.append_column(name, pa.array(np.zeros(len(files))))
+        stored = stored.append_column("verdict", pa.array(["real"] * len(files)))
+        rows = _report_rows(stored, detector="d", run_id="r")
+        assert rows.schema == REPORT_SCHEMA
+        found = {r["item_id"]: (r["group_id"], r["declared"]) for r in rows.to_pylist()}
+        expected = {
+            "old2": ("h", None),
+            "new2": ("h", "parameters: Y"),
+            "new0": ("g", "software: X"),
+            "old0": ("g", None),
+        }
+        assert found == {f"{name}{at}": expected[f"{name}{at}"] for name, at in files}
+
+
+def small_detector(x: np.ndarray) -> Detector:
+    random = np.random.default_rng(0)
+    head = init_head(x.shape[1], 8, 0, x).eval().requires_grad_(False)
+    svm = KernelSvm(head(torch.from_numpy(x[:50])), torch.from_numpy(random.normal(size=50)), 0.1, 1.0)
+    reference = fit_reference(x[:100], np.arange(100) % 2, [None] * 100, x[100:], points=20)
+    thresholds = (Threshold(0.05, 0.5, 1_000), Threshold(0.01, 1.0, 1_000))
+    return Detector({}, "", head, svm, Sigmoid(-1.0, 0.0), thresholds, x[0], {}, reference)
+
+
+def test_stored_rows_in_chunks_are_scored_as_their_vectors_at_once(tmp_path):
+    """Over row groups, in order and out of it, with rows that have no embedding."""
+    x = np.random.default_rng(1).normal(size=(3_000, 16)).astype(np.float32)
+    lacking = np.arange(7, 3_000, 500)
+    schema = embedding_schema(16, "fp32")
+    made = {"item_id": [f"i{i}" for i in range(3_000)], "embedding": vector_column(
+        3_000, np.setdiff1d(np.arange(3_000), lacking), np.delete(x, lacking, axis=0))}  # fmt: skip
+    made |= {"uri": ["file:///u"] * 3_000, "version": ["1"] * 3_000, "status": ["ok"] * 3_000, "view": [0] * 3_000}
+    table = pa.table([made.get(f.name, pa.array([None] * 3_000, f.type)) for f in schema], names=schema.names)
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1_000)
+    detector = small_detector(x[:200])
+    expected = detector.score(x)
+    places = [np.arange(500, 2_500), np.array([2_999, 7, 0, 1_200]), np.arange(64)]
+    for rows in places:
+        chunk = pa.table({"source": [f"file://{tmp_path}/a.parquet"] * len(rows), "row": rows})
+        stored = read_embeddings(chunk)
+        assert "category" not in stored.column_names
+        ok, vectors = matrix_of(stored["embedding"])
+        scored = Apply(detector).to_rows(stored, ok, vectors)
+        assert scored["item_id"].to_pylist() == [f"i{i}" for i in rows]
+        there = ~np.isin(rows, lacking)
+        for name, atol in (("decision", detector.svm.tolerance), ("unfamiliarity", 1e-3), ("probability", 1e-4)):
+            got = scored[name].to_numpy()
+            np.testing.assert_allclose(got[there], getattr(expected, name)[rows[there]], rtol=0, atol=atol)
+            assert scored[name].null_count == (~there).sum()
+        verdicts = [expected.verdict[row] if has else None for row, has in zip(rows, there, strict=True)]
+        assert scored["verdict"].to_pylist() == verdicts

@@ -1,0 +1,62 @@
+"""A result does not depend on how actors are laid out nor on the batch size, beyond the stated tolerance."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset as ds
+import pytest
+
+from clipfake.scoring import executor, job
+from clipfake.scoring.job import JobOptions
+from clipfake.scoring.score import ScanOptions, score
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_ray")]
+
+BESIDE_GPUS = {  # as on machines with GPUs: preparers feed encoders through the object store
+    "encoders": 2,
+    "encoder_cpus": 0.3,
+    "encoder_threads": 1,
+    "preparers": 2,
+    "preparer_cpus": 0.2,
+    "decoders": 1,
+}
+LAYOUTS = {"alone": {}, "two stages": BESIDE_GPUS, "in this process": {}}
+BATCHES = (8, 32)
+
+
+def rows_of(folder: Path) -> dict[str, dict]:
+    rows = ds.dataset(str(folder)).to_table().to_pylist()
+    assert len({row["item_id"] for row in rows}) == len(rows) == 40
+    return {row["item_id"]: row for row in rows}
+
+
+def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    plan, found = job.plan_layout, {}
+    for name, batch in product(LAYOUTS, BATCHES):
+        laid_out = []
+
+        def changed(*args, change=LAYOUTS[name], laid_out=laid_out, **kwargs):
+            laid_out.append(replace(plan(*args, **kwargs), **change))
+            return laid_out[-1]
+
+        monkeypatch.setattr(job, "plan_layout", changed)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        monkeypatch.setattr(executor, "at_hand", lambda name=name: name != "in this process")
+        options, out = ScanOptions(job=JobOptions(batch_size=batch)), tmp_path / f"{name} {batch}"
+        done = score(str(pictures), str(detector), str(out), options, lambda n: lambda k: None, str(out) + " kept")
+        assert (done.record["nodes"][0]["address"] == "here") == (name == "in this process")
+        assert bool(laid_out[-1].preparers) == (name == "two stages")
+        assert laid_out[-1].batch_size == batch
+        found[name, batch] = rows_of(out), rows_of(Path(f"{out} kept"))
+    first_rows, first_kept = found["alone", 32]
+    for rows, kept in found.values():
+        for item, row in first_rows.items():
+            assert {**rows[item], **VARIES} == {**row, **VARIES}
+            assert rows[item]["decision"] == pytest.approx(row["decision"], abs=1e-4)
+            assert rows[item]["probability"] == pytest.approx(row["probability"], abs=1e-4)
+            np.testing.assert_allclose(kept[item]["embedding"], first_kept[item]["embedding"], rtol=0, atol=1e-5)
+
+
+VARIES = dict.fromkeys(("run_id", "scored_at", "decision", "probability", "unfamiliarity"))

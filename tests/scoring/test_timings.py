@@ -1,0 +1,62 @@
+"""Where the time went, against sums made by hand."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from clipfake.cli.console import slowest
+from clipfake.scoring.timings import Effort, with_seconds
+
+
+def rows(stages: dict[str, list[tuple[str, float]]]) -> pa.Table:
+    """A table whose stages took, in each row, so many seconds of that actor."""
+    columns = {}
+    for stage, spent in stages.items():
+        columns[f"_{stage}_s"] = pa.array([seconds for _, seconds in spent], pa.float32())
+        columns[f"_{stage}_by"] = pa.array([actor for actor, _ in spent])
+    return pa.table(columns)
+
+
+@pytest.fixture
+def effort() -> Effort:
+    """Two nodes; a reads and decodes, and both encode."""
+    made = Effort()
+    read = [("a 1 11", 1.0), ("a 1 12", 1.0), ("a 1 11", 2.0)]
+    made.add(rows({"fetch": read, "decode": [("a 1", 1.0)] * 3, "encode": [("a 2", 4.0), ("b 3", 8.0), ("b 3", 8.0)]}))
+    made.add(rows({"fetch": [("a 1 12", 4.0)], "decode": [("a 1", 1.0)], "encode": [("a 2", 4.0)]}))
+    made.writing = 1.0
+    return made
+
+
+def test_by_stage_and_by_node(effort):
+    assert effort.by_stage == {"fetch": 8.0, "decode": 4.0, "encode": 24.0}
+    assert effort.by_node() == {
+        "a": {"rows": 2, "actors": 2, "seconds": {"fetch": 8.0, "decode": 4.0, "encode": 8.0}},
+        "b": {"rows": 2, "actors": 1, "seconds": {"encode": 16.0}},
+    }
+
+
+def test_busy_is_the_share_of_each_actors_time(effort):
+    """Two threads read; of two encoders one is busy for 8 of 20 s, the other for 16."""
+    assert effort.busy(20.0) == {
+        "reading": pytest.approx(8 / 40),
+        "decoding": pytest.approx(4 / 20),
+        "the encoder": pytest.approx(24 / 40),
+        "writing": pytest.approx(1 / 20),
+    }
+    assert Effort().busy(20.0) == {}
+
+
+def test_what_is_slow_is_named(effort):
+    record = {"busy": effort.busy(20.0), "seconds": {"work": 20.0}}
+    assert slowest(record) == "slowest: the encoder, 60% of its actors' 20.0 s (reading 20%, decoding 20%, writing 5%)"
+    assert "start of the actors" in slowest({"busy": effort.busy(200.0), "seconds": {"work": 200.0}})
+
+
+def test_the_seconds_of_a_chunk_are_shared_among_its_rows():
+    table = with_seconds(with_seconds(pa.table({"x": np.arange(4)}), "_fetch_s", 2.0), "_encode_s", 1.0)
+    effort = Effort()
+    effort.add(table.slice(1))
+    assert effort.by_stage == {"fetch": 1.5, "encode": 0.75}
+    (node,) = effort.by_node().values()
+    assert (node["rows"], node["actors"]) == (3, 1)
