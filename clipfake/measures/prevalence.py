@@ -59,7 +59,7 @@ class Estimate:
 
 
 def rates_of(thresholds: Sequence[Threshold], metrics: Mapping[str, Any]) -> Rates:
-    """A detector's rates at the threshold of the verdict `fake`, measured on the test part: the one of the lowest FPR, or 0.
+    """A detector's rates at its threshold for `fake` (the one of the lowest FPR, or 0), as measured on its test part.
 
     Raises UsageError where the bundle states none, or was tested on one class only.
     """
