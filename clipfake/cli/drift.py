@@ -1,4 +1,4 @@
-"""`clipfake prevalence|drift`: each a few lines over clipfake.engine."""
+"""`clipfake prevalence|drift`: each a few lines over the package."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""`clipfake embed|score|compact`: each a few lines over clipfake.engine."""
+"""`clipfake embed|score|compact`: each a few lines over the package."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`clipfake similar|clusters`: each a few lines over clipfake.engine."""
+"""`clipfake similar|clusters`: each a few lines over the package."""
 
 from typing import Annotated
 

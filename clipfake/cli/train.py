@@ -1,4 +1,4 @@
-"""`clipfake train|reproduce|pretrain|demo`: each a few lines over clipfake.engine."""
+"""`clipfake train|reproduce|pretrain|demo`: each a few lines over the package."""
 
 from pathlib import Path
 from typing import Annotated

@@ -22,7 +22,7 @@ from clipfake.storage.store import Store
 DRIVER = """
 import sys, time
 from contextlib import contextmanager
-from clipfake.corpus.store import Store
+from clipfake.storage.store import Store
 from clipfake.cli import main
 
 publish, put, writing = Store._publish, Store._put, Store.writing

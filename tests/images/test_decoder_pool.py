@@ -40,7 +40,7 @@ def orphans(blob: bytes, timeout_s: float = 20.0) -> list[psutil.Process]:
     """The children of a process that is killed half a second after it has begun to prepare `blob`s."""
     code = f"""if True:
         import os, signal, threading
-        from clipfake.images.isolation import DecoderPool, Limits, Preprocess
+        from clipfake.images.decoder_pool import DecoderPool, Limits, Preprocess
         with DecoderPool(2, Limits(timeout_s={timeout_s}), Preprocess()) as pool:
             pool.prepare([b"GIF89a"] * 8)
             threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
@@ -323,7 +323,7 @@ def test_children_are_quiet(picture, encode, tmp_path):
     data = data.replace(b"\x5b\x01\x07\0", b"\x5c\x01\x07\0")  # hides tag 347, JPEGTables: libtiff writes to stderr
     (tmp_path / "image").write_bytes(data)
     code = f"""if True:
-        from clipfake.images.isolation import DecoderPool, Limits, Preprocess
+        from clipfake.images.decoder_pool import DecoderPool, Limits, Preprocess
         with DecoderPool(1, Limits(), Preprocess()) as pool:
             print(pool.prepare([open({str(tmp_path / "image")!r}, "rb").read()])[0].status)
     """

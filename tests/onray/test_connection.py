@@ -113,7 +113,7 @@ def test_a_ray_that_comes_up_too_slowly_is_started_again(slow, monkeypatch: pyte
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 JOIN = """
-from clipfake.engine.cluster import connected
+from clipfake.onray.connection import connected
 from clipfake.errors import ClipfakeError
 try:
     with connected():

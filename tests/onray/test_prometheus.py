@@ -43,7 +43,7 @@ def test_the_dashboards_labels_are_the_metrics_own():
 
 def test_without_ray_telling_does_nothing():
     code = (
-        "import sys; from clipfake.engine import metrics\n"
+        "import sys; from clipfake.onray import prometheus\n"
         "prometheus.stage_done('fetch', 3, 0.1); prometheus.unit_committed({'ok': 3}, 9, 0.1); prometheus.queue(3, 1)\n"
         "assert 'ray' not in sys.modules"
     )

@@ -155,7 +155,7 @@ import json, sys
 import psutil
 import pyarrow.dataset as ds
 from pathlib import Path
-from clipfake.engine.scan import ScanOptions, score
+from clipfake.scoring.score import ScanOptions, score
 pictures, detector, out = sys.argv[1:]
 outcome = score(pictures, detector, out, ScanOptions(), lambda n: lambda k: None, out + " kept")
 assert outcome.totals.status == {"ok": 40}, outcome.totals
@@ -185,7 +185,7 @@ def test_few_images_are_scored_without_ray(pictures, detector, tmp_path):
 
 ENDED = """
 import sys, time
-from clipfake.engine.session import opened
+from clipfake.scoring.executor import opened
 with opened(None, few=True):
     try:
         print("open", flush=True)

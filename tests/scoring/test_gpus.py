@@ -14,8 +14,8 @@ DRIVER = """
 import json, sys
 from dataclasses import asdict, replace
 import ray
-from clipfake.engine import job
-from clipfake.engine.scan import ScanOptions, score
+from clipfake.scoring import job
+from clipfake.scoring.score import ScanOptions, score
 
 pictures, detector, out = sys.argv[1:]
 plan, laid_out = job._layout, []

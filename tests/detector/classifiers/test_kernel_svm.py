@@ -102,7 +102,7 @@ def test_memory_does_not_grow_with_rows_nor_with_vectors():
     """Beyond what goes in and comes out, in a process of its own: it is the largest ever that is measured."""
     code = """if True:
         import resource, sys, torch
-        from clipfake.detector.svm import KernelSvm
+        from clipfake.detector.classifiers.kernel_svm import KernelSvm
         rows, n = map(int, sys.argv[1:])
         svm = KernelSvm(torch.rand(n, 8), torch.rand(n, dtype=torch.float64), 0.0, 1.0)
         x = torch.rand(rows, 8)

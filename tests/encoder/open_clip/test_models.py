@@ -60,7 +60,7 @@ def test_it_needs_no_network():
 import socket
 def refuse(*_, **__): raise AssertionError("it asked the network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from clipfake.encoder.encoder import Encoder
+from clipfake.encoder.open_clip.encoder import Encoder
 print(Encoder.load("clipfake-nano/v1").description.fingerprint)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
