@@ -19,6 +19,7 @@ from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.onray.connection import connected
 from clipfake.onray.nodes import cluster_nodes
+from clipfake.onray.tasks import map_actors
 from clipfake.scoring.layout import Layout, plan_layout
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
@@ -54,15 +55,14 @@ def adversarial(
     chosen = images.rows.take(rows).select(columns).to_pylist()
     blocks = [chosen[start : start + BLOCK] for start in range(0, len(chosen), BLOCK)]
     with connected(num_cpus):
-        import ray
-        from ray.util import ActorPool
-
         layout = plan_layout(cluster_nodes(), len(chosen))
-        actor = ray.remote(num_cpus=layout.encoder_cpus, num_gpus=layout.encoder_gpus)(_Attacker)
         given = (images.encoder, images.precision, place, images.limits, images.fetch, options, layout)
-        pool = ActorPool([actor.remote(*given) for _ in range(min(layout.encoders, len(blocks)))])
+        attacked = map_actors(
+            _Attacker, given, "run", blocks, min(layout.encoders, len(blocks)), cpus=layout.encoder_cpus,
+            gpus=layout.encoder_gpus, failed="the attack failed: {}; run it again",
+        )  # fmt: skip
         advance, found = progress(len(chosen)), []
-        for decisions in pool.map(lambda attacker, block: attacker.run.remote(block), blocks):
+        for decisions in attacked:
             found.append(decisions)
             advance(len(decisions))
     decision = np.concatenate(found)

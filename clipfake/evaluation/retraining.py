@@ -13,7 +13,8 @@ from clipfake.detector.classifiers.fitting import check_calibration
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.evaluation.protocols import Fold
 from clipfake.measures.cells import Scored, cell
-from clipfake.onray.connection import connected, failures_told
+from clipfake.onray.connection import connected
+from clipfake.onray.tasks import map_tasks
 from clipfake.training.dataset import Labelled
 from clipfake.training.head import fit_head
 from clipfake.training.options import TrainOptions
@@ -40,22 +41,16 @@ def refit_all(
     A cell has `trained_on`, `tested_on`, `train_reals`, `train_fakes` and `error`: None, then it has all of
     `clipfake.measures.cells.cell`; or why there is no detector (too few rows of a class, a head that collapsed).
     """
-    import ray
-
+    found: dict[int, list[dict[str, Any]]] = {}
     with connected(num_cpus):
-        shared = ray.put((data, units))
-        task = ray.remote(num_cpus=min(1.0, ray.cluster_resources().get("CPU", 1.0)))(_refit)
-        waiting = [task.remote(shared, fold, recipe) for fold, recipe in folds]
-        number, left = {reference: i for i, reference in enumerate(waiting)}, list(waiting)
-        while left:
-            (done,), left = ray.wait(left)
-            say(f"{len(waiting) - len(left)} of {len(waiting)}: trained on {folds[number[done]][0].trained_on}")
-        with failures_told("retraining failed: {}"):
-            return ray.get(waiting)
+        for number, cells in map_tasks(_refit, folds, (data, units), "retraining failed: {}"):
+            found[number] = cells
+            say(f"{len(found)} of {len(folds)}: trained on {folds[number][0].trained_on}")
+    return [found[number] for number in range(len(folds))]
 
 
-def _refit(shared: tuple[Labelled, np.ndarray], fold: Fold, recipe: Recipe) -> list[dict[str, Any]]:
-    return refit(*shared, fold, recipe)
+def _refit(work: tuple[Fold, Recipe], data: Labelled, units: np.ndarray) -> list[dict[str, Any]]:
+    return refit(data, units, *work)
 
 
 def refit(data: Labelled, units: np.ndarray, fold: Fold, recipe: Recipe) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from clipfake.errors import UsageError
 from clipfake.explore.similar import embeddings_in, own_rows
 from clipfake.measures.kmeans import Sums, assign, first_centres, moved, sums
 from clipfake.onray.connection import connected
+from clipfake.onray.tasks import in_order, map_tasks
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.ledger import Ledger
@@ -102,18 +103,13 @@ def _shards(ledger: Ledger) -> list[Shard]:
 
 
 def _fit(shards: list[Shard], options: ClusterOptions, say: Callable[[str], None]) -> tuple[np.ndarray, float, int]:
-    import ray
-
-    cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0))
-    task: Callable[..., Any] = lambda function: ray.remote(num_cpus=cpus)(function).remote  # noqa: E731
-    sample = np.concatenate(ray.get([task(_sample)(shard, len(shards), options.seed) for shard in shards]))
+    sample = np.concatenate(in_order(map_tasks(_sample, shards, (len(shards), options.seed))))
     if len(sample) < options.k:
         raise UsageError(f"{len(sample)} items cannot make {options.k} clusters: give a smaller --k")
     centres = first_centres(sample, options.k, options.seed)
     before = -1.0
     for step in range(1, options.steps + 1):
-        known = ray.put(centres)
-        parts: list[Sums] = ray.get([task(_sums)(shard, known) for shard in shards])
+        parts: list[Sums] = in_order(map_tasks(_sums, shards, (centres,)))
         centres, cosine = moved(parts, centres)
         say(f"step {step}: mean cosine to the centre {cosine:.5f}")
         if cosine - before < options.tolerance:
@@ -136,16 +132,9 @@ def _sums(shard: Shard, centres: np.ndarray) -> Sums:
 
 def _write(shards: list[Shard], centres: np.ndarray, target: Ledger) -> list[dict[str, Any]]:
     """Commits each shard's rows as a file; the summary, with what the shards tell put together."""
-    import ray
-
-    cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0))
-    known, task = ray.put(centres), ray.remote(num_cpus=cpus)(_rows)
-    waiting = {task.remote(shard, known): i for i, shard in enumerate(shards)}
     told: list[_Told] = [_Told() for _ in centres]
-    while waiting:  # a few at a time are in this process
-        (done,), _ = ray.wait(list(waiting), num_returns=1)
-        rows, kinds = ray.get(done)
-        target.commit(f"part-{waiting.pop(done):06d}.parquet", rows)
+    for number, (rows, kinds) in map_tasks(_rows, shards, (centres,)):
+        target.commit(f"part-{number:06d}.parquet", rows)
         for cluster, one in kinds.items():
             told[cluster].add(one)
     return sorted((one.described(i) for i, one in enumerate(told)), key=lambda c: -c["items"])

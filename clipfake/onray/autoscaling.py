@@ -38,7 +38,7 @@ def with_nodes_to_come(nodes: list[Node], scale_to: int) -> list[Node]:
         return nodes
     largest = max(able, key=lambda node: (node.gpus, node.cpus))
     log.info("laid out for %d nodes more than are there, of %g CPUs and %g GPUs", missing, largest.cpus, largest.gpus)
-    return [*nodes, *[replace(largest, address="")] * missing]
+    return [*nodes, *[replace(largest, address="", id="")] * missing]
 
 
 def _first_node(patience_s: float) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from clipfake.errors import ClipfakeError
+from clipfake.onray.private import refuses_token, token_mode
 
 log = logging.getLogger(__name__)
 
@@ -148,27 +149,15 @@ def _check_reachable(address: str) -> None:
 def _check_token(address: str) -> None:
     """Where the cluster refuses our token Ray tries for long, and says then that no cluster is there."""
     import grpc
-    from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated.gcs_service_pb2 import CheckAliveRequest  # type: ignore[attr-defined]  # made at run time
-    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
     try:
-        with init_grpc_channel(address) as channel:
-            NodeInfoGcsServiceStub(channel).CheckAlive(CheckAliveRequest(), timeout=REACHED_WITHIN_S)
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-            here = (
-                "refuses the token that is set here" if token_mode() else "asks for a token, and none is sent from here"
-            )
-            raise ClipfakeError(f"the Ray cluster at RAY_ADDRESS={address} {here}: {HOW_TO_TOKEN}") from error
+        refused = refuses_token(address, REACHED_WITHIN_S)
+    except grpc.RpcError:
         log.debug("the head was asked whether it lives", exc_info=True)  # whatever it is, ray.init says it
-
-
-def token_mode() -> bool:
-    """Whether this process sends a token to Ray, and asks for one where it starts a Ray of its own."""
-    from ray._private.authentication.authentication_utils import is_token_auth_enabled
-
-    return is_token_auth_enabled()
+        return
+    if refused:
+        here = "refuses the token that is set here" if token_mode() else "asks for a token, and none is sent from here"
+        raise ClipfakeError(f"the Ray cluster at RAY_ADDRESS={address} {here}: {HOW_TO_TOKEN}")
 
 
 def _unreachable(address: str, error: Exception) -> ClipfakeError:
@@ -223,13 +212,18 @@ def _quiet_ray_data() -> None:
 
 @contextlib.contextmanager
 def failures_told(message: str) -> Iterator[None]:
-    """What Ray raises in the block, as a ClipfakeError: `message`, with the cause in the place of {}."""
-    from ray.exceptions import RayError
+    """What Ray raises in the block, as a ClipfakeError: `message`, with the cause in the place of {}.
+
+    A ClipfakeError of a task or an actor's method comes through as it was raised there.
+    """
+    from ray.exceptions import RayError, RayTaskError
 
     try:
         yield
     except RayError as error:
         log.debug("the cluster's report", exc_info=True)
+        if isinstance(error, RayTaskError) and isinstance(error.cause, ClipfakeError):
+            raise error.cause from None
         raise ClipfakeError(message.format(root_cause(error))) from error
 
 

@@ -5,14 +5,14 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from clipfake.detector.bundle import Detector
-from clipfake.errors import UsageError
-from clipfake.onray.connection import connected, token_mode
-from clipfake.onray.nodes import node_of
+from clipfake.errors import ClipfakeError, UsageError
+from clipfake.onray.connection import connected, root_cause
+from clipfake.onray.nodes import Node, ask_nodes, cluster_nodes, node_of
+from clipfake.onray.private import free_resources, has_token, session_folder, token_mode
 from clipfake.operate.checks import (
     FAIL,
     OK,
@@ -34,8 +34,6 @@ from clipfake.scoring.layout import Layout
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,32 +78,31 @@ def exit_code(findings: Sequence[Finding]) -> int:
 def _of_the_cluster(
     question: Question, source: str | None, out: str | None, trained: Detector | None
 ) -> Iterator[Finding]:
-    nodes = _nodes()
-    yield Finding("cluster", "", OK, f"{len(nodes)} nodes, {_sum(nodes, 'CPU'):g} CPUs, {_sum(nodes, 'GPU'):g} GPUs")
-    free = _free()
-    whole, left = (
-        [node_of(node["Resources"]) for node in nodes],
-        [node_of(free.get(n["NodeID"], {})) for n in nodes],
-    )
-    layout, finding = check_layout(whole, left, question.job.scale_to, question.job.encoders_per_gpu)
+    nodes = cluster_nodes()
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    yield Finding("cluster", "", OK, f"{len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs")
+    free = free_resources()
+    left = [node_of(free.get(node.id, {})) for node in nodes]
+    layout, finding = check_layout(nodes, left, question.job.scale_to, question.job.encoders_per_gpu)
     yield finding
     with _Witness(out) as (name, written, problem):
         if problem is not None:
             yield Finding("storage", "", FAIL, problem)
         asked = time.time()
-        answers = _ask(
-            nodes, node_facts, (_session(), out if problem is None else None, name, source), question.timeout
-        )
+        answers = ask_nodes(
+            nodes, node_facts, session_folder(), out if problem is None else None, name, source,
+            timeout_s=question.timeout,
+        )  # fmt: skip
         heard = time.time()
     for node, facts in zip(nodes, answers, strict=True):
-        where = node["NodeManagerAddress"]
+        where = node.address
         if isinstance(facts, str):
             yield Finding("node", where, FAIL, facts)
             continue
         yield check_versions(where, facts.versions, versions())
         yield check_clock(where, facts.clock, asked, heard)
         yield check_disk(where, *facts.disk)
-        yield check_shm(where, facts.shm, int(node["Resources"].get("object_store_memory", 0)))
+        yield check_shm(where, facts.shm, int(node.object_store))
         if facts.token is not None:
             yield check_storage(where, facts.token, written)
         if source is not None:
@@ -115,21 +112,20 @@ def _of_the_cluster(
 
 
 def _of_the_encoder(
-    question: Question, out: str | None, nodes: list[dict[str, Any]], layout: Layout, trained: Detector
+    question: Question, out: str | None, nodes: list[Node], layout: Layout, trained: Detector
 ) -> Iterator[Finding]:
     precision = trained.provenance.get("precision", "fp32")
     arguments = (
         uris.place(question.detector or ""), question.encoder, layout.encoder_threads, layout.batch_size, precision,
     )  # fmt: skip
-    with_encoders = [node for node in nodes if layout.device == "cpu" or node["Resources"].get("GPU")]
-    with_encoders = [node for node in with_encoders if node["Resources"].get("CPU")]
+    with_encoders = [node for node in nodes if node.cpus and (layout.device == "cpu" or node.gpus)]
     gpus = 1.0 if layout.device == "cuda" else 0.0
-    answers = _ask(with_encoders, encoder_facts, arguments, question.timeout, gpus)
+    answers = ask_nodes(with_encoders, encoder_facts, *arguments, timeout_s=question.timeout, gpus=gpus)
     speeds = []
     for node, facts in zip(with_encoders, answers, strict=True):
         facts = EncoderFacts(facts) if isinstance(facts, str) else facts
         speeds.append(facts.images_per_second)
-        yield check_encoder(node["NodeManagerAddress"], facts, layout.device)
+        yield check_encoder(node.address, facts, layout.device)
     last = measured_speed(Store(out), "score", "images", layout.device) if out else None
     yield expected_speed(layout, [speed for speed in speeds if speed], last)
 
@@ -161,58 +157,8 @@ class _Witness:
                 os.rmdir(self._store.path(""))  # noqa: PTH106 - only an empty folder goes
 
 
-def _ask(
-    nodes: list[dict[str, Any]], what: Callable[..., T], arguments: tuple[Any, ...], timeout: float, gpus: float = 0.0
-) -> list[T | str]:
-    """`what(*arguments)` on each node; where it fails or does not answer in time, why, in one line."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    remote = ray.remote(num_cpus=0, num_gpus=gpus, max_retries=0)(what)
-    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    tasks = [remote.options(scheduling_strategy=strategy).remote(*arguments) for strategy in there]
-    ready, _ = ray.wait(tasks, num_returns=len(tasks), timeout=timeout) if tasks else ([], [])
-    answers: list[T | str] = []
-    for task in tasks:
-        if task not in ready:
-            ray.cancel(task, force=True)
-            answers.append(f"no answer in {timeout:g} s: it is out of reach, or its GPU is held by another job")
-            continue
-        try:
-            answers.append(ray.get(task))
-        except Exception as error:
-            answers.append(_line(error))
-    return answers
-
-
-def _nodes() -> list[dict[str, Any]]:
-    import ray
-
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _free() -> dict[str, dict[str, float]]:
-    """Node id -> what no actor or task holds."""
-    from ray._private.state import available_resources_per_node
-
-    return available_resources_per_node()
-
-
-def _sum(nodes: list[dict[str, Any]], name: str) -> float:
-    return float(sum(node["Resources"].get(name, 0.0) for node in nodes))
-
-
-def _session() -> str:
-    import ray
-
-    return str(ray._private.worker.global_worker.node.get_session_dir_path())  # type: ignore[union-attr]
-
-
 def _auth() -> tuple[str, bool]:
-    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # Ray 2.60 has no public way to ask
-
-    found = bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
-    return "token" if token_mode() else "disabled", found
+    return "token" if token_mode() else "disabled", has_token()
 
 
 def _address() -> str | None:
@@ -220,7 +166,4 @@ def _address() -> str | None:
 
 
 def _line(error: BaseException) -> str:
-    from clipfake.errors import ClipfakeError
-    from clipfake.onray.connection import root_cause
-
     return str(error) if isinstance(error, ClipfakeError) else root_cause(error)

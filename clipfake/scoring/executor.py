@@ -21,6 +21,7 @@ from clipfake.onray.connection import (
     root_cause,
 )
 from clipfake.onray.nodes import Node
+from clipfake.onray.private import map_blocks
 from clipfake.scoring.chunk import Chunk
 from clipfake.scoring.layout import Layout
 from clipfake.scoring.pipeline import Pipeline
@@ -112,10 +113,9 @@ class OnRay:
                 max_concurrent_calls_per_actor=step.calls if step.calls > 1 else None,
                 enable_true_multi_threading=step.calls > 1,
             )
-            # A block is a batch. `map_batches` refuses that for actors with a GPU, so all go through what it calls.
-            dataset = dataset.map_batches_internal(
-                step.actor, batch_size=None, batch_format="pyarrow", fn_constructor_args=step.args,
-                fn_constructor_kwargs=step.options, compute=pool, num_cpus=step.cpus, num_gpus=step.gpus or None,
+            dataset = map_blocks(
+                dataset, step.actor, fn_constructor_args=step.args, fn_constructor_kwargs=step.options, compute=pool,
+                num_cpus=step.cpus, num_gpus=step.gpus or None,
             )  # fmt: skip
         return dataset
 

@@ -4,13 +4,15 @@ import logging
 import os
 
 from clipfake.encoder.precision import AUTO, Machine, Precision, fastest, this_machine
+from clipfake.errors import ClipfakeError
 from clipfake.onray.connection import at_hand, connected
+from clipfake.onray.nodes import ask_nodes, cluster_nodes
 from clipfake.scoring.executor import InProcess, Session
 
 log = logging.getLogger(__name__)
 
 
-def settled(precision: str, session: Session | None = None) -> Precision:
+def chosen_precision(precision: str, session: Session | None = None) -> Precision:
     """`precision`; for "auto" the fastest that all nodes which will encode have.
 
     session : waits for the one that is being opened; its nodes are asked. Without one, those of the cluster that is
@@ -24,7 +26,7 @@ def settled(precision: str, session: Session | None = None) -> Precision:
         machines, device = [this_machine()], "cpu"
     elif at_hand():
         with connected():
-            machines, device = _ask_nodes()
+            machines, device = _ask_encoding_nodes()
     else:
         here = this_machine()
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1", "NoDevFiles")
@@ -34,15 +36,14 @@ def settled(precision: str, session: Session | None = None) -> Precision:
     return found
 
 
-def _ask_nodes() -> tuple[list[Machine], str]:
+def _ask_encoding_nodes() -> tuple[list[Machine], str]:
     """The machines that will encode, and on which device: as `plan_layout` does it, the GPUs' where there are any."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    with_gpus = [node for node in alive if node["Resources"].get("GPU", 0) > 0]
-    nodes = with_gpus or [node for node in alive if node["Resources"].get("CPU", 0) > 0]
-    ask = ray.remote(num_cpus=0)(this_machine)
-    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    answers = ray.get([ask.options(scheduling_strategy=place).remote() for place in places])
-    return answers, "cuda" if with_gpus else "cpu"
+    nodes = cluster_nodes()
+    with_gpus = [node for node in nodes if node.gpus > 0]
+    able = with_gpus or [node for node in nodes if node.cpus > 0]
+    machines: list[Machine] = []
+    for node, answer in zip(able, ask_nodes(able, this_machine), strict=True):
+        if isinstance(answer, str):
+            raise ClipfakeError(f"the node {node.address} does not say which precision is fast there: {answer}")
+        machines.append(answer)
+    return machines, "cuda" if with_gpus else "cpu"

@@ -26,7 +26,7 @@ from clipfake.scoring.embeddings import EmbedOptions, embedding_ledger, embeddin
 from clipfake.scoring.executor import Listing, Session, begun, looked_into, opened
 from clipfake.scoring.job import Job, JobOptions, Outcome, run_job
 from clipfake.scoring.pipeline import Stages
-from clipfake.scoring.run_precision import settled
+from clipfake.scoring.run_precision import chosen_precision
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -159,7 +159,7 @@ def _scoring(
             trained.text.check(TextInput.from_footer(found))
         precision = found["precision"]
     else:
-        precision = settled(options.precision or trained.provenance.get("precision", "fp32"), session)
+        precision = chosen_precision(options.precision or trained.provenance.get("precision", "fp32"), session)
         if save_embeddings:
             target = Store(uris.place(save_embeddings))
             if target.uri == store.uri:
@@ -197,7 +197,7 @@ def _embedding_precision(out: Store, wanted: str | None, session: Session | None
     """Of a folder of embeddings: fp32 unless asked otherwise; "auto" goes on with the precision that is there."""
     if wanted == AUTO and kind_of(out.uri) == "embeddings":
         return read_footer(stored_embeddings(out.uri).footer)["precision"]
-    return settled(wanted or "fp32", session)
+    return chosen_precision(wanted or "fp32", session)
 
 
 def _image_listing(place: str, options: ScanOptions) -> Listing:

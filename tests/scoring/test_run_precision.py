@@ -16,7 +16,7 @@ from clipfake.errors import UsageError
 from clipfake.scoring import run_precision as engine
 from clipfake.scoring.embeddings import EmbedOptions
 from clipfake.scoring.executor import InProcess
-from clipfake.scoring.run_precision import settled
+from clipfake.scoring.run_precision import chosen_precision
 from clipfake.scoring.score import ScanOptions, _embedding_precision, embed, score
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.store import Store
@@ -50,27 +50,27 @@ def test_this_machine_where_no_cluster_is_named(machine, visible, expected, monk
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(engine, "this_machine", lambda: machine)
     monkeypatch.setattr(engine, "at_hand", lambda: False)
-    assert settled("auto") == expected
-    assert settled("fp16") == "fp16"
+    assert chosen_precision("auto") == expected
+    assert chosen_precision("fp16") == "fp16"
 
 
 def test_work_in_this_process_is_on_its_cores_whatever_gpu_there_is(monkeypatch):
     monkeypatch.setattr(engine, "this_machine", lambda: Machine(False, ((8, 0),)))
-    assert settled("auto", InProcess(1)) == "fp32"
+    assert chosen_precision("auto", InProcess(1)) == "fp32"
 
 
 @pytest.mark.slow
 def test_the_nodes_of_a_cluster_are_asked(warm_ray, monkeypatch):
-    assert settled("auto") == fastest([this_machine()], "cpu")
+    assert chosen_precision("auto") == fastest([this_machine()], "cpu")
     driver = os.getpid()
     monkeypatch.setattr(engine, "this_machine", lambda: Machine(os.getpid() != driver))
-    assert settled("auto") == "bf16"
+    assert chosen_precision("auto") == "bf16"
     monkeypatch.setattr(engine, "this_machine", lambda: Machine(os.getpid() == driver))
-    assert settled("auto") == "fp32"
+    assert chosen_precision("auto") == "fp32"
 
 
 def test_auto_goes_on_with_the_precision_of_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipfake.scoring.score.settled", lambda precision, session: f"settled {precision}")
+    monkeypatch.setattr("clipfake.scoring.score.chosen_precision", lambda precision, session: f"settled {precision}")
     store = Store(f"file://{tmp_path}")
     assert _embedding_precision(store, None) == "settled fp32"
     assert _embedding_precision(store, "auto") == "settled auto"
@@ -90,7 +90,7 @@ def test_embed_and_score_with_auto_and_a_fast_decoder(warm_ray, pictures, detect
     corpus.mkdir()
     for picture in sorted(pictures.iterdir())[:4]:
         shutil.copy(picture, corpus)
-    expected = settled("auto")
+    expected = chosen_precision("auto")
     done = embed(str(corpus), ENCODER, str(emb), ScanOptions(precision="auto"), progress, fast)
     assert done.totals.status == {"ok": 4}
     description = describe(ENCODER, decoder="fast")
