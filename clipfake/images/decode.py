@@ -5,8 +5,7 @@ import struct
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -15,9 +14,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfake.errors import UsageError
+from clipfake.images import jpeg_scans, png_chunks, tiff_directories
+from clipfake.images.colours import to_rgb
 from clipfake.images.formats import ends_early, looks_like, sniff
 from clipfake.images.metadata.declared import declared
 from clipfake.images.metadata.encoding import NOTHING, Encoding, encoding_of
+from clipfake.images.resize import EXACT_2, sees_all_keys
 from clipfake.status import Status
 
 # The plugin's own class is called and not Image.open: nothing inside a file can pass it on to another decoder (as MPO
@@ -39,6 +41,8 @@ else:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one image, one core: the pool has as many workers as it wants
         _DECODERS["avif"] = AvifImagePlugin.AvifImageFile
 
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes: prompts of ComfyUI go beyond Pillow's 1 MiB
+
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,7 +53,6 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION: Final = 0x0112
-_BITS_PER_SAMPLE: Final = 258
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,11 @@ class Decoded:
     encoding: Encoding = NOTHING
 
 
-def decode(data: bytes, limits: Limits, *, bare: bool = False) -> Decoded:
+def decode(data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EXACT_2) -> Decoded:
     """Decode the first picture in `data` to 8-bit RGB; never raises for what is in `data`.
 
     bare : read no more of it than the picture, neither `declared` nor `encoding`
+    decoder : a name of `resize.DECODERS`; "exact" and "fast" see no key of transparency at 2, 4 and 16 bits
 
     ===========================  ====================================================================================
     in the file                  rule
@@ -103,12 +107,15 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False) -> Decoded:
     animation, pages, MPO        the first frame
     palette                      its colours
     transparency of any kind     composited on white
+    other metadata of a PNG      ignored where it cannot be read: wrong checksums, wrong lengths, more than 16 MiB
+    raw photos (DNG, NEF, ...)   unsupported: their first picture is a preview. So is a TIFF that begins with one
     CMYK, YCbCr                  Pillow's plain conversion; embedded colour profiles are not applied
     LAB (TIFF)                   unsupported
     9..16 bits a channel         the high 8 of the stated bits
     32-bit integer, float grey   finite minimum..maximum stretched to 0..255, since no white point is agreed
     1 bit, grey                  R = G = B
     picture ends early           truncated, however little is missing
+    end marker too early (JPEG)  truncated; not seen in the last 16 x 16 pixels, nor in the last of many scans
     data after the picture       ignored
     ===========================  ====================================================================================
 
@@ -124,10 +131,29 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False) -> Decoded:
         return Decoded(Status.UNSUPPORTED, f"not an allowed image format; looks like {looks_like(data)}")
     if fmt not in _DECODERS:
         return Decoded(Status.UNSUPPORTED, f"this Pillow cannot read {fmt}", format=fmt)
+    if fmt == "tiff" and (what := tiff_directories.preview(data)):
+        return Decoded(Status.UNSUPPORTED, what, format=fmt)
+    picture = jpeg_scans.without_end(data) if fmt == "jpeg" else data
+    decoded, opened = _decoded(picture, fmt, limits, sees_all_keys(decoder))
+    if fmt == "png" and decoded.status in (Status.CORRUPT, Status.TRUNCATED, Status.TOO_LARGE):
+        picture = png_chunks.without_faults(data)
+        if picture != data:
+            decoded, opened = _decoded(picture, fmt, limits, sees_all_keys(decoder))
+    if opened is None:
+        return decoded
+    if fmt == "jpeg" and picture is data and jpeg_scans.scans_are_missing(data):
+        return replace(decoded, status=Status.TRUNCATED, error="the data ends early: scans are missing", image=None)
+    if bare:
+        return decoded
+    return replace(decoded, declared=declared(opened, data, fmt), encoding=encoding_of(opened, data))
+
+
+def _decoded(data: bytes, fmt: str, limits: Limits, all_keys: bool) -> tuple[Decoded, ImageFile.ImageFile | None]:
+    """What became of the picture, and what Pillow opened where it is whole."""
     size: tuple[int | None, int | None] = (None, None)
 
-    def refused(status: Status, error: str) -> Decoded:
-        return Decoded(status, error, width=size[0], height=size[1], format=fmt)
+    def refused(status: Status, error: str) -> tuple[Decoded, None]:
+        return Decoded(status, error, width=size[0], height=size[1], format=fmt), None
 
     try:
         opened = _DECODERS[fmt](io.BytesIO(data))
@@ -137,51 +163,12 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False) -> Decoded:
         if opened.mode == "LAB":
             return refused(Status.UNSUPPORTED, "LAB colours, which Pillow does not convert")
         opened.load()
-        image = _upright(_to_rgb(opened), opened)
+        image = _upright(to_rgb(opened, data, all_keys=all_keys), opened)
     except MemoryError:
         return refused(Status.CRASHED, "decoding ran out of memory")
     except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
         return refused(*_explain(error, data, fmt))
-    decoded = Decoded(Status.OK, None, image, image.width, image.height, fmt)
-    if bare:
-        return decoded
-    return replace(decoded, declared=declared(opened, data, fmt), encoding=encoding_of(opened, data))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """`image` in 8-bit RGB, by `decode`'s rules."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        bits = (16,)
-        if isinstance(image, TiffImageFile):
-            bits = image.tag_v2.get(_BITS_PER_SAMPLE, bits)
-        return Image.fromarray((values >> (bits[0] - 8)).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
-    if image.mode == "La":  # premultiplied: has no direct way to RGBA
-        image = image.convert("LA")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        opaque = Image.new("RGB", image.size, "white")
-        opaque.paste(image, mask=image.getchannel("A"))
-        return opaque
-    return image.convert("RGB")
-
-
-def _stretch(values: np.ndarray) -> np.ndarray:
-    """Numbers of any range (H, W) -> uint8 (H, W): the smallest finite one 0, the largest 255, NaN 0."""
-    finite = np.isfinite(values)
-    top = np.iinfo(values.dtype).max if values.dtype.kind == "i" else np.inf
-    low = float(values.min(where=finite, initial=top))
-    high = float(values.max(where=finite, initial=-top))
-    stretched = np.zeros(values.shape, np.uint8)
-    if low < high:
-        for rows, out in zip(values, stretched, strict=True):  # by rows: the whole in float64 may not fit
-            scaled = (np.clip(rows, low, high).astype(np.float64) - low) * (255.0 / (high - low))
-            out[:] = np.nan_to_num(scaled) + 0.5
-    return stretched
+    return Decoded(Status.OK, None, image, image.width, image.height, fmt), opened
 
 
 def _upright(image: Image.Image, source: Image.Image) -> Image.Image:

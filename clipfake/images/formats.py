@@ -5,6 +5,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from clipfake.images import jpeg_scans, png_chunks, tiff_directories
+
 ALLOWED: Final = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
 """The formats that may reach a decoder, as the `format` column names them."""
 
@@ -65,31 +67,6 @@ def ends_early(data: bytes, fmt: str) -> bool:
         return True
 
 
-def _jpeg_ends_early(data: bytes) -> bool:
-    """The segments up to the first scan; missing data after it is what the decoder does report."""
-    at = 2
-    while True:
-        mark, marker = struct.unpack_from("BB", data, at)
-        if mark != 0xFF or marker == 0xDA:
-            return False
-        if marker == 0xFF:  # fill byte
-            at += 1
-        else:
-            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-
-
-def _png_ends_early(data: bytes) -> bool:
-    """Length, type, data and checksum (4 + 4 + n + 4 bytes) of each chunk up to IEND."""
-    at = 8
-    while True:
-        length, kind = struct.unpack_from(">I4s", data, at)
-        at += 12 + length
-        if at > len(data):
-            return True
-        if kind == b"IEND":
-            return False
-
-
 def _webp_ends_early(data: bytes) -> bool:
     return 8 + struct.unpack_from("<I", data, 4)[0] > len(data)
 
@@ -107,32 +84,10 @@ def _avif_ends_early(data: bytes) -> bool:
     return at > len(data)
 
 
-def _tiff_ends_early(data: bytes) -> bool:
-    """The first directory, the values it points to, and its strips or tiles (classic TIFF 6.0, not BigTIFF)."""
-    order = "<" if data[:2] == b"II" else ">"
-    if data[2:4] not in (b"*\0", b"\0*"):
-        return False
-    width = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
-    values: dict[int, tuple[int, ...]] = {}
-    for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
-        size = width.get(kind, 1) * count
-        at = entry + 8 if size <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
-        if at + size > len(data):
-            return True
-        if tag in (273, 279, 324, 325) and kind in (3, 4):  # offsets and byte counts of strips, of tiles
-            values[tag] = struct.unpack_from(f"{order}{count}{'H' if kind == 3 else 'I'}", data, at)
-    pieces = [*zip(values.get(273, ()), values.get(279, ()), strict=False)]
-    pieces += zip(values.get(324, ()), values.get(325, ()), strict=False)
-    return any(offset + size > len(data) for offset, size in pieces)
-
-
 _CHECKS: Final[dict[str, Callable[[bytes], bool]]] = {
-    "jpeg": _jpeg_ends_early,
-    "png": _png_ends_early,
+    "jpeg": jpeg_scans.ends_early,
+    "png": png_chunks.ends_early,
     "webp": _webp_ends_early,
-    "tiff": _tiff_ends_early,
+    "tiff": tiff_directories.ends_early,
     "avif": _avif_ends_early,
 }

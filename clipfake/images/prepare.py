@@ -48,12 +48,12 @@ def prepare(
 ) -> Prepared:
     """Decode and preprocess one image, and its views under these conditions, in this process.
 
-    decoder : "exact" or "fast", of `resize`
+    decoder : a name of `resize.DECODERS`
     bare : read no more of it than the picture, nothing of its metadata
 
     Never raises for what is in `data`.
     """
-    decoded = decode(data, limits, bare=bare)
+    decoded = decode(data, limits, bare=bare, decoder=decoder)
     about: dict[str, Any] = {name: getattr(decoded, name) for name in ("width", "height", "format", "declared")}
     about |= vars(decoded.encoding)
     if decoded.image is None:
