@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from clipfake.audit import facts
 from clipfake.audit.content import THUMBNAIL
-from clipfake.audit.deduplication import Items, check_new, items_of, stored_items, write_manifest_without
+from clipfake.audit.deduplication import Items, items_of, stored_items, write_manifest_without
 from clipfake.audit.duplicates import THRESHOLD
 from clipfake.audit.findings import Audit, examine, unlabelled
 from clipfake.audit.sample import measured
@@ -24,7 +24,7 @@ from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
-from clipfake.storage.store import Store, kind_of
+from clipfake.storage.store import Store, check_new, kind_of
 
 SAMPLE = 20_000
 DUPLICATES = ("report", "drop", "group")

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipfake.audit.duplicates import THRESHOLD, Copies, as_codes, exact_copies, grouped, near_copies, surplus
-from clipfake.errors import UsageError
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
@@ -123,12 +122,6 @@ def _gathered(
     codes = np.concatenate([codes for _, codes in parts], axis=1) if parts else np.empty((4, 0), np.int64)
     label, split, group, content = codes
     return Items(names, label, split, group, content, x, threshold)
-
-
-def check_new(out: Store) -> None:
-    """Raises UsageError where there is something in the folder."""
-    if out.list("") or out.folders(""):
-        raise UsageError(f"{out.uri} is not empty: give --out a new folder for the manifest")
 
 
 def write_manifest_without(

@@ -1,12 +1,13 @@
 """The facts of an image's encoding, by which a label may be told without its picture: derived, sampled, by class."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+
+from clipfake.storage.duckdb import temporary_database
 
 # In this order causes come before what follows from them: a PNG has no JPEG quality and more bytes per pixel.
 TEXTS = ("declared", "format", "metadata", "jpeg_tables", "extension")
@@ -17,7 +18,6 @@ STORED = {"format": "VARCHAR", "width": "INT", "height": "INT", "metadata": "VAR
           "jpeg_quality": "SMALLINT", "jpeg_tables": "VARCHAR"}  # fmt: skip
 FEWEST = 20  # items a category must have before it is called one-sided
 TABLE_ROWS = 12  # values of a fact that its table lists
-_MEMORY = "640MB"  # of DuckDB's; what does not fit is spilled to disk
 
 
 @contextmanager
@@ -27,15 +27,13 @@ def database(rows: Any, columns: Sequence[str]) -> Iterator[duckdb.DuckDBPyConne
     rows : what DuckDB scans, an Arrow table or dataset, with the manifest's columns and, for `items`, those of STORED
     columns : its columns; those of STORED that it lacks are null
     """
-    with tempfile.TemporaryDirectory(prefix="clipfake-audit-") as spill:
-        connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill})
-        with connection:
-            connection.register("rows", rows)
-            own = "AND view = 0" if "view" in columns else ""
-            connection.execute(f"CREATE VIEW listed AS SELECT * FROM rows WHERE label IS NOT NULL {own}")
-            if "status" in columns:
-                connection.execute(_items(lacking(connection, columns)))
-            yield connection
+    with temporary_database() as connection:
+        connection.register("rows", rows)
+        own = "AND view = 0" if "view" in columns else ""
+        connection.execute(f"CREATE TEMP VIEW listed AS SELECT * FROM rows WHERE label IS NOT NULL {own}")
+        if "status" in columns:
+            connection.execute(_items(lacking(connection, columns)))
+        yield connection
 
 
 def lacking(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> list[str]:
@@ -53,7 +51,7 @@ def _items(lacking: Sequence[str]) -> str:
     stored = ", ".join(f"NULL::{kind} AS {name}" if name in lacking else name for name, kind in STORED.items())
     # The base name alone: a folder is named after what is in it, and no detector sees it.
     return f"""
-        CREATE VIEW items AS
+        CREATE TEMP VIEW items AS
         SELECT item_id, label, generator, category, group_id, content_sha256, {stored},
                width / height AS aspect, size / (width::DOUBLE * height) AS bytes_per_pixel,
                lower(regexp_extract(name, '[.]([A-Za-z0-9]{{1,8}})$', 1)) AS extension,

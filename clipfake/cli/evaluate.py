@@ -48,18 +48,22 @@ def evaluate(
     """How well a detector does, by generator and at its own thresholds; and its recipe on generators held out."""
     from clipfake.evaluation.evaluate import EvaluateOptions
     from clipfake.evaluation.evaluate import evaluate as run
+    from clipfake.report.evaluation_files import evaluation_folder, save
     from clipfake.report.report import make_card, page_place
 
     protocols = tuple(name for given in protocol or ["own"] for name in given.split(",") if name)
     options = EvaluateOptions(protocols, _numbers(seeds), by_family, families, num_cpus)
     if html is not None:
         page_place(html, "--html")  # refused before the work, not after it
+    folder = None if out is None else evaluation_folder(out)
     with progress_bar() as progress:
         further = sections(
             embeddings, detector, out, progress,
             robustness=robustness, conditions=conditions, enlarger=enlarger, adversarial=adversarial, num_cpus=num_cpus,
         )  # fmt: skip
-        result = run(embeddings, detector, options, out, further)
+        result = run(embeddings, detector, options, further)
+    if folder is not None:
+        save(result, folder)
     if html is not None:
         make_card(detector, result, html)
     if as_json:

@@ -21,7 +21,7 @@ from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 from clipfake.storage.schemas import MANIFEST_SCHEMA
-from clipfake.storage.store import KIND_KEY, Store, kind_of
+from clipfake.storage.store import KIND_KEY, Store, check_new, kind_of
 from clipfake.storage.uri import item_id, shown
 
 log = logging.getLogger(__name__)
@@ -176,10 +176,8 @@ def _check_out(place: str, layout: str, out: Store) -> None:
     if not out.exists():
         pass
     elif not out.filesystem.get_file_info(out.path()).is_file:
-        files, folders = [file.name for file in out.list()], out.folders()
-        ours = all(re.fullmatch(r"part-\d{5}\.parquet", name) for name in files)
-        if folders or not ours or (files and kind_of(out.uri) != "manifest"):
-            raise UsageError(f"{shown(out.uri)} holds something else than a manifest: give --out a new folder")
+        parts = [file.name for file in out.list() if re.fullmatch(r"part-\d{5}\.parquet", file.name)]
+        check_new(out, parts if kind_of(out.uri) == "manifest" else ())
     else:
         raise UsageError(f"{shown(out.uri)} is a file: give --out a new folder")
     if layout == "images" and f"{out.uri}/".startswith(f"{place}/"):

@@ -21,7 +21,6 @@ The dict that `evaluate` returns, and `evaluation.json` holds (JSON values; a nu
 `trained_on` and `tested_on` are generators, families, or "(all)"; of `own`, `trained_on` is "the detector".
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -40,9 +39,7 @@ from clipfake.evaluation.families import families, read_families
 from clipfake.evaluation.frozen_detector import own_parts, own_section
 from clipfake.evaluation.held_out import held_out_sections
 from clipfake.evaluation.protocols import PROTOCOLS
-from clipfake.evaluation.robustness import VIEWS
 from clipfake.measures.cells import worst
-from clipfake.report.evaluation_files import figures, tables
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.store import Store
@@ -51,7 +48,6 @@ from clipfake.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
 
-RESULT = "evaluation.json"
 Section = Callable[[list[str]], dict[str, Any]]  # item_ids that the detector was not trained on -> a section
 
 
@@ -78,20 +74,16 @@ class EvaluateOptions:
 
 
 def evaluate(
-    embeddings: str, detector: str, options: EvaluateOptions, out: str | None = None,
+    embeddings: str, detector: str, options: EvaluateOptions,
     further: Mapping[str, Section] | None = None, say: Callable[[str], None] = log.info,
 ) -> dict[str, Any]:  # fmt: skip
     """Evaluates the detector at `detector` on the labelled embeddings at `embeddings`; gives the dict described above.
 
-    out : folder for evaluation.json, a Parquet and a CSV table a protocol, and the figures; further : name -> what
-    makes a further section of the result; say : is told of each step
+    further : name -> what makes a further section of the result; say : is told of each step
 
     Nothing is chosen on what is tested: the call is the sign of the decision, the verdict that of the detector's
-    thresholds. Raises UsageError where the two do not belong together or `out` holds something else.
+    thresholds. Raises UsageError where the two do not belong together.
     """
-    store = None if out is None else Store(uris.place(out))
-    if store is not None:
-        _check_out(store)
     bundle = load(detector)
     training = TrainOptions.of_record(bundle.provenance.get("options", {}))
     text, facts = training.head.fusion != "image", ("category", "group_id", "split")
@@ -124,16 +116,7 @@ def evaluate(
     if further:
         untrained = data.item_id[own_parts(bundle, data, training)[0] == "test"].tolist()
         result |= {name: section(untrained) for name, section in further.items()}
-    if store is not None:
-        save(result, store)
     return result
-
-
-def save(result: Mapping[str, Any], store: Store) -> None:
-    """Writes tables and figures, and evaluation.json last: where it is, the others are."""
-    for name, content in (*tables(result), *figures(result)):
-        store.write_bytes(name, content)
-    store.write_bytes(RESULT, json.dumps(result, indent=1, allow_nan=False).encode())
 
 
 def _worst(protocols: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -203,8 +186,3 @@ def _text_at(place: str) -> str:
         return Store(folder).read_bytes(name).decode()
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UsageError(f"--families: {place} cannot be read as text ({type(error).__name__})") from None
-
-
-def _check_out(store: Store) -> None:
-    if not store.exists(RESULT) and (store.list("") or set(store.folders("")) - {VIEWS}):
-        raise UsageError(f"{store.uri} holds something else: choose a new folder for --out")

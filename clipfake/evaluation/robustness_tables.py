@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from clipfake.images.conditions.conditions import Condition
-from clipfake.measures.metrics import wilson
+from clipfake.measures.intervals import Z95, wilson
 from clipfake.measures.thresholds import Threshold, rates_at, verdicts
 
 CLEAN = "clean"
-_NORMAL_95 = 1.959964
 
 
 def operating_row(y: np.ndarray, decision: np.ndarray, thresholds: Sequence[Threshold]) -> dict[str, Any]:
@@ -79,6 +78,6 @@ def _balanced_drop(fake: np.ndarray, before: np.ndarray, now: np.ndarray) -> dic
     error = float(np.sqrt(sum(part.var() / len(part) for part in parts)) / 2)
     return {
         "balanced_drop": drop,
-        "balanced_drop_low": drop - _NORMAL_95 * error,
-        "balanced_drop_high": drop + _NORMAL_95 * error,
+        "balanced_drop_low": drop - Z95 * error,
+        "balanced_drop_high": drop + Z95 * error,
     }

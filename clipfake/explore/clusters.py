@@ -19,7 +19,7 @@ from clipfake.onray.tasks import in_order, map_tasks
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.ledger import Ledger
-from clipfake.storage.store import Store
+from clipfake.storage.store import Store, check_new
 from clipfake.storage.vectors import matrix_of
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,7 @@ def clusters(
     """
     ledger, store = embeddings_in(embeddings), Store(uris.place(out))
     target = Ledger(store, "clusters", CLUSTER_SCHEMA, "", _footer(ledger, options))
-    if store.list("") or store.folders(""):
-        raise UsageError(f"{store.uri} is not empty: choose a new folder for --out")
+    check_new(store)
     shards = _shards(ledger)
     with connected(options.num_cpus):
         centres, cosine, steps = _fit(shards, options, say)

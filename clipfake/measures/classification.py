@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.measures.metrics import wilson
+from clipfake.measures.intervals import wilson
 
 CLASSES = ("real", "fake", "macro")
 MEASURES = ("accuracy", *(f"{measure} {kind}" for kind in CLASSES for measure in ("precision", "recall", "F1")))

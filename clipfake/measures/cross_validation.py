@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clipfake.measures.intervals import Z95
+
 FOLDS = 5
 FEWEST = 2 * FOLDS  # units a class must have: two a fold
 WARN, REFUSE = 0.55, 0.65
@@ -83,13 +85,13 @@ def told_by(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> Told:
     least as wide as the normal one with the variance that chance gives a fold's AUC, k (n + 1) / (12 n0 n1) of n0 reals
     and n1 fakes (Mann and Whitney, 1947).
     """
-    from scipy.stats import norm, t
+    from scipy.stats import t
     from sklearn.metrics import roc_auc_score
 
     aucs = [float(roc_auc_score(y[fold == i], scores[fold == i])) for i in range(FOLDS)]
     mean = float(np.mean(aucs))
     n, fakes = len(y), int((y == 1).sum())
     chance = np.sqrt(FOLDS * (n + 1) / (12 * fakes * (n - fakes)))
-    widest = max(t.ppf(0.975, FOLDS - 1) * np.std(aucs, ddof=1), norm.ppf(0.975) * chance)
+    widest = max(t.ppf(0.975, FOLDS - 1) * np.std(aucs, ddof=1), Z95 * chance)
     half = float(widest * np.sqrt(1 / FOLDS + 1 / (FOLDS - 1)))
     return Told(mean, max(0.0, mean - half), min(1.0, mean + half))

@@ -7,7 +7,17 @@ import numpy as np
 
 Interval = tuple[float | None, float | None]
 _NONE: Interval = (None, None)
-_Z = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+
+
+def wilson(hits: float, n: float) -> Interval:
+    """Wilson's 95 % interval of the share of `hits` among `n`, which need be no integers; (None, None) where n is 0."""
+    if not n:
+        return _NONE
+    share = hits / n
+    middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * np.sqrt(share * (1 - share) / n + (Z95 / (2 * n)) ** 2) / (1 + Z95**2 / n)
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
 def share_interval(hits: np.ndarray, unit: np.ndarray) -> Interval:
@@ -24,11 +34,12 @@ def share_interval(hits: np.ndarray, unit: np.ndarray) -> Interval:
     share = float(np.mean(hits))
     sums = _sums(np.asarray(hits, float) - share, unit)
     if len(sums) == n:
-        return _wilson(share, n)
+        return wilson(share * n, n)
     if not 0 < share < 1 or len(sums) < 2:
-        return _wilson(share, len(sums))
+        return wilson(share * len(sums), len(sums))
     effect = _correction(len(sums)) * float(np.square(sums).sum()) / (n * share * (1 - share))
-    return _wilson(share, n / max(1.0, effect))
+    independent = n / max(1.0, effect)
+    return wilson(share * independent, independent)
 
 
 def mean_interval(one: float, low_high: Interval, other: float, other_low_high: Interval) -> Interval:
@@ -73,16 +84,9 @@ def auc_interval(y: np.ndarray, decision: np.ndarray, unit: np.ndarray) -> Inter
     variance = sum(_correction(m) * float(sums @ sums) for m, sums in zip(counts, both, strict=True))
     variance += 2 * _correction(len(both[0])) * float(both[0] @ both[1])
     if not 0 < auc < 1 or variance <= 0:
-        return _wilson(auc, smaller)
-    centre, spread = np.log(auc / (1 - auc)), _Z * np.sqrt(variance) / (auc * (1 - auc))
+        return wilson(auc * smaller, smaller)
+    centre, spread = np.log(auc / (1 - auc)), Z95 * np.sqrt(variance) / (auc * (1 - auc))
     return float(1 / (1 + np.exp(spread - centre))), float(1 / (1 + np.exp(-spread - centre)))
-
-
-def _wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's interval; n may be no integer."""
-    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(share * (1 - share) / n + (_Z / (2 * n)) ** 2) / (1 + _Z**2 / n)
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
 def _sums(values: np.ndarray, unit: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from clipfake.measures.intervals import wilson
 from clipfake.measures.thresholds import TARGETS, fit_thresholds
 
 _BINS = 15
@@ -82,16 +83,6 @@ def macro_mean(table: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def wilson(successes: int, n: int) -> tuple[float | None, float | None]:
-    """The 95 % Wilson interval of a share; None where n is 0."""
-    from scipy.stats import binomtest
-
-    if not n:
-        return None, None
-    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _ranking(fake: np.ndarray, decision: np.ndarray) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.errors import UsageError
+from clipfake.measures.intervals import Z95
 from clipfake.measures.thresholds import Threshold
 
 UNLIKE_QUANTILE = 0.99  # items farther from the training data than this share of the validation items are unlike it,
@@ -99,7 +100,7 @@ def estimate(called: int, n: int, rates: Rates, unlike: float | None = None) -> 
     return Estimate(n, called, value, low, high, unlike, tuple(doubts))
 
 
-def interval(called: Any, n: Any, hits: Any, fakes: Any, alarms: Any, reals: Any, z: float = 1.959964) -> Any:
+def interval(called: Any, n: Any, hits: Any, fakes: Any, alarms: Any, reals: Any, z: float = Z95) -> Any:
     """(low, high) of the share of fakes, the uncertainty of both error rates counted; arrays or numbers, cut to [0, 1].
 
     called of `n` items, `hits` of `fakes` known fakes and `alarms` of `reals` known reals are called fake: three
@@ -118,7 +119,7 @@ def interval(called: Any, n: Any, hits: Any, fakes: Any, alarms: Any, reals: Any
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
-def _uncut(called: Any, n: Any, hits: Any, fakes: Any, alarms: Any, reals: Any, z: float = 1.959964) -> Any:
+def _uncut(called: Any, n: Any, hits: Any, fakes: Any, alarms: Any, reals: Any, z: float = Z95) -> Any:
     called, n, hits, fakes, alarms, reals = (np.asarray(v, np.float64) for v in (called, n, hits, fakes, alarms, reals))
     n_moved = n + z * z
     p, t, f = (called + z * z / 2) / n_moved, (hits + 1) / (fakes + 2), (alarms + 1) / (reals + 2)

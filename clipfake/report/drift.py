@@ -1,14 +1,11 @@
 """`clipfake drift`: whether a run differs from earlier ones, from another folder or from the validation data."""
 
-import functools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
@@ -25,10 +22,12 @@ from clipfake.measures.shift import (
     nearest_mixture,
 )
 from clipfake.storage import uri as uris
+from clipfake.storage.duckdb import temporary_database
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.ledger import SCAN, Ledger
-from clipfake.storage.reports import below, open_report, rows
+from clipfake.storage.reports import Rows, below, latest, open_report, rows_of
 from clipfake.storage.store import kind_of
+from clipfake.storage.vectors import matrix_of
 
 VALIDATION = "validation"
 
@@ -67,8 +66,14 @@ def drift(
     limits, bundle = limits or Limits(), load(detector) if detector else None
     if kind_of(uris.place(place)) == "embeddings":
         return _of_embeddings(place, run, against, bundle, limits)
-    report = open_report(place)
-    runs = _runs(report)
+    with rows_of(open_report(place).dataset()) as rows:
+        return _of_runs(rows, place, run, against, bundle, limits)
+
+
+def _of_runs(
+    rows: Rows, place: str, run: str | None, against: str | None, bundle: Detector | None, limits: Limits
+) -> Drift:
+    runs = _runs(rows)
     run = run or max(runs)
     if run not in runs:
         raise UsageError(f"{place} has no rows of run {run}; the last is {max(runs)}")
@@ -77,8 +82,7 @@ def drift(
         raise UsageError(
             f"run {run} was scored by detector {key[:12]}, not by {bundle.fingerprint[:12]}: give that one"
         )
-    same = pc.field("detector") == key
-    current = _profile(report, same & (pc.field("run_id") == run))
+    current = _profile(latest(rows, key, [run]))
     if against == VALIDATION:
         reference, notes = _validation(_needed(bundle), current)
         return Drift(f"run {run}", VALIDATION, compare(current, reference, limits), notes)
@@ -88,17 +92,17 @@ def drift(
             raise UsageError(f"run {against} was scored by another detector than run {run}: scores cannot be compared")
         if not chosen:  # the first night of a scheduler is no error
             return Drift(f"run {run}", "0 earlier runs", [], ["this is the detector's first run here"])
-        reference = _profile(report, same & pc.field("run_id").isin(chosen))
+        reference = _profile(latest(rows, key, chosen))
         said = f"run {against}" if against else f"{len(chosen)} earlier runs"
         return Drift(f"run {run}", said, compare(current, reference, limits))
     if kind_of(uris.place(against)) == "embeddings":
-        reference = _profile(stored_embeddings(uris.place(against)), pc.field("view") == 0)
+        reference = _image_profile(stored_embeddings(uris.place(against)))
         notes = ["embeddings have no scores: only what the images are like was compared"]
         return Drift(f"run {run}", against, compare(current, reference, limits), notes)
-    other = open_report(against)
-    if key not in _runs(other).values():
-        raise UsageError(f"{against} holds no rows of the detector of run {run}: scores of two cannot be compared")
-    return Drift(f"run {run}", against, compare(current, _profile(other, same), limits))
+    with rows_of(open_report(against).dataset()) as others:
+        if key not in _runs(others).values():
+            raise UsageError(f"{against} holds no rows of the detector of run {run}: scores of two cannot be compared")
+        return Drift(f"run {run}", against, compare(current, _profile(latest(others, key)), limits))
 
 
 def drift_of_places(
@@ -108,9 +112,12 @@ def drift_of_places(
 
     Where there are none of the others, it is compared with nothing, without an alarm. Places are canonical URIs.
     """
-    report, same = open_report(reports), pc.field("detector") == detector
-    current = _profile(report, same & below(place))
-    reference = _profile(report, same & functools.reduce(operator.or_, map(below, before)))
+    report = open_report(reports).dataset()
+    profiles = []
+    for places in ([place], before):
+        with rows_of(report.filter(below(*places))) as rows:
+            profiles.append(_profile(latest(rows, detector)))
+    current, reference = profiles
     if not reference.statuses:
         return Drift(place, "0 earlier nights", [], ["none of the nights before has rows of this detector"])
     return Drift(place, f"the {len(before)} nights before", compare(current, reference, limits or Limits()))
@@ -120,7 +127,6 @@ def _of_embeddings(place: str, run: str | None, against: str | None, bundle: Det
     if run is not None or against is None:
         raise UsageError("embeddings are compared whole: give --against EMBEDDINGS or validation, and no --run")
     one = stored_embeddings(uris.place(place))
-    own = pc.field("view") == 0
     if against == VALIDATION:
         bundle = _needed(bundle)
         bundle.check_encoder(one.key)
@@ -135,7 +141,7 @@ def _of_embeddings(place: str, run: str | None, against: str | None, bundle: Det
     two = stored_embeddings(uris.place(against))
     if one.key != two.key:
         raise UsageError(f"{place} and {against} are of different encoders: they cannot be compared")
-    findings = compare(_profile(one, own), _profile(two, own), limits)
+    findings = compare(_image_profile(one), _image_profile(two), limits)
     return Drift(place, against, [_mean(_moments(one), _moments(two), limits), *findings])
 
 
@@ -145,28 +151,39 @@ def _needed(bundle: Detector | None) -> Detector:
     return bundle
 
 
-def _runs(report: Ledger) -> dict[str, str]:
+def _runs(rows: Rows) -> dict[str, str]:
     """run id -> its detector; ids sort by time."""
-    with rows(report, ["run_id", "detector"]) as database:
-        return dict(database.execute("SELECT run_id, any_value(detector) FROM report GROUP BY 1").fetchall())
+    found = rows.ask("SELECT run_id, any_value(detector) AS detector FROM $rows GROUP BY 1")
+    return {row["run_id"]: row["detector"] for row in found}
 
 
-def _profile(ledger: Ledger, only: pads.Expression) -> Profile:
-    """The profile of some rows of a report or of embeddings, in one pass."""
-    scores = [name for name in ("decision", "unfamiliarity") if name in ledger.schema.names]
-    columns = [*scores, "format", "width", "height", "status"]
+_SCORES = ("decision", "unfamiliarity")
+_FACTS = ("format", "width", "height", "status")
+
+
+def _profile(rows: Rows, scores: Sequence[str] = _SCORES) -> Profile:
+    """The profile of rows with _FACTS and `scores`, in one pass."""
     side = "floor(log2(nullif(least(width, height), 0)))::INTEGER"
     kinds = {name: BIN_SQL.format(name) for name in scores} | {"format": "format", "size": side, "status": "status"}
     chosen = ", ".join(f"{sql} AS {name}" for name, sql in kinds.items())
     sets = ", ".join(f"({name})" for name in kinds)
-    query = f"SELECT {', '.join(kinds)}, count(*) FROM (SELECT {chosen} FROM report) GROUP BY GROUPING SETS ({sets})"
     profile = Profile()
-    with rows(ledger, columns, only) as database:
-        for *values, n in database.execute(query).fetchall():
-            for name, value in zip(kinds, values, strict=True):
-                if value is not None:  # the others of the row are null: it counts one of them
-                    _count(profile, name, value, n)
+    query = (
+        f"SELECT {', '.join(kinds)}, count(*) AS n FROM (SELECT {chosen} FROM $rows) GROUP BY GROUPING SETS ({sets})"
+    )
+    for row in rows.ask(query):
+        for name in kinds:
+            if row[name] is not None:  # the others of the row are null: it counts one of them
+                _count(profile, name, row[name], row["n"])
     return profile
+
+
+def _image_profile(ledger: Ledger) -> Profile:
+    """The profile of the images of stored embeddings."""
+    with temporary_database() as database:
+        scanner = ledger.dataset().scanner(columns=list(_FACTS), filter=pc.field("view") == 0, **SCAN)
+        database.register("images", scanner.to_reader())
+        return _profile(Rows(database, "images"), ())
 
 
 def _count(profile: Profile, name: str, value: Any, n: int) -> None:
@@ -205,7 +222,7 @@ def _moments(ledger: Ledger) -> Moments:
     moments = Moments()
     only = (pc.field("view") == 0) & (pc.field("status") == "ok")
     for batch in ledger.dataset().scanner(columns=["embedding"], filter=only, **SCAN).to_batches():
-        x = batch["embedding"].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1).astype(np.float64)
+        x = matrix_of(batch["embedding"])[1].astype(np.float64)
         moments.add(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
     if not moments.n:
         raise UsageError(f"{ledger.store.uri} holds no embedding with status ok")

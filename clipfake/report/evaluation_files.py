@@ -1,6 +1,7 @@
-"""What lies beside evaluation.json: a table a protocol, as Parquet and CSV, and the figures, all from its dict."""
+"""The folder of an evaluation: evaluation.json, a table a protocol as Parquet and CSV, and the figures."""
 
 import io
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from clipfake.evaluation.robustness import VIEWS
+from clipfake.storage import uri as uris
+from clipfake.storage.store import Store, check_new
+
+RESULT = "evaluation.json"
 Result = Mapping[str, Any]
 
 # Of a cell, in this order; the nested ones are taken apart below.
@@ -26,6 +32,21 @@ _COLUMNS = {
 }
 _SHARED = ("tpr_at_fpr", "confusion")
 _RATES = tuple(f"{rate}{end}" for rate in ("tpr", "fpr") for end in ("", "_low", "_high"))
+
+
+def evaluation_folder(out: str) -> Store:
+    """The folder `out`, new or of an earlier evaluation. Raises UsageError where it holds something else."""
+    store = Store(uris.place(out))
+    if not store.exists(RESULT):
+        check_new(store, {VIEWS})
+    return store
+
+
+def save(result: Result, store: Store) -> None:
+    """Writes tables and figures, and evaluation.json last: where it is, the others are."""
+    for name, content in (*tables(result), *figures(result)):
+        store.write_bytes(name, content)
+    store.write_bytes(RESULT, json.dumps(result, indent=1, allow_nan=False).encode())
 
 
 def tables(result: Result) -> Iterator[tuple[str, bytes]]:

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+
+from clipfake.storage.reports import Rows
 
 TOP_K: Final = 3
 STABLE: Final = 0.95  # share of random subsets that give the whole group's verdict
 SIZES: Final = tuple(2**i for i in range(31))
-ROWS: Final = ("item_id", "version", "group_id", "detector", "scored_at", "decision", "probability", "verdict")
-"""The columns of a report that groups are made of."""
 
 GROUP_SCHEMA = pa.schema(
     [
@@ -96,40 +95,26 @@ def members_needed(scored: np.ndarray, agreement: np.ndarray) -> np.ndarray:
     return np.minimum(np.array([*SIZES[: unstable.shape[1]], 2**62])[last], scored)
 
 
-def detectors(database: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader) -> list[str]:
-    """The fingerprints in a report's column `detector`, sorted."""
-    database.register("rows", rows)
-    return [found for (found,) in database.sql("SELECT DISTINCT detector FROM rows ORDER BY 1").fetchall()]
-
-
-def group_tables(
-    database: duckdb.DuckDBPyConnection,
-    rows: pa.RecordBatchReader,
-    detector: str,
-    stability: Stability,
-    top_k: int = TOP_K,
-) -> Iterator[pa.Table]:
+def group_tables(rows: Rows, detector: str, stability: Stability, top_k: int = TOP_K) -> Iterator[pa.Table]:
     """Tables of GROUP_SCHEMA, sorted by group_id, of what one detector says; `stability` gathers all groups'.
 
-    rows : ROWS of a report. Of an item's versions the one that was scored last counts. A member is scored where it has
-        a verdict; means are over the scored ones, and decision_top and probability_top over their `top_k` highest.
+    rows : the detector's, of `clipfake.storage.reports.latest`. A member is scored where it has a verdict; means are
+        over the scored ones, and decision_top and probability_top over their `top_k` highest.
 
     DuckDB spills what exceeds its memory limit, so memory does not grow with the report.
     """
-    database.register("rows", rows)
-    result = database.sql(
+    found = rows.stream(
         """SELECT group_id, count(*) AS members, count(verdict) AS scored,
                count(*) FILTER (verdict = 'real') AS "real", count(*) FILTER (verdict = 'unsure') AS unsure,
                count(*) FILTER (verdict = 'fake') AS fake,
                count(*) FILTER (verdict = 'fake') / nullif(count(verdict), 0) AS fake_share,
                avg(decision) AS decision_mean, avg(probability) AS probability_mean,
                list_avg(max(decision, $k)) AS decision_top, list_avg(max(probability, $k)) AS probability_top
-           FROM (SELECT unnest(max_by(struct_pack(group_id, decision, probability, verdict), (scored_at, version)))
-                 FROM rows WHERE detector = $detector GROUP BY item_id)
-           WHERE group_id IS NOT NULL GROUP BY group_id ORDER BY group_id""",
-        params={"k": top_k, "detector": detector},
+           FROM $rows WHERE group_id IS NOT NULL GROUP BY group_id ORDER BY group_id""",
+        _BATCH,
+        k=top_k,
     )
-    for batch in result.to_arrow_reader(_BATCH):
+    for batch in found:
         table = pa.Table.from_batches([batch])
         real, unsure, fake, scored = (table[name].to_numpy() for name in ("real", "unsure", "fake", "scored"))
         agreement = agreements(real, unsure, fake)

@@ -6,8 +6,7 @@ from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
 from clipfake.errors import UsageError
 from clipfake.measures.prevalence import UNLIKE_QUANTILE, Estimate, Rates, estimate, rates_of
-from clipfake.storage.report_rows import latest, opened
-from clipfake.storage.reports import open_report
+from clipfake.storage.reports import latest, open_report, rows_of
 
 _HOST = r"((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,})"
 GROUPS = {
@@ -50,7 +49,7 @@ def prevalence(reports: str, detector: str | Detector, by: str | None = None, to
         SELECT CASE WHEN rank <= $top THEN name ELSE '...' END AS name, sum(n)::BIGINT AS n,
             sum(called)::BIGINT AS called, sum(unlike)::BIGINT AS unlike, sum(measured)::BIGINT AS measured
         FROM ranked GROUP BY 1 ORDER BY min(rank)"""
-    with opened(report.dataset()) as rows:
+    with rows_of(report.dataset()) as rows:
         table = latest(rows, found.fingerprint).ask(query, threshold=rates.decision, top=top)
     if not table:
         raise UsageError(

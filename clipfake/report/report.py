@@ -23,8 +23,7 @@ from clipfake.report.thumbnails import thumbnails
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import Ledger
-from clipfake.storage.report_rows import detectors, latest, opened
-from clipfake.storage.reports import below, open_report
+from clipfake.storage.reports import below, detectors, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 
@@ -86,13 +85,13 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
     dataset = ledger.dataset()
     if options.below is not None:
         dataset = dataset.filter(below(options.below))
-    with opened(dataset) as rows:
+    with rows_of(dataset) as rows:
         there = detectors(rows)
         detector = _chosen(there, wanted, place)
         records = [record for record in records if record.get("key") == detector]
         footer = _footer(ledger, detector)
         thresholds = json.loads(footer.get("thresholds", "[]"))
-        mine = latest(rows, detector, options.run_id)
+        mine = latest(rows, detector, [options.run_id] if options.run_id else None)
         found = summary.summarise(mine, thresholds, options.shown)
         if not found["total"]["n"]:
             which = f"run {options.run_id}: _runs/ names its runs" if options.run_id else f"items below {options.below}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipfake.status import Status
-from clipfake.storage.report_rows import Rows
+from clipfake.storage.reports import Rows
 
 BINS = 60
 FOLDERS = 40

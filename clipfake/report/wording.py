@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from clipfake.measures.metrics import wilson
+from clipfake.measures.intervals import wilson
 from clipfake.storage import uri as uris
 
 LONGEST = 600  # characters of a name that are shown

@@ -27,7 +27,7 @@ from clipfake.scoring.embeddings import EmbedOptions
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import read_footer
-from clipfake.storage.store import Store
+from clipfake.storage.store import Store, check_new
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.train import TrainOptions, part_of, project, train_on
 
@@ -125,9 +125,8 @@ def _check_out(store: Store, about: dict[str, Any]) -> None:
             raise UsageError(
                 f"{store.uri} holds experiments with other options ({ABOUT} says which): choose a new --out"
             )
-    elif store.list("") or store.folders(""):
-        raise UsageError(f"{store.uri} holds something else: choose a new folder for --out")
     else:
+        check_new(store)
         store.write_bytes(ABOUT, text.encode())
 
 

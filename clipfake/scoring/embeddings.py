@@ -18,6 +18,7 @@ from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.store import Store
+from clipfake.storage.vectors import filled_matrix
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,8 @@ def embedding_rows(items: pa.Table, *, schema: pa.Schema, views: int = 0) -> pa.
 
 def _together(items: pa.Table, kind: pa.FixedSizeListType, views: int) -> pa.Array:
     """The embeddings of an item and of its views one after the other; null where the status is not ok."""
-    own = _matrix(items["embedding"], kind.value_type, kind.list_size)
-    others = _matrix(items[VIEWS], kind.value_type, kind.list_size * views)
+    own = filled_matrix(items["embedding"])
+    others = filled_matrix(items[VIEWS])
     values = np.concatenate([own, others], axis=1).reshape(-1)
     mask = pa.array(np.repeat(items["embedding"].is_null().to_numpy(), 1 + views))
     return pa.FixedSizeListArray.from_arrays(pa.array(values, kind.value_type), kind.list_size, mask=mask)
-
-
-def _matrix(column: pa.ChunkedArray, kind: pa.DataType, width: int) -> np.ndarray:
-    """A fixed-size list column as a matrix (rows, width), null rows as zeros."""
-    full = np.zeros((len(column), width), kind.to_pandas_dtype())
-    full[column.is_valid().to_numpy()] = column.combine_chunks().flatten().to_numpy().reshape(-1, width)
-    return full

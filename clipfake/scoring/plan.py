@@ -3,10 +3,8 @@
 import contextlib
 import json
 import secrets
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +13,7 @@ import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
 from clipfake.status import Status
-from clipfake.storage.duckdb import PLANNER_MEMORY
+from clipfake.storage.duckdb import temporary_database
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.store import Store
 from clipfake.storage.units import PLAN_FOLDER, Plan, UnitWriter
@@ -72,7 +70,7 @@ class Planner:
         """
         store = self.ledger.store
         saves = self.saves.store.uri if self.saves else None
-        with tempfile.TemporaryDirectory(prefix="clipfake-plan-") as spill, self._database(spill) as database:
+        with self._database() as database:
             database.register("listing", self._counted(listing))
             inserts = database.cursor()
             try:
@@ -100,14 +98,9 @@ class Planner:
         return Plan(run_id, source, saves, tuple(writer.units))
 
     @contextlib.contextmanager
-    def _database(self, spill: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _database(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """DuckDB with the table `done` and, where embeddings are saved, `saved`; it spills what exceeds its memory."""
-        settings: dict[str, Any] = {
-            "memory_limit": PLANNER_MEMORY,
-            "temp_directory": spill,
-            "preserve_insertion_order": "true",
-        }
-        with duckdb.connect(f"{spill}/plan.duckdb", config=settings) as database:
+        with temporary_database() as database:
             # The listing streams past tables of what is done; never the other way round, it may be far larger.
             database.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             database.execute("CREATE TABLE fresh (item_id VARCHAR, version VARCHAR)")

@@ -1,3 +1,26 @@
-"""How DuckDB is opened: in bounded memory, spilling to a temporary folder."""
+"""How DuckDB is opened, everywhere: in bounded memory, with a temporary folder for what does not fit into it."""
 
-PLANNER_MEMORY = "640MB"  # of DuckDB's; what does not fit is spilled to disk
+import contextlib
+import tempfile
+from collections.abc import Iterator
+
+import duckdb
+
+MEMORY = "640MB"  # of DuckDB's; what does not fit is spilled to disk
+
+
+@contextlib.contextmanager
+def temporary_database(*, ordered: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a new database that is deleted when the block ends.
+
+    ordered : whether rows keep the order of what they were read from where a query asks for none; without it less
+        memory is needed
+    """
+    with tempfile.TemporaryDirectory(prefix="clipfake-duckdb-") as spill:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY,
+            "temp_directory": spill,
+            "preserve_insertion_order": ordered,
+        }
+        with duckdb.connect(f"{spill}/temporary.duckdb", config=settings) as database:
+            yield database

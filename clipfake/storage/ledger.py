@@ -47,7 +47,7 @@ class Ledger:
                 continue
             if not entry.name.endswith(".parquet"):
                 raise UsageError(
-                    f"{self.store.uri} holds something else ({entry.name}): choose a new or empty folder for --out"
+                    f"{self.store.uri} holds something else ({entry.name}): give --out a new or empty folder"
                 )
             found = read_footer(self._metadata(entry.name))
             if found.get("kind") != self.kind:

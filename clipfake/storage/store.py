@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +173,15 @@ class Store:
         if self.filesystem.get_file_info(path).type != FileType.NotFound:
             self.filesystem.delete_file(path)  # HDFS does not rename over a file
         self.filesystem.move(temporary, path)
+
+
+def check_new(store: Store, own: Collection[str] = (), option: str = "--out") -> None:
+    """Raises UsageError where the folder holds anything but the files and folders named in `own`."""
+    names = {file.name for file in store.list("")} | set(store.folders(""))
+    if others := sorted(names - set(own)):
+        raise UsageError(
+            f"{uris.shown(store.uri)} holds something else ({others[0]}): give {option} a new or empty folder"
+        )
 
 
 def kind_of(uri: str) -> Kind | None:

@@ -13,11 +13,19 @@ def vector_column(rows: int, ok: np.ndarray, vectors: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(full.reshape(-1)), vectors.shape[1], mask=pa.array(missing))
 
 
-def matrix_of(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def matrix_of(column: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(rows that are not null, their vectors as (N, D)) of a fixed-size list column."""
-    vectors = column.combine_chunks()
+    vectors = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     rows = np.flatnonzero(vectors.is_valid().to_numpy(zero_copy_only=False))
     if vectors.null_count:
         vectors = vectors.drop_null()  # what a null row holds may be null too
     values = vectors.flatten()
     return rows, values.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
+
+
+def filled_matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """(rows, D) of a fixed-size list column, zeros where it is null."""
+    rows, vectors = matrix_of(column)
+    full = np.zeros((len(column), vectors.shape[1]), vectors.dtype)
+    full[rows] = vectors
+    return full

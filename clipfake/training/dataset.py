@@ -16,6 +16,7 @@ from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.store import kind_of
+from clipfake.storage.vectors import matrix_of
 
 COLUMNS = ["item_id", "label", "generator", "group_id", "content_sha256", "status", "view", "embedding"]
 
@@ -104,7 +105,7 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, f
     ]
     return Labelled(
         np.asarray(table["item_id"].to_pylist(), object),
-        _matrix(table["embedding"]),
+        matrix_of(table["embedding"])[1],
         table["label"].to_numpy().astype(np.int64),
         np.asarray(table["generator"].to_pylist(), object),
         np.asarray(units, object),
@@ -112,7 +113,7 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, f
         EncoderDescription.from_json(found["encoder_description"]),
         found["precision"],
         left_out,
-        _matrix(table["text_embedding"]) if text else None,
+        matrix_of(table["text_embedding"])[1] if text else None,
         text_input if text else None,
         {name: np.asarray(table[name].to_pylist(), object) for name in facts},
     )
@@ -120,9 +121,3 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, f
 
 def _count(mask: pa.ChunkedArray) -> int:
     return pc.sum(mask).as_py() or 0
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """(N, D) of a column of fixed-size lists without nulls."""
-    vectors = column.combine_chunks()
-    return vectors.flatten().to_numpy().reshape(len(column), -1)

@@ -33,7 +33,7 @@ from clipfake.measures.thresholds import Threshold, fit_thresholds, rates_at
 from clipfake.onray.connection import connected
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
-from clipfake.storage.store import Store
+from clipfake.storage.store import Store, check_new
 from clipfake.training.announcement import told
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.deduplication import copies_note, without_copies
@@ -43,6 +43,7 @@ from clipfake.training.presets import preset
 from clipfake.training.search import Choice, search_svm
 from clipfake.training.tables import metric_tables, text_alone, verdict_counts
 
+_FILES = ("detector.json", "detector.safetensors")
 log = logging.getLogger(__name__)
 
 
@@ -80,7 +81,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     `out` must be new or hold a detector; `say` is told of each step. Raises UsageError where the embeddings cannot be
     trained on or `out` holds something else.
     """
-    _check_out(Store(uris.place(out)))
+    check_new(Store(uris.place(out)), _FILES)
     facts = () if options.duplicates == "keep" else ("content_sha256",)
     data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image", facts=facts)
     audited = audit_columns(embeddings)
@@ -93,7 +94,7 @@ def train_on(
 ) -> Trained:
     """`train` from embeddings that are read already; audited : what the audit found of them, for the record."""
     store = Store(uris.place(out))
-    _check_out(store)
+    check_new(store, _FILES)
     notes = _notes(options) + [f"audit: {warning}" for warning in (audited.warnings if audited else [])]
     copies = None
     if options.duplicates != "keep":
@@ -261,14 +262,6 @@ def _notes(options: TrainOptions) -> list[str]:
     if options.split == "grouped":
         return [note]
     return [note, "split as the source did: stratified by label only; duplicates and scenes may be on both sides"]
-
-
-def _check_out(store: Store) -> None:
-    names = {file.name for file in store.list("")} - {"detector.json", "detector.safetensors"}
-    if names or store.folders(""):
-        raise UsageError(
-            f"{store.uri} holds something else ({min(names, default='folders')}): choose a new folder for --out"
-        )
 
 
 def _storage(store: Store) -> Store:

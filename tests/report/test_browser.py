@@ -1,5 +1,9 @@
-"""Both pages in a real browser: nothing runs, nothing is asked for, nothing overflows a phone."""
+"""Both pages in a real browser: nothing runs, nothing is asked for, nothing overflows a phone.
 
+Without a browser these tests skip; where CLIPFAKE_BROWSER is "required", as in .ci/run, they fail instead.
+"""
+
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +14,11 @@ import pytest
 from clipfake.report.card import render_card
 from clipfake.report.report import PageOptions, make_page
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+REQUIRED = os.environ.get("CLIPFAKE_BROWSER") == "required"
+if REQUIRED:
+    from playwright import sync_api
+else:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 
 ARGUMENTS = """--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync
     --no-first-run"""
@@ -21,7 +29,7 @@ ATTACK = '"><img src=x onerror=alert(1)>.jpg'
 def browser() -> Iterator[sync_api.Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        pytest.skip("needs Chromium: install the package `chromium`")
+        (pytest.fail if REQUIRED else pytest.skip)("needs Chromium: install the package `chromium`")
     with sync_api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS.split())
         yield found

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-import duckdb
 import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
@@ -15,11 +14,11 @@ from clipfake.report.group_tables import (
     SIZES,
     Stability,
     agreements,
-    detectors,
     group_tables,
     members_needed,
     verdicts,
 )
+from clipfake.storage.reports import latest, rows_of
 
 NIGHT = datetime(2026, 11, 20)
 Counts = tuple[int, int, int]  # real, unsure, fake
@@ -28,13 +27,14 @@ Counts = tuple[int, int, int]  # real, unsure, fake
 def table_of(frame: pd.DataFrame) -> pa.Table:
     kinds = {"decision": pa.float64(), "probability": pa.float64(), "scored_at": pa.timestamp("us")}
     columns = {name: pa.array(frame[name], kinds.get(name, pa.string()), from_pandas=True) for name in frame}
+    columns["uri"] = columns["item_id"]
     return pa.table(columns)
 
 
 def grouped(frame: pd.DataFrame, top_k: int = 3, detector: str = "d") -> tuple[pd.DataFrame, Stability]:
     stability = Stability()
-    with duckdb.connect() as database:
-        tables = list(group_tables(database, table_of(frame).to_reader(64), detector, stability, top_k))
+    with rows_of(table_of(frame)) as rows:
+        tables = list(group_tables(latest(rows, detector), detector, stability, top_k))
     return pa.concat_tables(tables, promote_options="none").cast(GROUP_SCHEMA).to_pandas(), stability
 
 
@@ -78,11 +78,6 @@ def test_every_column_is_what_pandas_computes(report, top_k):
     names = [name for name in GROUP_SCHEMA.names if name != "members_needed"]
     pd.testing.assert_frame_equal(found[names], pd.DataFrame(expected, columns=names), check_dtype=False, rtol=1e-12)
     assert (found["scored"] < found["members"]).any() and {"real", "unsure", "fake"} <= set(found["verdict"])
-
-
-def test_what_detectors_there_are(report):
-    with duckdb.connect() as database:
-        assert detectors(database, table_of(report[["detector"]]).to_reader()) == ["d", "e"]
 
 
 def test_of_an_item_the_row_scored_last_counts_also_where_it_left_its_group():

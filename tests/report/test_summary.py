@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.report import summary
-from clipfake.storage.report_rows import detectors, latest, opened
+from clipfake.storage.reports import detectors, latest, rows_of
 from clipfake.storage.schemas import REPORT_SCHEMA
 
 NOW = datetime(2026, 11, 1, 23, 59, tzinfo=UTC)
@@ -34,8 +34,8 @@ def summarised(tmp_path, write_rows):
         place = tmp_path / str(next(folders))
         write_rows(place, "a", rows)
         dataset = pads.dataset(sorted(place.glob("*.parquet")), schema=REPORT_SCHEMA)
-        with opened(dataset) as every:
-            return summary.summarise(latest(every, detector, run_id), THRESHOLDS, shown)
+        with rows_of(dataset) as every:
+            return summary.summarise(latest(every, detector, run_id and [run_id]), THRESHOLDS, shown)
 
     return run
 
@@ -56,7 +56,7 @@ def test_of_a_run_its_own_rows_count(summarised):
 def test_rows_of_other_detectors_do_not_count(tmp_path, write_rows):
     write_rows(tmp_path, "a", [row("a"), row("b")])
     write_rows(tmp_path, "b", [row("a", 9, 3.0)], detector="e" * 64)
-    with opened(pads.dataset(sorted(tmp_path.glob("*.parquet")), schema=REPORT_SCHEMA)) as every:
+    with rows_of(pads.dataset(sorted(tmp_path.glob("*.parquet")), schema=REPORT_SCHEMA)) as every:
         there = detectors(every)
         assert [(one["detector"][0], one["n"], one["last"]) for one in there] == [
             ("e", 1, "2026-11-02 08:59"),
@@ -96,7 +96,7 @@ def test_all_tallies_agree_with_counting_by_hand(tmp_path_factory, write_rows, d
         if name not in last or last[name][0] < at:
             last[name] = (at, one)
     write_rows(place, "a", rows)
-    with opened(pads.dataset(sorted(place.glob("*.parquet")), schema=REPORT_SCHEMA)) as every:
+    with rows_of(pads.dataset(sorted(place.glob("*.parquet")), schema=REPORT_SCHEMA)) as every:
         found = summary.summarise(latest(every, "d" * 64), THRESHOLDS)
     expected = [one for _, one in last.values()]
     assert found["total"]["n"] == len(expected)

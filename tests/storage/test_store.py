@@ -10,8 +10,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
+from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
-from clipfake.storage.store import Store, kind_of
+from clipfake.storage.store import Store, check_new, kind_of
 
 TABLE = pa.table({"x": [1, 2, 3]})
 
@@ -163,3 +164,14 @@ def test_an_interrupt_while_uploading_publishes_nothing(s3: str, monkeypatch: py
         sink.write(b"half")
         raise KeyboardInterrupt
     assert not store.exists("u")
+
+
+def test_a_new_folder_is_empty_or_holds_what_is_its_own(store: Store) -> None:
+    check_new(store)
+    store.write_bytes("mine", b"x")
+    check_new(store, {"mine"})
+    store.write_bytes("sub/x", b"x")
+    check_new(store, {"mine", "sub"})
+    for own, named in ((set(), "mine"), ({"mine"}, "sub")):
+        with pytest.raises(UsageError, match=rf"something else \({named}\): give --to a new or empty folder"):
+            check_new(store, own, "--to")

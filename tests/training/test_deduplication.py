@@ -72,7 +72,7 @@ def test_copies_are_named_dropped_and_grouped(tmp_path):
 
 def test_a_new_manifest_needs_a_new_folder(tmp_path):
     emb = write(tmp_path / "emb")
-    with pytest.raises(UsageError, match="not empty"):
+    with pytest.raises(UsageError, match="new or empty"):
         audit(str(emb), AuditOptions(duplicates="drop", out=str(emb)), lambda total: lambda n: None)
     for wrong in ({"duplicates": "drop"}, {"out": "x"}, {"duplicates": "keep", "out": "x"}, {"sample": -1}):
         with pytest.raises(UsageError):

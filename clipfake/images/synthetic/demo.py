@@ -25,6 +25,8 @@ from clipfake.images.synthetic.decoders import (
 )
 from clipfake.images.synthetic.scenes import CROP, Scene, photograph_scenes
 from clipfake.status import Status
+from clipfake.storage import uri as uris
+from clipfake.storage.store import Store, check_new
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +79,10 @@ def make_demo_corpus(out: Path, options: DemoOptions = DemoOptions()) -> DemoCor
     Every fake is the re-synthesis of a photograph that is there too, and the two go through one draw of crop, size and
     JPEG quality. The same options give the same bytes on one machine; another machine's arithmetic may round otherwise.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already; give the demo a new or empty folder with --out")
+    if out.exists():
+        if not out.is_dir():
+            raise UsageError(f"{out} is a file: give --out a new or empty folder")
+        check_new(Store(uris.place(str(out))))
     rng = np.random.default_rng(options.seed)
     scenes = photograph_scenes()
     crops = np.stack([scene.crop(rng) for scene in scenes for _ in range(4)])
