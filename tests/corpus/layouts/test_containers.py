@@ -40,7 +40,8 @@ SAMPLES = [
     ("a/0.jpg", JPEG),
     ("a/1.left.png", JPEG + b"1"),
     ("a/1.right.png", JPEG + b"22"),
-    ("a/1.txt", b" from text \n"),
+    ("a/1.right.txt", b" from text \n"),
+    ("a/._1.left.png", JPEG),
     ("b/1.jpg", JPEG),
     ("b/noextension", JPEG),
     ("b/neither", b"hello"),
@@ -53,15 +54,16 @@ SAMPLES = [
 def test_webdataset(options: dict[str, int], tmp_path: Path) -> None:
     data = make_tar(SAMPLES, errors="surrogateescape", encoding="utf-8", **options)
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "0.tar").write_bytes(data)
+    (tmp_path / "x" / "0.TAR").write_bytes(data)
     (tmp_path / "0_stats.json").write_bytes(b"{}")
     tally = Tally()
     found = listed(tmp_path, "webdataset", tally)
-    images = [(name, body) for name, body in SAMPLES if body.startswith(JPEG)]
+    images = [(name, body) for name, body in SAMPLES if body.startswith(JPEG) and "._" not in name]
     assert [(item.member, item.size) for item in found] == [(name, len(body)) for name, body in images]
     assert [data[item.offset : item.offset + item.size] for item in found] == [body for _, body in images]  # type: ignore[operator]
-    assert [item.caption for item in found] == ["from json", "from text", "from text", *[None] * 4]
-    assert tally.skipped == {"file that is not a .tar": 1} and not tally.warnings
+    assert [item.caption for item in found] == ["from json", None, "from text", *[None] * 4]
+    assert tally.skipped == {"file that is not a .tar": 1, "AppleDouble member of a tar (._*)": 1}
+    assert not tally.warnings
 
 
 def test_img2dataset_that_resized(tmp_path: Path) -> None:
