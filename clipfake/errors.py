@@ -7,3 +7,11 @@ class ClipfakeError(Exception):
 
 class UsageError(ClipfakeError):
     """Wrong usage or an unusable input; nothing was written (exit code 2)."""
+
+
+class ClaimLostError(ClipfakeError):
+    """Another run writes into the folder now: this one must not (exit code 1)."""
+
+
+class WorkFailedError(ClipfakeError):
+    """What was to be computed failed where it was computed; what is committed stays (exit code 1)."""

@@ -6,14 +6,15 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClaimLostError, UsageError
 from clipfake.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 LOCK_FOLDER = "_lock"
 REFRESH_S = 30.0
 STALE_S = 180.0
+LOOK_S = 5.0  # between looks at another machine's claim, to see whether its run lives
+
+ASKING, HELD = "asking", "held"
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,57 @@ class Owner:
     since: str
     started: float  # of the process, seconds since the epoch, as psutil gives it
     machine: str  # boot and process-id namespace; the pid means something only where it equals ours
+    ticks: int | None = None  # of the process' start since the boot, which no clock's step changes; None: not known
+    state: str = ASKING  # until it is known that no other run holds the folder
 
     @classmethod
     def here(cls, run_id: str) -> "Owner":
         """This process as the owner."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        started = psutil.Process().create_time()
-        return cls(run_id, socket.gethostname(), os.getpid(), now, started, _machine())
+        started, pid = psutil.Process().create_time(), os.getpid()
+        return cls(run_id, socket.gethostname(), pid, now, started, _machine(), _start_ticks(pid))
+
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine, whose end can be seen."""
+        return self.machine == _machine()
 
     def dead(self) -> bool:
         """Whether it surely no longer runs: only ever true for a process of this machine."""
-        if self.machine != _machine():
+        if not self.is_here():
             return False
         try:
             process = psutil.Process(self.pid)
-            return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.started) > 2
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            if self.ticks is not None:
+                return _start_ticks(self.pid) not in (self.ticks, None)
+            return abs(process.create_time() - self.started) > 2
         except psutil.NoSuchProcess:
             return True
+
+    def stopped(self) -> bool:
+        """Whether it is a stopped process of this machine."""
+        try:
+            return self.is_here() and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return False
+
+    def named(self) -> str:
+        """The run for people."""
+        return f"run {self.run_id} (pid {self.pid} on {self.host}, since {self.since})"
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot; None where the system does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _elapsed() -> float:
+    """Seconds by a clock that no step changes and that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _machine() -> str:
@@ -61,11 +99,31 @@ def _machine() -> str:
         return socket.getfqdn()
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Another run's claim. owner : None where it cannot be read; age : seconds by the store's own clock"""
+
+    name: str
+    owner: Owner | None
+    modified: float
+    age: float
+
+    def dead(self) -> bool:
+        """Whether its run is dead, or asleep for longer than a claim lasts.
+
+        The process of this machine that is awake lives, however old its claim looks: the clock may have made a step.
+        """
+        if self.owner is not None and self.owner.is_here():
+            return self.owner.dead() or (self.age > STALE_S and self.owner.stopped())
+        return self.age > STALE_S
+
+
 class Claim:
     """The right to write into one folder, held by one run.
 
-    `check()` before each commit: it raises ClipfakeError where the claim is gone or another run took over, so
-    that a run that slept (a paused machine, a cut-off node) does not write over its successor.
+    `check()` immediately before each commit becomes visible: it raises ClaimLostError where the claim is gone or
+    another run took over, so that a run that slept (a paused machine, a cut-off node) does not write over its
+    successor.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
@@ -74,32 +132,54 @@ class Claim:
         self._name = f"{LOCK_FOLDER}/{run_id}.json"
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._removed: set[str] = set()  # claims of dead runs that this one has taken over from
+        self._refreshed = 0.0  # when the last refresh began, by _elapsed()
+        self._lost = False
 
     def take(self) -> None:
-        """Claims the folder. Raises UsageError, in one line, where another live run holds it."""
-        self._write()
-        try:
-            for name, owner, age in self._others():
-                if (owner is not None and owner.dead()) or age > STALE_S:
-                    log.info("removing the claim of a dead run: %s", name)
-                    self._store.delete(name)
-                    continue
-                who = f"run {owner.run_id} (pid {owner.pid} on {owner.host}, since {owner.since})" if owner else name
-                raise UsageError(
-                    f"{self._store.uri} is being written by {who}, last seen {age:.0f} s ago; wait for it, or where "
-                    f"it is dead wait until {STALE_S:.0f} s have passed or delete {self._store.uri}/{name}"
-                )
-        except BaseException:
-            self._store.delete(self._name)
-            raise
+        """Claims the folder. Raises UsageError, in one line, where another live run holds it.
+
+        A claim of another machine is watched until it is refreshed (its run lives) or stale: a job that is started
+        again elsewhere after a node's death waits, for STALE_S at most, and goes on.
+        """
+        waited_for: dict[str, tuple[float, float]] = {}  # name -> (modified, when it is stale by _elapsed())
+        while True:
+            self._refreshed = _elapsed()
+            self._write()
+            try:
+                others = self._remove_dead(waited_for)
+                if not others:
+                    self._owner = replace(self._owner, state=HELD)
+                    self._write()
+                    break
+            except BaseException:
+                self._store.delete(self._name)
+                raise
+            self._store.delete(self._name)  # while it waits it must not look like a claim
+            for found in others:
+                seen, _ = waited_for.setdefault(found.name, (found.modified, _elapsed() + STALE_S - found.age))
+                if seen != found.modified or (found.owner is not None and found.owner.is_here()):
+                    raise UsageError(self._refusal(found))
+                if len(waited_for) == 1:
+                    log.info("waiting %.0f s at most: %s", STALE_S - found.age, self._refusal(found))
+            time.sleep(LOOK_S)
         self._thread = threading.Thread(target=self._refresh, name="clipfake-claim", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raises ClipfakeError where this run's claim no longer stands."""
-        now = self._modified(self._name)
-        if now is None:
-            raise ClipfakeError(
+        """Raises ClaimLostError where this run's claim no longer stands, or another run holds the folder too."""
+        found = self._listed()
+        if self._name not in found:
+            self._lost = True
+        for name in found.keys() - {self._name}:
+            if name in self._removed:  # a run that slept has refreshed what was taken from it
+                self._store.delete(name)
+                continue
+            owner = self._read(name)
+            if owner is not None and owner.state == HELD:
+                self._lost = True
+        if self._lost:
+            raise ClaimLostError(
                 f"this run lost its claim on {self._store.uri}: another run took over; nothing more is written"
             )
 
@@ -116,24 +196,59 @@ class Claim:
     def _refresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
             try:
-                if self._modified(self._name) is None:
-                    return  # taken from us: never claim it back; check() says so before the next commit
-                self._write()
+                if not self._refresh_once():
+                    return
             except Exception:
                 log.warning("could not refresh the claim on %s; trying again", self._store.uri, exc_info=True)
 
-    def _modified(self, name: str) -> float | None:
-        return next((f.mtime for f in self._store.list(LOCK_FOLDER) if f"{LOCK_FOLDER}/{f.name}" == name), None)
+    def _refresh_once(self) -> bool:
+        """Whether the claim is still ours. One that was taken from us is never claimed back: check() says so."""
+        began = _elapsed()
+        if self._name not in self._listed():
+            self._lost = True
+            return False
+        self._write()
+        ended = _elapsed()
+        # Between that look and the end of a write that was tried again for minutes, or slept through, another run may
+        # have removed the claim as stale, and may even be gone again. What was just written is then taken back.
+        if ended - began > REFRESH_S and ended - self._refreshed > STALE_S:
+            self._lost = True
+            self._store.delete(self._name)
+            return False
+        self._refreshed = began
+        return True
 
-    def _others(self) -> Iterator[tuple[str, Owner | None, float]]:
-        """Other claims with their age in seconds by the store's own clock (our claim was written just now)."""
-        listed = {f"{LOCK_FOLDER}/{f.name}": f.mtime for f in self._store.list(LOCK_FOLDER) if f.name.endswith(".json")}
-        now = listed.pop(self._name)
+    def _listed(self) -> dict[str, float]:
+        """The claims that are there, and when each was written by the store's clock."""
+        entries = self._store.list(LOCK_FOLDER)
+        return {f"{LOCK_FOLDER}/{file.name}": file.mtime for file in entries if file.name.endswith(".json")}
+
+    def _read(self, name: str) -> Owner | None:
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+            return Owner(**json.loads(self._store.read_bytes(name)))
+        return None
+
+    def _remove_dead(self, waited_for: dict[str, tuple[float, float]]) -> list[_Found]:
+        """The other claims, less those of dead runs, which are removed. Our own was written just now."""
+        listed = self._listed()
+        now, alive = listed.pop(self._name), []
         for name, modified in listed.items():
-            owner = None
-            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-                owner = Owner(**json.loads(self._store.read_bytes(name)))
-            yield name, owner, now - modified
+            found = _Found(name, self._read(name), modified, now - modified)
+            seen, stale_at = waited_for.get(name, (0.0, float("inf")))
+            if found.dead() or (seen == modified and _elapsed() > stale_at):
+                log.info("removing the claim of a dead run: %s", name)
+                self._store.delete(name)
+                self._removed.add(name)
+            else:
+                alive.append(found)
+        return alive
+
+    def _refusal(self, found: _Found) -> str:
+        who = found.owner.named() if found.owner else found.name
+        return (
+            f"{self._store.uri} is being written by {who}, last seen {max(found.age, 0):.0f} s ago; wait for it, or "
+            f"where it is dead wait until {STALE_S:.0f} s have passed or delete {self._store.uri}/{found.name}"
+        )
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -54,19 +55,108 @@ def foreign_claim(store: Store, run_id: str, age_s: float) -> None:
     os.utime(store.path(f"_lock/{run_id}.json"), (then, then))
 
 
-def test_a_claim_of_another_machine_holds_until_it_is_stale(store):
-    foreign_claim(store, "far", age_s=60)
-    with pytest.raises(UsageError, match="on elsewhere"):
-        Claim(store, "mine").take()
+def test_a_stale_claim_of_another_machine_is_taken_over_at_once(store):
     foreign_claim(store, "far", age_s=claims.STALE_S + 5)
     with claimed(store, "mine"):
-        pass
+        assert [f.name for f in store.list("_lock")] == ["mine.json"]
+
+
+def test_a_run_that_starts_again_on_another_machine_waits_until_the_dead_ones_claim_is_stale(store, monkeypatch):
+    """A pod that is started anew: it must not spend its tries on a claim that nobody refreshes."""
+    monkeypatch.setattr(claims, "LOOK_S", 0.05)
+    foreign_claim(store, "far", age_s=claims.STALE_S - 0.5)
+    began = time.monotonic()
+    with claimed(store, "mine"):
+        assert 0.3 < time.monotonic() - began < 60
+        assert [f.name for f in store.list("_lock")] == ["mine.json"]
+
+
+def test_a_claim_of_another_machine_that_is_refreshed_is_respected(store, monkeypatch):
+    monkeypatch.setattr(claims, "LOOK_S", 0.3)
+    foreign_claim(store, "far", age_s=40)
+    threading.Timer(0.1, foreign_claim, (store, "far", 0)).start()
+    with pytest.raises(UsageError, match="on elsewhere"):
+        Claim(store, "mine").take()
+    assert [f.name for f in store.list("_lock")] == ["far.json"]
+
+
+def test_a_step_of_the_clock_makes_no_live_run_dead(store):
+    """Neither a claim that looks old nor a start of the process that looks other: it is awake."""
+    with claimed(store, "first"):
+        owner = json.loads(store.read_bytes("_lock/first.json"))
+        store.write_bytes("_lock/first.json", json.dumps(owner | {"started": owner["started"] - 3600}).encode())
+        then = time.time() - 3600
+        os.utime(store.path("_lock/first.json"), (then, then))
+        with pytest.raises(UsageError, match="run first"):
+            Claim(store, "second").take()
+
+
+def test_a_run_that_is_stopped_for_longer_than_a_claim_lasts_is_taken_over_from(store):
+    code = (
+        f"from clipfake.storage.store import Store\nfrom clipfake.storage.claim import Claim\n"
+        f"Claim(Store({store.uri!r}), 'slept').take(); print('claimed', flush=True)\nimport time; time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "claimed\n"
+    child.send_signal(signal.SIGSTOP)
+    then = time.time() - claims.STALE_S - 5
+    os.utime(store.path("_lock/slept.json"), (then, then))
+    with claimed(store, "next"):
+        assert [f.name for f in store.list("_lock")] == ["next.json"]
+    child.kill()
+    child.wait()
+
+
+def test_of_a_run_and_the_one_it_was_taken_from_only_the_successor_goes_on(store):
+    """The write of a refresh that comes late, after the claim was removed as stale: what `_refresh` may do."""
+    slept = Claim(store, "slept")
+    slept.take()
+    slept._stop.set()
+    then = time.time() - claims.STALE_S - 5
+    os.utime(store.path("_lock/slept.json"), (then, then))
+    as_elsewhere(store, "slept")
+    os.utime(store.path("_lock/slept.json"), (then, then))
+    with claimed(store, "next") as successor:
+        slept._write()
+        with pytest.raises(ClipfakeError, match="lost its claim"):
+            slept.check()
+        successor.check()
+        assert [f.name for f in store.list("_lock")] == ["next.json"]
+
+
+def as_elsewhere(store: Store, run_id: str) -> None:
+    owner = json.loads(store.read_bytes(f"_lock/{run_id}.json"))
+    store.write_bytes(f"_lock/{run_id}.json", json.dumps(owner | {"machine": "another machine"}).encode())
+
+
+def test_a_run_that_only_asks_takes_nothing_from_the_one_that_holds(store):
+    with claimed(store, "holds") as claim:
+        Claim(store, "asks")._write()
+        claim.check()
+
+
+def test_a_refresh_that_took_longer_than_a_claim_lasts_is_taken_back(store, monkeypatch):
+    """Another run may have come and gone between the look and the write."""
+    claim = Claim(store, "slow")
+    claim.take()
+    claim._stop.set()
+    hours = iter(range(10))
+    monkeypatch.setattr(claims, "_elapsed", lambda: 3600.0 * next(hours))
+    assert not claim._refresh_once()
+    assert store.list("_lock") == []
+    with pytest.raises(ClipfakeError, match="lost its claim"):
+        claim.check()
 
 
 def test_a_pid_that_was_used_again_is_not_mistaken_for_the_run(store):
     here = Owner.here("x")
     assert not here.dead()
-    assert Owner(**{**here.__dict__, "started": here.started - 100}).dead()
+    assert here.ticks is not None
+    assert Owner(**{**here.__dict__, "ticks": here.ticks - 100}).dead()
+    old = Owner(**{**here.__dict__, "ticks": None})  # of version 0.1.0
+    assert not old.dead()
+    assert Owner(**{**old.__dict__, "started": here.started - 100}).dead()
 
 
 def test_a_run_that_lost_its_claim_does_not_commit(store):
