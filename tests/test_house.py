@@ -97,15 +97,11 @@ scoring/commit.py
 scoring/pipeline.py
 scoring/stages.py
 status.py
-storage/duckdb.py
 storage/embeddings.py
 storage/footers.py
-storage/report_rows.py
-storage/reports.py
 storage/runs.py
 storage/schemas.py
 storage/units.py
-storage/vectors.py
 training/contrastive.py
 training/dataset.py
 training/head.py

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
-from clipfake.storage.ledger import COMPACTION_FOLDER, ROW_GROUP_ROWS, superseded_files
+from clipfake.storage.committed import COMPACTION_FOLDER, SOURCES_KEY, Span, data_files, merged_name, sources_of
+from clipfake.storage.ledger import ROW_GROUP_ROWS
 from clipfake.storage.runs import new_run_id
-from clipfake.storage.store import Store, kind_of
+from clipfake.storage.store import Check, Store, StoredFile, kind_of, nothing_to_check
 from clipfake.storage.units import PLAN_FOLDER
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,10 @@ def compact(place: str, target_bytes: int = TARGET_BYTES) -> Compaction:
     """Merges the small files of a folder, those with the same footer together, up to `target_bytes` a file.
 
     For each merge an intent is written first, naming its sources and its target; then the target appears in one step;
-    then the sources go; then the intent. Whoever finds an intent finishes it if the target is there, else forgets it.
-    Between the target's appearance and the sources' end a plain reader sees their rows twice, never not at all; our own
-    readers look at the intents and see each row once.
+    then the sources go; then the intent. Whoever finds an intent finishes it, under the same names: a compaction that
+    slept meanwhile then overwrites the target with the same rows. Between the target's appearance and the sources' end
+    a plain reader sees their rows twice, never not at all; our own readers see each row once, since the target's
+    footer names its sources.
 
     Raises UsageError where the folder is no report or embeddings, is being written, or has open units.
     """
@@ -45,48 +47,65 @@ def compact(place: str, target_bytes: int = TARGET_BYTES) -> Compaction:
     if kind_of(store.uri) not in ("report", "embeddings"):
         raise UsageError(f"{place} holds no report and no embeddings: there is nothing to compact")
     with claimed(store, run_id := new_run_id()) as claim:
-        finish_compactions(store)
+        finish_compactions(store, claim.check)
         if store.folders(PLAN_FOLDER):
             raise UsageError(f"{place} has units of an earlier run that are still open: run the same job again first")
-        names = _data_files(store)
+        before = data_files(store)
         rows = 0
-        for number, sources in enumerate(_groups(store, names, target_bytes)):
-            target = f"{run_id}-c{number:05d}.parquet"
+        for number, sources in enumerate(_groups(store, before, target_bytes)):
+            target = merged_name(run_id, number)
             intent = f"{COMPACTION_FOLDER}/{run_id}-{number:05d}.json"
             store.write_bytes(intent, json.dumps({"target": target, "sources": sources}, indent=1).encode())
-            claim.check()
-            rows += _merge(store, sources, target)
-            _clear(store, intent, sources)
-        return Compaction(len(names), len(_data_files(store)), rows)
+            rows += _finish(store, intent, claim.check)
+        return Compaction(len(before), len(data_files(store)), rows)
 
 
-def finish_compactions(store: Store) -> None:
-    """Finishes or forgets what a killed compaction left. The caller holds the claim."""
-    superseded = superseded_files(store)
+def finish_compactions(store: Store, check: Check = nothing_to_check) -> None:
+    """Finishes what a killed compaction left, and deletes what a run that slept has written after it was merged.
+
+    The caller holds the claim, and `check` raises where it has lost it.
+    """
     for file in store.list(COMPACTION_FOLDER):
-        intent = f"{COMPACTION_FOLDER}/{file.name}"
-        sources = json.loads(store.read_bytes(intent))["sources"]
-        _clear(store, intent, [name for name in sources if name in superseded])
+        _finish(store, f"{COMPACTION_FOLDER}/{file.name}", check)
+    files = data_files(store)
+    merged = {name for file in files for name in sources_of(store, file)}
+    if late := [file.name for file in files if file.name in merged]:
+        log.warning("deleting %d files that were written after their rows were merged into others", len(late))
+        check()
+        for name in late:
+            store.delete(name)
 
 
-def _clear(store: Store, intent: str, sources: list[str]) -> None:
+def _finish(store: Store, intent: str, check: Check) -> int:
+    """Does what is left of a merge; the rows that it wrote.
+
+    An intent whose sources are not all there, nor its target, came too late: they were merged otherwise meanwhile.
+    """
+    plan = json.loads(store.read_bytes(intent))
+    target, sources = plan["target"], plan["sources"]
+    check()  # after the intent: whoever takes over from us sees it
+    files = {file.name for file in data_files(store)}
+    rows = 0
+    if target not in files:
+        if not files.issuperset(sources):
+            store.delete(intent)
+            return 0
+        rows = _merge(store, sources, target, check)
+    check()
     for name in sources:
         store.delete(name)
     store.delete(intent)
+    return rows
 
 
-def _data_files(store: Store) -> list[str]:
-    return [f.name for f in store.list("") if f.name.endswith(".parquet") and not f.name.startswith(("_", "."))]
-
-
-def _groups(store: Store, names: list[str], target_bytes: int) -> Iterator[list[str]]:
+def _groups(store: Store, entries: Sequence[StoredFile], target_bytes: int) -> Iterator[list[str]]:
     """Runs of two and more small files that fit into one of `target_bytes`, alike in footer and schema."""
-    sizes = {f.name: f.size for f in store.list("")}
+    sizes = {entry.name: entry.size for entry in entries}
     alike: dict[tuple[str, ...], list[str]] = {}
-    for name in names:
+    for name in sizes:
         if sizes[name] < min(SMALL_BYTES, target_bytes):
             schema = pq.read_schema(store.path(name), filesystem=store.filesystem)
-            footer = {k: v for k, v in (schema.metadata or {}).items() if k != b"ARROW:schema"}
+            footer = {k: v for k, v in (schema.metadata or {}).items() if k not in (b"ARROW:schema", SOURCES_KEY)}
             alike.setdefault((str(sorted(footer.items())), str(schema.remove_metadata())), []).append(name)
     for files in alike.values():
         group: list[str] = []
@@ -100,18 +119,32 @@ def _groups(store: Store, names: list[str], target_bytes: int) -> Iterator[list[
         yield from [group] if len(group) > 1 else []
 
 
-def _merge(store: Store, sources: list[str], target: str) -> int:
+def _merge(store: Store, sources: list[str], target: str, check: Check) -> int:
     """Writes the rows of `sources` into `target`, visible at once; memory: a row group."""
     schema = pq.read_schema(store.path(sources[0]), filesystem=store.filesystem)
-    expected = sum(pq.read_metadata(store.path(n), filesystem=store.filesystem).num_rows for n in sources)
+    places, expected = _places(store, sources)
+    schema = schema.with_metadata({**(schema.metadata or {}), SOURCES_KEY: json.dumps(places).encode()})
     written = 0
-    with store.writing(target) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with store.writing(target, check) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for table in _row_groups(store, sources):
-            writer.write_table(table)
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
             written += table.num_rows
         if written != expected:
             raise ClipfakeError(f"merging gave {written} rows of {expected}; nothing was changed")
     return written
+
+
+def _places(store: Store, sources: list[str]) -> tuple[dict[str, Span], int]:
+    """Where the rows of each source come to lie, those of the files that it was merged from too; and how many."""
+    places: dict[str, Span] = {}
+    first, entries = 0, {entry.name: entry for entry in data_files(store)}
+    for name in sources:
+        count = pq.read_metadata(store.path(name), filesystem=store.filesystem).num_rows
+        places[name] = Span(first, count)
+        for inner, (at, rows) in sources_of(store, entries[name]).items():
+            places[inner] = Span(first + at, rows)
+        first += count
+    return places, first
 
 
 def _row_groups(store: Store, sources: list[str]) -> Iterator[pa.Table]:

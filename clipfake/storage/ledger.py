@@ -10,8 +10,9 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
+from clipfake.storage.committed import SOURCES_KEY, committed_files
 from clipfake.storage.footers import read_footer
-from clipfake.storage.store import Store
+from clipfake.storage.store import Check, Store, nothing_to_check
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +86,7 @@ class Ledger:
 
     def files(self) -> list[str]:
         """Names of the committed files."""
-        superseded = superseded_files(self.store)
-        names = [entry.name for entry in self.store.list("")]
-        return sorted(
-            n for n in names if n.endswith(".parquet") and not n.startswith(("_", ".")) and n not in superseded
-        )
+        return committed_files(self.store)
 
     def dataset(self) -> pads.Dataset:
         """All committed rows, each once; also while a compaction swaps files."""
@@ -103,12 +100,18 @@ class Ledger:
         with self._open(name) as file:
             return file.metadata.num_rows
 
-    def commit(self, name: str, rows: pa.Table) -> None:
-        """Makes `rows` visible as the file `name`, all at once; a file of that name is replaced."""
-        self._write(name, rows.to_batches(max_chunksize=ROW_GROUP_ROWS))
+    def commit(self, name: str, rows: pa.Table, check: Check = nothing_to_check) -> None:
+        """Makes `rows` visible as the file `name`, all at once; a file of that name is replaced.
 
-    def replace(self, name: str, rows: pa.Table) -> None:
-        """Rewrites the file `name` with `rows` in place of the ones with the same (item_id, version, view), at once."""
+        check : called immediately before; nothing becomes visible where it raises
+        """
+        self._write(name, rows.to_batches(max_chunksize=ROW_GROUP_ROWS), check)
+
+    def replace(self, name: str, rows: pa.Table, check: Check = nothing_to_check) -> None:
+        """Rewrites the file `name` with `rows` in place of the ones with the same (item_id, version, view), at once.
+
+        check : as for `commit`
+        """
         names = [column for column in ("item_id", "version", "view") if column in self.schema.names]
         fresh = {key: i for i, key in enumerate(zip(*(rows[c].to_pylist() for c in names), strict=True))}
 
@@ -123,13 +126,17 @@ class Ledger:
 
         with self._open(name) as file:
             batches = (merged(self._complete(b)) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
-            self._write(name, batches)
+            sources = {k: v for k, v in (file.schema_arrow.metadata or {}).items() if k == SOURCES_KEY}
+            self._write(name, batches, check, sources)
 
-    def _write(self, name: str, batches: Iterable[pa.RecordBatch]) -> None:
-        schema = self.schema.with_metadata(dict(self.footer))
+    def _write(
+        self, name: str, batches: Iterable[pa.RecordBatch], check: Check, kept: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        """kept : what stays in the footer of a file that is rewritten"""
+        schema = self.schema.with_metadata({**self.footer, **(kept or {})})
         written = 0
         with (
-            self.store.writing(name) as sink,
+            self.store.writing(name, check) as sink,
             pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=True) as writer,
         ):
             for batch in batches:
@@ -154,18 +161,3 @@ class Ledger:
                 return file.schema_arrow.metadata or {}
         except pa.ArrowInvalid as error:
             raise UsageError(f"{self.store.uri}/{name} is not a readable Parquet file: {error}") from None
-
-
-COMPACTION_FOLDER = "_compact"
-
-
-def superseded_files(store: Store) -> set[str]:
-    """Files whose rows a compaction has already written into another file that is in place."""
-    superseded: set[str] = set()
-    for entry in store.list(COMPACTION_FOLDER):
-        if not entry.name.endswith(".json"):
-            continue
-        intent = json.loads(store.read_bytes(f"{COMPACTION_FOLDER}/{entry.name}"))
-        if store.exists(intent["target"]):
-            superseded.update(intent["sources"])
-    return superseded

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 KIND_KEY = b"clipfake.kind"
 Kind = Literal["manifest", "embeddings", "report"]
+Check = Callable[[], None]
+
+
+def nothing_to_check() -> None:
+    """The check of a write that nobody else can come before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,10 @@ class Store:
                 sink.write(data)
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[IO[bytes]]:
+    def writing(self, name: str, check: Check = nothing_to_check) -> Iterator[IO[bytes]]:
         """A binary sink (for pyarrow.parquet.ParquetWriter) that becomes the file `name` when the block ends.
+
+        check : called when all is written, immediately before it becomes visible
 
         Nothing becomes visible when the block raises. For an object store the data waits in a temporary file of this
         machine: pyarrow finishes an upload even when an exception drops its stream, so none is begun before the end.
@@ -113,11 +120,17 @@ class Store:
                 yield cast(IO[bytes], spool)
                 spool.flush()
                 whole = pa.memory_map(spool.name).read_buffer() if spool.tell() else b""
+                check()
                 self._put(name, whole)
             return
         temporary = self.path(_hidden_beside(name))
         with self._temporary_sink(temporary) as sink:
             yield sink
+        try:
+            check()
+        except BaseException:
+            self.filesystem.delete_file(temporary)
+            raise
         self._publish(temporary, self.path(name))
 
     def delete(self, name: str) -> None:
@@ -129,6 +142,12 @@ class Store:
         """Delete a folder and all below it; one that is not there is deleted already."""
         with suppress(FileNotFoundError):
             self.filesystem.delete_dir(self.path(name))
+
+    def delete_if_empty(self, name: str) -> None:
+        """Delete a folder in which nothing is; an object store has no such folder."""
+        if uris.is_local(self.uri):
+            with suppress(OSError):
+                os.rmdir(self.path(name))  # noqa: PTH106 - it refuses a folder that is not empty
 
     def sweep(self, name: str = "", older_than_s: float = 3600.0) -> int:
         """Delete what killed writers left in the folder `name`; returns how many files that were."""
