@@ -35,6 +35,8 @@ def sections(
 
 def print_robustness(result: Any) -> None:
     """The sections' tables on stdout, where there are any."""
+    from clipfake.images.conditions.kinds import KINDS
+
     if found := result.get("robustness"):
         print(f"\nrobustness: {found['items']} images read again, the same for each condition.")
         _print_left_out(found["left_out"])
@@ -54,7 +56,9 @@ def print_robustness(result: Any) -> None:
             for row in found["conditions"]
         ]
         print_table(("condition", *columns, *_rate_names(found["conditions"][0]), *further), rows)
-        print("screenshot, social and enlarge are proxies: docs/detector.md says for what.")
+        for kind in dict.fromkeys(row["kind"] for row in found["conditions"]):
+            if kind in KINDS and KINDS[kind].note:
+                print(f"{kind}: {KINDS[kind].note}.")
     if found := result.get("adversarial"):
         print(f"\nadversarial: {found['items']} images, PGD, {found['steps']} steps, {found['norm']}.")
         _print_left_out({"unreadable": found["unreadable"]} if found["unreadable"] else {})

@@ -34,7 +34,6 @@ from clipfake.storage.vectors import matrix_of
 log = logging.getLogger(__name__)
 
 VIEWS = "views"  # the folder below --out
-VIEW_SECONDS, MODEL_SECONDS = 2.0, 60.0  # that a condition may add to what one image may take; with a user's model
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,10 @@ def robustness(
         images.encoder.feature, _template(images, trained), conditions=names, decoder=images.encoder.decoder
     )
     place = Store(uris.place(out)).below(f"{VIEWS}/{_digest(images, what)}")
+    slower = sum(condition.seconds for condition in options.chosen)
     scan = ScanOptions(
         precision=images.precision,
-        limits=replace(images.limits, timeout_s=images.limits.timeout_s + _seconds(options.chosen)),
+        limits=replace(images.limits, timeout_s=images.limits.timeout_s + slower),
         fetch=images.fetch,
         job=replace(options.job, max_error_rate=1.0),
     )
@@ -133,10 +133,6 @@ def _template(images: Images, detector: Detector) -> str | None:
     footer = read_footer(images.stored.footer)
     detector.text.check(TextInput.from_footer(footer))
     return str(json.loads(footer["text"])["template"])
-
-
-def _seconds(conditions: Sequence[Condition]) -> float:
-    return sum(MODEL_SECONDS if one.kind == "enlarge" and one.option else VIEW_SECONDS for one in conditions)
 
 
 def _digest(images: Images, what: EmbedOptions) -> str:

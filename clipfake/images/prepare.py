@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.images.conditions.conditions import Condition
-from clipfake.images.conditions.step import bounded
+from clipfake.images.conditions.degradations import bounded
 from clipfake.images.decode import Limits, decode
 from clipfake.images.preprocess import Preprocess, preprocess
 from clipfake.images.resize import EXACT

@@ -1,7 +1,6 @@
 """What happens to a picture on its way through the web, one degradation a function: RGB image -> RGB image."""
 
 import io
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ FILTERS: Final = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+MAX_EDGE: Final = 2048  # pixels: larger pictures are first made smaller, as the web does; it bounds what a view costs
 _SCREEN: Final = 1080  # pixels: the width of most phones' screens
 _SHARED_QUALITY: Final = 80
 
@@ -51,6 +51,11 @@ def fit(image: Image.Image, edge: float) -> Image.Image:
         return image
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, FILTERS["bicubic"])
+
+
+def bounded(image: Image.Image) -> Image.Image:
+    """The image made smaller, if need be, so that no edge is above MAX_EDGE."""
+    return fit(image, MAX_EDGE)
 
 
 def enlarge(image: Image.Image, factor: float, enlarger: str = "") -> Image.Image:
@@ -119,22 +124,6 @@ def brightness(image: Image.Image, factor: float) -> Image.Image:
     """Every value times `factor` >= 0, rounded, at most 255."""
     _need("factor", factor, 0, 255)
     return image.point([min(255, round(value * factor)) for value in range(256)] * 3)
-
-
-# By name, for who walks over them; the number is the strength that the function's own words explain.
-DEGRADATIONS: Final[dict[str, Callable[..., Image.Image]]] = {
-    "jpeg": jpeg,
-    "webp": webp,
-    "resize": resize,
-    "rescale": rescale,
-    "crop": crop,
-    "blur": blur,
-    "noise": noise,
-    "brightness": brightness,
-    "fit": fit,
-    "enlarge": enlarge,
-    "screenshot": screenshot,
-}
 
 
 def _saved(image: Image.Image, format: str, quality: float) -> io.BytesIO:

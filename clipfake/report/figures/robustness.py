@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from clipfake.images.conditions.conditions import KINDS
+from clipfake.images.conditions.kinds import KINDS
 from clipfake.report.figures.training import _STYLE, FAINT, FAKE, INK, REAL, _title
 
 Row = Mapping[str, Any]
@@ -87,8 +87,9 @@ def _panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """What a panel is about -> its rows: a kind, and each of its options that has several strengths."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        option = row["option"] if row["kind"] != "social" else ""
-        groups.setdefault(KINDS[row["kind"]].measures + (f", {_short(option)}" if option else ""), []).append(row)
+        kind = KINDS[row["kind"]]
+        option = kind.panel(row["option"])
+        groups.setdefault(kind.measures + (f", {_short(option)}" if option else ""), []).append(row)
     return groups
 
 
@@ -101,7 +102,7 @@ def _with_clean(rows: Sequence[Row], clean: Row) -> list[Row]:
 
 
 def _tick(row: Row) -> str:
-    return row["option"] if row["kind"] == "social" else "clean" if row["strength"] is None else f"{row['strength']:g}"
+    return "clean" if row["strength"] is None else KINDS[row["kind"]].tick(row["strength"], row["option"])
 
 
 def _short(text: str) -> str:

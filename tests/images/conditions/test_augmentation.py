@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipfake.images.conditions.augmentation import STEPS, chain
+from clipfake.images.conditions.augmentation import OPERATIONS, chain
 from clipfake.images.conditions.conditions import augmented
-from clipfake.images.conditions.step import MAX_EDGE, Step
+from clipfake.images.conditions.degradations import MAX_EDGE
+from clipfake.images.conditions.kinds import Operation
 from clipfake.images.decode import Limits, decode
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import prepare
@@ -26,9 +27,9 @@ def augment(image: Image.Image, content: str, view: int) -> Image.Image:
 def test_a_chain_is_what_it_always_was() -> None:
     """Views of one run must fit those of another, on any machine."""
     assert chain(HASHES[0], 1) == (
-        Step(name="crop", strength=0.9224225619781714, options=(0.4398839051115905, 0.18826036539913893)),
-        Step(name="webp", strength=57, options=()),
-        Step(name="jpeg", strength=91, options=()),
+        Operation(name="crop", strength=0.9224225619781714, parameters=(0.4398839051115905, 0.18826036539913893)),
+        Operation(name="webp", strength=57, parameters=()),
+        Operation(name="jpeg", strength=91, parameters=()),
     )
 
 
@@ -49,7 +50,7 @@ def test_all_steps_and_all_strengths_are_drawn_evenly() -> None:
     lengths = np.bincount([len(steps) for steps in chains], minlength=4)[1:]
     assert lengths.min() > 200  # of 800, 267 expected
     names = [step.name for steps in chains for step in steps]
-    assert all(names.count(name) > 250 for name in STEPS)  # 320 expected
+    assert all(names.count(name) > 250 for name in OPERATIONS)  # 320 expected
     qualities = [step.strength for steps in chains for step in steps if step.name == "jpeg"]
     assert np.mean(qualities) == pytest.approx(65, abs=4)
     assert len(set(chains)) > 700  # chains of codecs alone may meet
@@ -67,7 +68,7 @@ def test_a_view_is_its_chain_applied_in_order(picture: np.ndarray) -> None:
 
 def test_resizing_goes_down_and_up_again(picture: np.ndarray) -> None:
     image = Image.fromarray(picture)
-    found = Step("resize", 0.5, ("bilinear", "lanczos"))(image)
+    found = Operation("resize", 0.5, ("bilinear", "lanczos"))(image)
     half = image.resize((40, 30), Image.Resampling.BILINEAR)
     assert found.tobytes() == half.resize((80, 60), Image.Resampling.LANCZOS).tobytes()
 

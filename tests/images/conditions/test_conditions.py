@@ -14,13 +14,15 @@ from PIL import Image
 
 from clipfake.errors import UsageError
 from clipfake.images.conditions import degradations
-from clipfake.images.conditions.conditions import CHAIN_STEPS, KINDS, PLATFORMS, Condition, choose, standard
+from clipfake.images.conditions.conditions import Condition, choose, standard
+from clipfake.images.conditions.degradations import MAX_EDGE
 from clipfake.images.conditions.enlarger import load_enlarger
-from clipfake.images.conditions.step import MAX_EDGE, Step
+from clipfake.images.conditions.kinds import CHAIN, KINDS, PLATFORMS, Kind, Operation
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
+from clipfake.report.figures.robustness import robustness as draw_robustness
 from clipfake.status import Status
 
 HASHES = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(200)]
@@ -53,7 +55,7 @@ def test_any_strength_in_range_can_be_named(kind: str, share: float, content: st
     again = parse(condition.name)
     assert again.strength == pytest.approx(condition.strength, abs=1e-6)
     assert parse(again.name) == again
-    (step,) = again.steps(content)
+    (step,) = again.operations(content)
     assert (step.name, step.strength) == (kind, again.strength)
 
 
@@ -77,29 +79,30 @@ def test_kinds_and_names_may_be_mixed_and_count_once() -> None:
 
 def test_what_is_drawn_is_what_it_always_was() -> None:
     """Runs on other machines and of later versions must measure the same."""
-    assert parse("noise-5").steps(HASHES[0]) == (Step("noise", 5, (676809486,)),)
-    assert parse("screenshot-0.1").steps(HASHES[1]) == (Step("screenshot", 0.1, (1,)),)
-    assert parse("chain-2").steps(HASHES[0]) == (
-        Step("resize", 0.4471566905948507, ("lanczos", "bicubic")),
-        Step("noise", 7.893516376284477, (2754745121,)),
+    assert parse("noise-5").operations(HASHES[0]) == (Operation("noise", 5, (676809486,)),)
+    dark = [parse("screenshot-0.1").operations(content)[0].parameters for content in HASHES[:12]]
+    assert dark == [(0,), (1,), (0,), (1,), (1,), (1,), (1,), (1,), (0,), (0,), (1,), (0,)]
+    assert parse("chain-2").operations(HASHES[0]) == (
+        Operation("resize", 0.4471566905948507, ("lanczos", "bicubic")),
+        Operation("noise", 7.893516376284477, (2754745121,)),
     )
 
 
 @pytest.mark.parametrize("content", HASHES[:20])
 def test_a_longer_chain_adds_a_step_and_none_comes_twice(content: str) -> None:
-    chains = [parse(f"chain-{length}").steps(content) for length in range(1, 8)]
+    chains = [parse(f"chain-{length}").operations(content) for length in range(1, 8)]
     for shorter, longer in pairwise(chains):
         assert longer[: len(shorter)] == shorter
         assert len(longer) == len(shorter) + 1
-    assert sorted(step.name for step in chains[-1]) == sorted(CHAIN_STEPS)
+    assert sorted(step.name for step in chains[-1]) == sorted(CHAIN)
 
 
 def test_all_kinds_of_steps_come_first_about_as_often() -> None:
-    first = [parse("chain-1").steps(content)[0].name for content in HASHES]
-    assert min(first.count(name) for name in CHAIN_STEPS) > 12  # of 200, 29 expected
-    seeds = {parse("noise-5").steps(content)[0].options for content in HASHES}
+    first = [parse("chain-1").operations(content)[0].name for content in HASHES]
+    assert min(first.count(name) for name in CHAIN) > 12  # of 200, 29 expected
+    seeds = {parse("noise-5").operations(content)[0].parameters for content in HASHES}
     assert len(seeds) == len(HASHES)
-    assert 60 < sum(parse("screenshot-0.1").steps(content)[0].options == (1,) for content in HASHES) < 140
+    assert 60 < sum(parse("screenshot-0.1").operations(content)[0].parameters == (1,) for content in HASHES) < 140
 
 
 @pytest.mark.parametrize("condition", standard(), ids=lambda condition: condition.name)
@@ -124,6 +127,24 @@ def test_what_a_condition_of_a_huge_picture_costs_is_bounded() -> None:
     for condition in standard():
         if condition.kind != "screenshot":
             assert max(condition.apply(Image.new("RGB", (5000, 10)), HASHES[0]).size) <= MAX_EDGE
+
+
+def test_a_new_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
+    def fog(image: Image.Image, share: float) -> Image.Image:
+        return Image.blend(image, Image.new("RGB", image.size, "white"), share)
+
+    monkeypatch.setitem(KINDS, "fog", Kind("fog", "fog, share of white", fog, (0.2, 0.5), 0, 0, 1, note="white only"))
+    assert [condition.name for condition in choose(["fog"])] == ["fog-0.2", "fog-0.5"]
+    assert standard()[-1] == parse("fog-0.5")
+    image = Image.fromarray(picture)
+    assert parse("fog-1").apply(image, HASHES[0]).tobytes() == Image.new("RGB", image.size, "white").tobytes()
+    with pytest.raises(UsageError, match="fog takes 0 to 1"):
+        parse("fog-2")
+    rows = [{"kind": "clean", "strength": None, "option": ""}]
+    rows += [{"kind": "fog", "strength": strength, "option": ""} for strength in (0.2, 0.5)]
+    rates = {"auc": 0.9, "balanced_accuracy": 0.8, "real_accuracy": 0.8, "fake_accuracy": 0.8, "at_thresholds": {}}
+    drawn = draw_robustness([row | rates for row in rows], "fog")
+    assert drawn.axes[0].get_xlabel() == "fog, share of white"
 
 
 # --- a user's own model

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from clipfake.evaluation.robustness_tables import operating_row, sweep
-from clipfake.images.conditions.conditions import KINDS, choose, standard
+from clipfake.images.conditions.conditions import choose, standard
+from clipfake.images.conditions.kinds import KINDS
 from clipfake.measures.thresholds import Threshold
 from clipfake.report.figures import robustness as draw
 
