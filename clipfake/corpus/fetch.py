@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 from collections import defaultdict
@@ -63,6 +64,24 @@ def fetch(rows: Sequence[ItemRef], options: FetchOptions | None = None) -> list[
     remote rows left in this call are `unreadable` at once: they may pass another time.
     """
     return _Fetch(rows, options or FetchOptions()).run()
+
+
+def fetch_unlisted(uri: str, max_bytes: int) -> Fetched:
+    """The bytes of a whole file or object that nobody listed. Never raises for what is there, or is not."""
+    if uris.is_local(uri) and os.path.isdir(uris.to_path(uri)):  # noqa: PTH112 - pathlib has no bytes
+        return Fetched(None, Status.UNSUPPORTED, "a folder, not an image")
+    try:
+        source = open_source(uri)
+        try:
+            if source.size > max_bytes:
+                return Fetched(None, Status.TOO_LARGE, f"{source.size} bytes, more than {max_bytes}", source.etag)
+            return Fetched(source.read_at(0, source.size), Status.OK, None, source.etag)
+        finally:
+            source.close()
+    except FileNotFoundError:
+        return Fetched(None, Status.MISSING, "there is no such file")
+    except (OSError, ValueError) as error:
+        return _failure(error)
 
 
 class _Fetch:

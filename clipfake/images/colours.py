@@ -4,7 +4,7 @@ import io
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -13,7 +13,7 @@ from clipfake.images import png_chunks
 _BITS_PER_SAMPLE: Final = 258
 
 
-def to_rgb(image: ImageFile.ImageFile, data: bytes, *, all_keys: bool) -> Image.Image:
+def to_rgb(image: Image.Image, data: bytes, *, all_keys: bool) -> Image.Image:
     """A loaded `image` of the file `data` in 8-bit RGB, by the rules of `decode`.
 
     all_keys : a PNG's key of transparency counts at 2, 4 and 16 bits too, where Pillow does not apply it
@@ -27,7 +27,7 @@ def to_rgb(image: ImageFile.ImageFile, data: bytes, *, all_keys: bool) -> Image.
     return _converted(image, has_key="transparency" in image.info)
 
 
-def _converted(image: ImageFile.ImageFile, *, has_key: bool) -> Image.Image:
+def _converted(image: Image.Image, *, has_key: bool) -> Image.Image:
     if image.mode == "RGB" and not has_key:
         return image
     if image.mode.startswith("I;16"):

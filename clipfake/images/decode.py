@@ -171,6 +171,14 @@ def _decoded(data: bytes, fmt: str, limits: Limits, all_keys: bool) -> tuple[Dec
     return Decoded(Status.OK, None, image, image.width, image.height, fmt), opened
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image that Pillow holds, by the same rules, but for keys of transparency: those that Pillow applies. Raises
+    as Pillow does.
+    """
+    image.load()
+    return _upright(to_rgb(image, b"", all_keys=False), image)
+
+
 def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
     """`image` turned as the EXIF data of the file says that it came from."""
     try:

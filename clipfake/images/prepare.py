@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.conditions.degradations import bounded
-from clipfake.images.decode import Limits, decode
+from clipfake.images.decode import Limits, decode, upright_rgb
 from clipfake.images.preprocess import Preprocess, preprocess
 from clipfake.images.resize import EXACT
 from clipfake.status import Status
@@ -58,15 +59,39 @@ def prepare(
     about |= vars(decoded.encoding)
     if decoded.image is None:
         return Prepared(decoded.status, decoded.error, **about)
-    width, height = options.resized(*decoded.image.size)
+    return _preprocessed(decoded.image, limits, options, decoder, about, views, data)
+
+
+def prepare_image(image: Image.Image, limits: Limits, options: Preprocess, *, decoder: str = EXACT) -> Prepared:
+    """The same of an image that Pillow holds, which may not be read from its file yet. Never raises for what is in it.
+
+    The pixels are those that `prepare` makes of the file that it was opened from.
+    """
+    if image.width * image.height > limits.max_pixels:
+        error = f"{image.width}x{image.height} pixels; the limit is {limits.max_pixels}"
+        return Prepared(Status.TOO_LARGE, error, width=image.width, height=image.height)
+    try:
+        upright = upright_rgb(image)
+    except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
+        return Prepared(Status.CORRUPT, (" ".join(str(error).split()) or type(error).__name__)[:200])
+    about = {"width": upright.width, "height": upright.height}
+    return _preprocessed(upright, limits, options, decoder, about)
+
+
+def _preprocessed(
+    image: Image.Image, limits: Limits, options: Preprocess, decoder: str, about: dict[str, Any],
+    views: Sequence[Condition] = (), data: bytes = b"",
+) -> Prepared:  # fmt: skip
+    """about : what else is known of the image; data : its bytes, whose hash draws what its views draw"""
+    width, height = options.resized(*image.size)
     if width * height > limits.max_pixels:  # a line of 1 x 65,000 pixels would become 224 x 14,560,000
-        error = f"{decoded.width}x{decoded.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
+        error = f"{image.width}x{image.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
         return Prepared(Status.TOO_LARGE, error, **about)
     try:
-        pixels = preprocess(decoded.image, options, decoder)
+        pixels = preprocess(image, options, decoder)
         if not views:
             return Prepared(Status.OK, pixels=pixels, **about)
-        small, content = bounded(decoded.image), hashlib.sha256(data).hexdigest()
+        small, content = bounded(image), hashlib.sha256(data).hexdigest()
         degraded = [preprocess(view.apply(small, content), options, decoder) for view in views]
         return Prepared(Status.OK, pixels=pixels, views=np.stack(degraded), **about)
     except MemoryError:

@@ -1,0 +1,5 @@
+"""`python -m clipfake`: the command line."""
+
+from clipfake.cli import main
+
+main()
