@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from clipfake.cli import audit, detector, doctor, drift, evaluate, groups, index, nightly, report, score, similar, train
+from clipfake.cli import (
+    audit,
+    detector,
+    doctor,
+    drift,
+    evaluate,
+    groups,
+    index,
+    nightly,
+    report,
+    runs,
+    score,
+    similar,
+    train,
+)
 from clipfake.cli.console import say
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.connection import exit_on_sigterm
@@ -32,6 +46,7 @@ for command in (
     groups.groups,
     score.compact,
     nightly.nightly,
+    runs.runs,
     doctor.doctor,
     drift.prevalence,
     drift.drift,
