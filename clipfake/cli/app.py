@@ -10,6 +10,7 @@ import typer
 
 from clipfake.cli import (
     audit,
+    check,
     detector,
     doctor,
     drift,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 for command in (
+    check.check,
     index.index,
     audit.audit,
     score.embed,
