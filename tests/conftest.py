@@ -134,12 +134,12 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from clipfake.detector.classifiers.fitting import fit_calibrator, fit_svm
     from clipfake.detector.heads.linear_projection import init_head
     from clipfake.detector.unfamiliarity import fit_reference
-    from clipfake.encoder.open_clip.encoder import Encoder
+    from clipfake.encoder import load
     from clipfake.encoder.test_card import TOLERANCE
     from clipfake.measures.thresholds import fit_thresholds
     from clipfake.storage.store import Store
 
-    encoder = Encoder.load(ENCODER)
+    encoder = load(ENCODER)
     dim = encoder.description.dim
     random = np.random.default_rng(0)
     x = random.normal(size=(600, dim)).astype(np.float32)

@@ -89,18 +89,19 @@ def verify(detector: Detector, encoder: str | None = None) -> list[Check]:
     """
     import torch
 
+    from clipfake import encoder as encoders
     from clipfake.encoder.description import EncoderDescription
-    from clipfake.encoder.open_clip.encoder import Encoder
-    from clipfake.encoder.open_clip.encoder import describe as describe_encoder
 
-    description = describe_encoder(encoder) if encoder else EncoderDescription.from_dict(detector.encoder)
+    description = EncoderDescription.from_dict(detector.encoder)
+    if encoder:
+        description = encoders.describe(encoder, description.feature, description.decoder)
     detector.check_encoder(description.fingerprint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     checks = []
     for precision, allowed in sorted(detector.test_card_tolerance.items(), key=lambda item: item[1]):
         if precision == "fp16" and device == "cpu":
             continue
-        card = Encoder.load(description, precision=precision, device=device).test_card_embedding()  # type: ignore[arg-type]
+        card = encoders.load(description, precision=precision, device=device).test_card_embedding()  # type: ignore[arg-type]
         problem = None
         try:
             detector.check_test_card(card, precision)

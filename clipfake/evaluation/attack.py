@@ -99,14 +99,14 @@ class _Attacker:
     ) -> None:
         import torch
 
-        from clipfake.encoder.open_clip.encoder import Encoder
+        from clipfake.encoder import load as load_encoder
 
         torch.set_num_threads(layout.encoder_threads)
         self._device, self._fetch, self._options = layout.device, fetch, options
         self._pool = DecoderPool(1, limits, encoder.preprocess, decoder=encoder.decoder)
         self._detector = Detector.load(Store(detector)).to(layout.device)
-        self._judge = Encoder.load(encoder, precision=precision, device=layout.device, batch_size=BLOCK)
-        exact = Encoder.load(encoder, precision="fp32", device=layout.device, batch_size=BLOCK)
+        self._judge = load_encoder(encoder, precision=precision, device=layout.device, batch_size=BLOCK)
+        exact = load_encoder(encoder, precision="fp32", device=layout.device, batch_size=BLOCK)
         self._decision = decide(exact, self._detector)
 
     def run(self, block: list[dict[str, Any]]) -> np.ndarray:

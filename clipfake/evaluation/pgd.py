@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clipfake.detector.bundle import Detector
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder.protocol import Encoder
 from clipfake.errors import UsageError
 
 EPSILONS = (1, 2, 4, 8)  # of 255

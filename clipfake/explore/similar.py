@@ -73,7 +73,8 @@ def own_rows(table: pa.Table) -> pa.Table:
 
 def _embedded(images: Sequence[str], ledger: Ledger, encoder: str | None) -> np.ndarray:
     """(Q, D) float64 of length 1."""
-    from clipfake.encoder.open_clip.encoder import Encoder, describe
+    from clipfake.encoder import describe
+    from clipfake.encoder import load as load_encoder
 
     found = read_footer(ledger.footer)
     description = EncoderDescription.from_json(found["encoder_description"])
@@ -90,7 +91,7 @@ def _embedded(images: Sequence[str], ledger: Ledger, encoder: str | None) -> np.
             raise UsageError(f"{image} cannot be decoded ({one.error}): give an image file")
     # fp16 is for GPUs; what it rounds is less than what the search tells apart.
     precision: Any = "fp32" if found["precision"] == "fp16" else found["precision"]
-    model = Encoder.load(description, precision=precision, batch_size=min(8, len(images)))
+    model = load_encoder(description, precision=precision, batch_size=min(8, len(images)))
     vectors = model.encode(np.stack([one.pixels for one in prepared if one.pixels is not None])).astype(np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

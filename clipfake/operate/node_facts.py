@@ -56,8 +56,9 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
     import torch
 
     from clipfake.detector.bundle import Detector
+    from clipfake.encoder import describe
+    from clipfake.encoder import load as load_encoder
     from clipfake.encoder.description import EncoderDescription
-    from clipfake.encoder.open_clip.encoder import Encoder, describe
     from clipfake.errors import ClipfakeError
 
     torch.set_num_threads(threads)
@@ -67,7 +68,7 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
         known = EncoderDescription.from_dict(trained.encoder)
         description = describe(encoder, known.feature, known.decoder) if encoder else known
         trained.check_encoder(description.fingerprint)
-        loaded = Encoder.load(description, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
+        loaded = load_encoder(description, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
         weights_s = time.monotonic() - began
         trained.check_test_card(loaded.test_card_embedding(), precision)
     except (ClipfakeError, OSError) as error:

@@ -83,7 +83,7 @@ def embedding_ledger(
         facts["conditions"] = [condition.name for condition in options.made]
     text_dim = None
     if options.template is not None:
-        from clipfake.encoder.open_clip.text import describe_text
+        from clipfake.encoder import describe_text
 
         text = describe_text(description)
         text_dim = text.dim

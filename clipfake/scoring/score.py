@@ -71,10 +71,9 @@ def embed(
         what.checked(_image_listing(place, options)), "images", store, options.job.scale_to, len(what.made)
     )
     with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
-        from clipfake.encoder.open_clip.encoder import (
-            describe,  # imports open_clip: as many seconds as Ray takes to start
-        )
+        from clipfake.encoder import describe
 
+        # It imports open_clip: as many seconds as Ray takes to start.
         described = describe(encoder, what.feature, what.decoder)
         return embed_listing(listing, place, described, store, options, progress, what, session)
 
@@ -144,7 +143,7 @@ def _scoring(
         trained.text.check(None)
     description = EncoderDescription.from_dict(trained.encoder)
     if encoder is not None:
-        from clipfake.encoder.open_clip.encoder import describe
+        from clipfake.encoder import describe
 
         description = describe(encoder, description.feature, description.decoder)
         trained.check_encoder(description.fingerprint)

@@ -121,18 +121,16 @@ class Encode:
     ) -> None:
         import torch
 
-        from clipfake.encoder.open_clip.encoder import Encoder
+        from clipfake import encoder as encoders
 
         torch.set_num_threads(threads)
         self._keep = keep
         self._refused: str | None = None
         self._template = text
         try:
-            self._encoder = Encoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
+            self._encoder = encoders.load(encoder, precision=precision, device=device, batch_size=batch_size)
             if text is not None:
-                from clipfake.encoder.open_clip.text import TextEncoder
-
-                self._texts = TextEncoder.load(encoder, precision=precision, device=device, batch_size=batch_size)
+                self._texts = encoders.load_text(encoder, precision=precision, device=device, batch_size=batch_size)
             self._apply = detector.load(device) if detector else None
             if self._apply is not None:
                 self._apply.detector.check_encoder(self._encoder.description.fingerprint)

@@ -213,7 +213,7 @@ class Pairs:
     """GROUP images and captions an index, as torch's Dataset wants them."""
 
     def __init__(self, options: PretrainOptions) -> None:
-        from clipfake.encoder.open_clip.encoder import preprocess_of
+        from clipfake.encoder.open_clip.family import preprocess_of
         from clipfake.encoder.open_clip.models import open_clip
         from clipfake.encoder.spec import EncoderSpec
         from clipfake.encoder.weights import cache_folder

@@ -23,7 +23,7 @@ from clipfake.detector.classifiers.fitting import (
 from clipfake.detector.classifiers.kernel_svm import KernelSvm
 from clipfake.detector.heads.linear_projection import FusionHead, Head, head_of, varies
 from clipfake.detector.unfamiliarity import fit_reference
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load as load_encoder
 from clipfake.encoder.test_card import TOLERANCE
 from clipfake.errors import UsageError
 from clipfake.measures.metrics import by_generator, macro_mean
@@ -112,7 +112,7 @@ def train_on(
 
     check_calibration(options.calibration, data.y[rows["val"]])
     # For the test card; refuses weights that are not the ones of `data`.
-    encoder = Encoder.load(data.encoder, precision="fp32")
+    encoder = load_encoder(data.encoder, precision="fp32")
     parts = {name: part_of(data.take(r)) for name, r in rows.items()}
     if parts["train"].text is not None and not varies(parts["train"].text):
         notes.append("all items have one text, which can add nothing")

@@ -27,7 +27,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load
 from clipfake.encoder.weights import cache_folder
 from clipfake.images.conditions import degradations
 from clipfake.images.preprocess import preprocess
@@ -142,7 +142,7 @@ def featuriser(name: str) -> Callable[[list[Image.Image]], np.ndarray]:
     """Images -> (N, D)."""
     if name == SPECTRUM:
         return lambda images: np.stack([spectrum(image) for image in images])
-    encoder = Encoder.load(name)
+    encoder = load(name)
     return lambda images: encoder.encode(np.stack([preprocess(one, encoder.description.preprocess) for one in images]))
 
 

@@ -20,8 +20,9 @@ import pyarrow.dataset as ds
 
 from clipfake.corpus.fetch import ItemRef, fetch
 from clipfake.detector.bundle import Detector
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load
 from clipfake.encoder.precision import Precision
+from clipfake.encoder.protocol import Encoder
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.storage import uri as uris
@@ -78,7 +79,7 @@ def main() -> None:
     refs = [ItemRef(**row) for row in rows.select(columns).to_pylist()]
     reference = np.array(rows["embedding"].to_pylist(), np.float32)
     for precision, decoder in WAYS:
-        encoder = Encoder.load(args.encoder, precision=precision)
+        encoder = load(args.encoder, precision=precision)
         with DecoderPool(1, Limits(), encoder.description.preprocess, decoder=decoder) as pool:
             found = compared(encoded(refs, encoder, pool), reference, detector)
         sys.stdout.write(json.dumps({"precision": precision, "decoder": decoder, "items": len(refs), **found}) + "\n")

@@ -29,7 +29,7 @@ from clipfake.detector.classifiers.kernel_svm import KernelSvm, exact_float32
 from clipfake.detector.classifiers.rbf_sum import RbfSum
 from clipfake.detector.heads.linear_projection import init_head
 from clipfake.detector.unfamiliarity import fit_reference
-from clipfake.encoder.open_clip.encoder import describe
+from clipfake.encoder import describe
 from clipfake.encoder.test_card import TOLERANCE
 from clipfake.measures.thresholds import Threshold
 from clipfake.storage.footers import footer

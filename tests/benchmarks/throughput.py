@@ -176,7 +176,7 @@ def run_plain(asked: argparse.Namespace) -> dict:
     import torch
     from PIL import Image
 
-    from clipfake.encoder.open_clip.encoder import Encoder
+    from clipfake.encoder import load
 
     model, transform = model_of(asked)
     paths = sorted(asked.images[0].iterdir())
@@ -197,7 +197,7 @@ def run_plain(asked: argparse.Namespace) -> dict:
             arrivals.append((time.time(), len(batch)))
     np.save(f"{asked.out}.npy", np.concatenate(kept))
     del model
-    encoder = Encoder.load(
+    encoder = load(
         f"{asked.models[0]}/untrained", precision=asked.precisions[0], device=asked.device, batch_size=asked.batch_size
     )
     height, width = encoder.description.preprocess.size

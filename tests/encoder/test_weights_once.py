@@ -64,7 +64,7 @@ def weights(s3: str, tmp_path: Path) -> tuple[str, int]:
 def test_actors_of_a_node_fetch_their_weights_once(warm_ray, weights, counting, tmp_path, monkeypatch):
     import ray
 
-    from clipfake.encoder.open_clip.encoder import describe
+    from clipfake.encoder import describe
     from clipfake.scoring.stages import Encode
 
     uri, size = weights

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from clipfake.cli.app import app
 from clipfake.detector.bundle import Detector
 from clipfake.detector.unfamiliarity import fit_reference
-from clipfake.encoder.open_clip.encoder import describe
+from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.evaluation.evaluate import EvaluateOptions, evaluate
 from clipfake.evaluation.protocols import Items, grouped, matrix

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipfake.detector.bundle import Detector
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load
 from clipfake.errors import UsageError
 from clipfake.evaluation.pgd import PgdOptions, attack, decide, pgd
 from clipfake.images.decode import Limits
@@ -79,7 +79,7 @@ def test_what_is_no_attack_is_refused(wrong):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder.load(ENCODER, batch_size=8)
+    return load(ENCODER, batch_size=8)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.detector.bundle import Detector
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load
 from clipfake.errors import UsageError
 from clipfake.evaluation.attack import _sample, adversarial
 from clipfake.evaluation.pgd import PgdOptions, attack, decide
@@ -60,7 +60,7 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
     assert found["left_out"] == {"missing": 1, "unreadable": 1}
     assert found["items"] == 5
 
-    encoder, scorer = Encoder.load(ENCODER), Detector.load(Store(f"file://{detector}"))
+    encoder, scorer = load(ENCODER), Detector.load(Store(f"file://{detector}"))
     here = [i for i in range(7) if i not in (3, 5)]
     y = np.array([i % 2 for i in here])
     images = [Image.open(corpus / f"{i}.jpg").convert("RGB") for i in here]

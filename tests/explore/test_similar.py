@@ -28,10 +28,10 @@ def stored(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import pyarrow as pa
     from PIL import Image
 
-    from clipfake.encoder.open_clip.encoder import Encoder
+    from clipfake.encoder import load
     from clipfake.images.preprocess import preprocess
 
-    encoder = Encoder.load(ENCODER)
+    encoder = load(ENCODER)
     folder = tmp_path_factory.mktemp("stored")
     ledger = embedding_ledger(Store(f"file://{folder}"), encoder.description, "fp32")
     files = sorted(pictures.iterdir())

@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from clipfake.corpus.manifest import read_manifest
 from clipfake.detector.text_input import TextInput
-from clipfake.encoder.open_clip.encoder import describe
+from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.reproduce import reproduce as module
 from clipfake.reproduce.page import FIGURES

@@ -283,9 +283,9 @@ def test_score_takes_the_feature_from_the_detector(warm_ray, corpus, detector, t
     from clipfake.detector.bundle import Detector
     from clipfake.detector.heads.linear_projection import init_head
     from clipfake.detector.unfamiliarity import fit_reference
-    from clipfake.encoder.open_clip.encoder import Encoder, describe
+    from clipfake.encoder import describe, load
 
-    encoder = Encoder.load(describe(ENCODER, "penultimate"))
+    encoder = load(describe(ENCODER, "penultimate"))
     (corpus / "words.jpg").unlink()
     (corpus / "list.csv").unlink()
     run_embed(corpus, tmp_path / "emb", EmbedOptions(feature="penultimate"))

@@ -84,7 +84,7 @@ def test_auto_goes_on_with_the_precision_of_a_folder(tmp_path, monkeypatch):
 def test_embed_and_score_with_auto_and_a_fast_decoder(warm_ray, pictures, detector, tmp_path):
     """Recorded as what it came to; score obeys the detector's decoder."""
     from clipfake.detector.bundle import Detector
-    from clipfake.encoder.open_clip.encoder import Encoder, describe
+    from clipfake.encoder import describe, load
 
     corpus, emb, fast = tmp_path / "corpus", tmp_path / "emb", EmbedOptions(decoder="fast")
     corpus.mkdir()
@@ -99,7 +99,7 @@ def test_embed_and_score_with_auto_and_a_fast_decoder(warm_ray, pictures, detect
     with pytest.raises(UsageError, match="another encoder or precision"):
         embed(str(corpus), ENCODER, str(emb), ScanOptions(precision="auto"), progress)  # exact
 
-    card = Encoder.load(description).test_card_embedding()
+    card = load(description).test_card_embedding()
     changed = {"encoder": description.to_dict(), "encoder_fingerprint": description.fingerprint, "test_card": card}
     trained = replace(Detector.load(Store(f"file://{detector}")), **changed)
     trained.save(Store(f"file://{tmp_path}/detector"))

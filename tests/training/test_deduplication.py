@@ -22,7 +22,7 @@ ROWS, DIM = 120, 32
 
 def write(folder: Path, **columns: object) -> Path:
     """ROWS embeddings in half precision: 0 and 1 are one content, 2 and 3 near, 4 an error, 5 has a view, and so on."""
-    from clipfake.encoder.open_clip.encoder import describe
+    from clipfake.encoder import describe
 
     description = describe("ViT-S-32-alt/untrained")
     random = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load
 from clipfake.encoder.open_clip.models import NANO
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.pairs import GROUP, PairOptions
@@ -96,7 +96,7 @@ def test_under_ray_train_with_two_workers(warm_ray, tmp_path):
         assert json.loads(told["options"])["seed"] == 1
         types = {str(file.get_tensor(name).dtype) for name in file.keys()}  # noqa: SIM118
     assert types <= {"float16", "int64"}
-    encoder = Encoder.load(f"{NANO}/{weights}")
+    encoder = load(f"{NANO}/{weights}")
     vectors = encoder.encode(np.zeros((2, 224, 224, 3), np.uint8))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     with pytest.raises(UsageError, match="has weights already"):

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibrators.maps import Temperature
 from clipfake.detector.text_input import TextInput
-from clipfake.encoder.open_clip.encoder import describe
+from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.measures.split import SPLITS, split_units
 from clipfake.scoring.score import ScanOptions, score

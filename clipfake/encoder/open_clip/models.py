@@ -6,7 +6,7 @@ from typing import Final
 import open_clip
 
 NANO: Final = "clipfake-nano"
-_FOLDER: Final = Path(__file__).parent / "nano"
+_FOLDER: Final = Path(__file__).parents[1] / "nano"
 
 open_clip.add_model_config(_FOLDER / f"{NANO}.json")
 

@@ -1,30 +1,22 @@
 """The text half of an encoder: text -> L2-normalised CLIP embeddings, by open_clip's tokenizer and text tower."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from clipfake.encoder.description import EncoderDescription
-from clipfake.encoder.open_clip.encoder import DTYPES, device_of, unit_length
-from clipfake.encoder.open_clip.matmul import fast_products
+from clipfake.encoder.matmul import fast_products
 from clipfake.encoder.open_clip.models import open_clip
 from clipfake.encoder.open_clip.tower import build_text_tower, quiet, sha256_tower
 from clipfake.encoder.precision import Precision
+from clipfake.encoder.protocol import TextDescription
 from clipfake.encoder.spec import EncoderSpec
+from clipfake.encoder.tower_encoder import DTYPES, device_of, unit_length
 from clipfake.encoder.weights import one_line, weights_file
 from clipfake.errors import UsageError
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class TextDescription:
-    """What decides a text's embedding. tower_sha256 : of the text tower's tensors in fp32; dim : of an embedding."""
-
-    tower_sha256: str
-    dim: int
 
 
 def describe_text(encoder: EncoderDescription) -> TextDescription:
@@ -79,7 +71,7 @@ class TextEncoder:
     def load(
         cls, encoder: EncoderDescription, *, precision: Precision = "fp32", device: str = "cpu", batch_size: int = 32
     ) -> "TextEncoder":
-        """The text tower that belongs to a vision tower; whether the weights are those described, `Encoder.load` says.
+        """The text tower that belongs to a vision tower; whether the weights are those described, loading that says.
 
         Raises UsageError for a tokenizer, weights, a precision or a device that are not to be had.
         """

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from clipfake.encoder.open_clip.encoder import Encoder
+from clipfake.encoder import load
 from clipfake.encoder.open_clip.models import NANO, embedded_tags, embedded_weights
 from clipfake.encoder.open_clip.text import TextEncoder
 
@@ -43,7 +43,7 @@ def test_both_towers_give_what_open_clip_gives(pictures):
         ).numpy()
     from clipfake.images.preprocess import preprocess
 
-    encoder = Encoder.load(V1)
+    encoder = load(V1)
     pixels = np.stack([preprocess(one, encoder.description.preprocess) for one in pictures])
     np.testing.assert_allclose(encoder.encode(pixels), wanted, atol=1e-5, rtol=0)
     np.testing.assert_allclose(
@@ -60,8 +60,8 @@ def test_it_needs_no_network():
 import socket
 def refuse(*_, **__): raise AssertionError("it asked the network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from clipfake.encoder.open_clip.encoder import Encoder
-print(Encoder.load("clipfake-nano/v1").description.fingerprint)
+from clipfake.encoder import load
+print(load("clipfake-nano/v1").description.fingerprint)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(done.stdout.strip()) == 64

@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from clipfake.encoder import describe, load
 from clipfake.encoder.description import EncoderDescription
-from clipfake.encoder.open_clip.encoder import Encoder, describe
 from clipfake.encoder.open_clip.tap import feature_dim, tap
 from clipfake.encoder.open_clip.tower import build_tower
+from clipfake.encoder.protocol import Encoder
 from clipfake.encoder.test_card import TOLERANCE
+from clipfake.encoder.tower_encoder import TowerEncoder
 from clipfake.errors import UsageError
 from clipfake.images.preprocess import preprocess
 
@@ -29,7 +31,7 @@ def model() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def encoders() -> dict[str, Encoder]:
-    return {name: Encoder.load(describe(f"{ARCH}/untrained", name), batch_size=4) for name in ("penultimate", BLOCKS)}
+    return {name: load(describe(f"{ARCH}/untrained", name), batch_size=4) for name in ("penultimate", BLOCKS)}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def test_every_feature_has_a_test_card_and_one_result_for_any_batch(feature, enc
     card = encoder.test_card_embedding()
     assert card.shape == (encoder.description.dim,)
     assert np.array_equal(encoder.encode(pixels[3:4])[0], encoder.encode(pixels)[3])
-    half = Encoder.load(encoder.description, precision="bf16", batch_size=1).test_card_embedding()
+    half = load(encoder.description, precision="bf16", batch_size=1).test_card_embedding()
     assert 0 < np.abs(half - card).max() <= TOLERANCE["bf16"]
 
 
@@ -109,7 +111,7 @@ def test_a_block_without_a_finite_direction_makes_the_row_nan(value: float, enco
 
     changed = tap(build_tower(ARCH, None), ARCH, BLOCKS)
     changed.tower = Tokens()
-    encoder = Encoder(changed, encoders[BLOCKS].description, "fp32", torch.device("cpu"), batch_size=4)
+    encoder = TowerEncoder(changed, encoders[BLOCKS].description, "fp32", batch_size=4)
     assert np.isnan(encoder.encode(pixels[:3])).all(axis=1).tolist() == [False, True, False]
 
 
@@ -170,6 +172,6 @@ def test_other_towers_have_it_before_their_last_step_too(arch: str) -> None:
 
 def test_a_described_feature_is_loaded_and_a_changed_one_refused(encoders) -> None:
     description = encoders["penultimate"].description
-    assert Encoder.load(description).description.feature == "penultimate"
+    assert load(description).description.feature == "penultimate"
     with pytest.raises(UsageError, match="no feature blocks:99"):
-        Encoder.load(replace(description, feature="blocks:99"))
+        load(replace(description, feature="blocks:99"))

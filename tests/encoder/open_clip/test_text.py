@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 
-from clipfake.encoder.open_clip.encoder import describe
+from clipfake.encoder import describe
 from clipfake.encoder.open_clip.text import TextEncoder, describe_text, tokenizer_of
 from clipfake.encoder.open_clip.tower import build_text_tower, build_tower, sha256_tower
 from clipfake.errors import UsageError

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from clipfake.encoder.open_clip import matmul
-from clipfake.encoder.open_clip.encoder import Encoder
-from clipfake.encoder.open_clip.matmul import fast_products
+from clipfake.encoder import load, matmul
+from clipfake.encoder.matmul import fast_products
 
 CPU = torch.device("cpu")
 
@@ -65,7 +64,7 @@ def test_the_trial_sees_bf16(monkeypatch):
 
 def test_embeddings_are_those_of_plain_products(monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
-    encoder = Encoder.load("ViT-S-32-alt/untrained", batch_size=4)
+    encoder = load("ViT-S-32-alt/untrained", batch_size=4)
     fast = encoder.encode(pixels)
     monkeypatch.setattr(matmul, "_medium_is_fp32", lambda: False)
     assert np.abs(encoder.encode(pixels) - fast).max() < 1e-6
