@@ -129,7 +129,7 @@ def load_encoder(
 
     Raises UsageError for an encoder that is not known or cannot be had, or is not what the detector was trained on.
     """
-    from clipfake.encoder.open_clip.encoder import Encoder, describe
+    from clipfake.encoder import describe, load
 
     check_precision(precision)
     described = (
@@ -141,7 +141,7 @@ def load_encoder(
         precision = encoder.provenance.get("precision", "fp32") if isinstance(encoder, Detector) else "fp32"
     if precision == AUTO:
         precision = fastest([this_machine()], "cuda" if device.startswith("cuda") else "cpu")
-    loaded = Encoder.load(described, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
+    loaded = load(described, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
     return ImageEncoder(loaded, limits, decoders)
 
 
