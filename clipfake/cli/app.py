@@ -15,6 +15,7 @@ from clipfake.cli import (
     doctor,
     drift,
     evaluate,
+    filter,
     groups,
     index,
     nightly,
@@ -44,6 +45,7 @@ for command in (
     train.train,
     evaluate.evaluate,
     score.score,
+    filter.filter_,
     report.report,
     groups.groups,
     score.compact,
@@ -58,7 +60,7 @@ for command in (
     train.pretrain,
     train.demo,
 ):
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(detector.detector_app, name="detector")
 
 

@@ -59,6 +59,10 @@ class Rows:
         """The answer to a query, as `ask` takes it, in batches."""
         return self._asked(query, parameters).to_arrow_reader(batch_rows)
 
+    def register(self, name: str, table: pa.RecordBatchReader) -> None:
+        """Lets queries read a stream, once, under a name."""
+        self._database.register(name, table)
+
     def _asked(self, query: str, parameters: dict[str, Any]) -> Any:
         return self._database.sql(query.replace("$rows", self.view), params=parameters or None)
 
