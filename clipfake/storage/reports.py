@@ -47,7 +47,7 @@ class Rows:
     """
 
     def __init__(self, database: duckdb.DuckDBPyConnection, view: str) -> None:
-        self._database = database
+        self.database = database
         self.view = view
 
     def ask(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -61,10 +61,10 @@ class Rows:
 
     def register(self, name: str, table: pa.RecordBatchReader) -> None:
         """Lets queries read a stream, once, under a name."""
-        self._database.register(name, table)
+        self.database.register(name, table)
 
     def _asked(self, query: str, parameters: dict[str, Any]) -> Any:
-        return self._database.sql(query.replace("$rows", self.view), params=parameters or None)
+        return self.database.sql(query.replace("$rows", self.view), params=parameters or None)
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def latest(rows: Rows, detector: str, runs: Sequence[str] | None = None) -> Rows
 
     runs : the runs whose rows alone are looked at; None for all
     """
-    database = rows._database
+    database = rows.database
     database.execute("SET VARIABLE detector = $detector", {"detector": detector})
     database.execute("SET VARIABLE runs = $runs", {"runs": None if runs is None else list(runs)})
     mine = "detector = getvariable('detector')"
