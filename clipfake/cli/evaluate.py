@@ -53,8 +53,8 @@ def evaluate(
 
     protocols = tuple(name for given in protocol or ["own"] for name in given.split(",") if name)
     options = EvaluateOptions(protocols, _numbers(seeds), by_family, families, num_cpus)
-    if html is not None:
-        page_place(html, "--html")  # refused before the work, not after it
+    if html is not None:  # refused before the work, not after it
+        page_place(html, "--html")
     folder = None if out is None else evaluation_folder(out)
     with progress_bar() as progress:
         further = sections(
@@ -64,15 +64,13 @@ def evaluate(
         result = run(embeddings, detector, options, further)
     if folder is not None:
         save(result, folder)
+        say(f"tables, figures and evaluation.json: {out}")
     if html is not None:
         make_card(detector, result, html)
     if as_json:
         print_json(result)
-        return
-    print_evaluation(result)
-    print_robustness(result)
-    if out is not None:
-        say(f"tables, figures and evaluation.json: {out}")
+    else:
+        print_evaluation(result)
 
 
 def print_evaluation(result: Any) -> None:
@@ -104,6 +102,7 @@ def print_evaluation(result: Any) -> None:
             print_table(("trained on", "tested on", "seeds", "bal acc, mean ± sd", "AUC, mean ± sd"), rows)
         if section.get("real_sources"):
             _print_sources(section["real_sources"])
+    print_robustness(result)
 
 
 def _print_cells(cells: Any) -> None:
