@@ -89,6 +89,7 @@ operate/checks.py
 operate/node_facts.py
 report/figures/evaluation.py
 report/page.py
+report/tallies.py
 reproduce/page.py
 scoring/commit.py
 scoring/pipeline.py

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipfake.measures.intervals import wilson
@@ -20,7 +20,7 @@ _INVISIBLE = ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp")
 def environment() -> Environment:
     """Everything that is put in is escaped; a name that is missing is an error."""
     made = Environment(
-        loader=PackageLoader("clipfake.report"),
+        loader=ChoiceLoader([PackageLoader("clipfake.report", folder) for folder in ("templates", "sections")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

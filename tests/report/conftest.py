@@ -3,22 +3,26 @@
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from clipfake.report import summary
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import footer
+from clipfake.storage.reports import latest, rows_of
 from clipfake.storage.schemas import REPORT_SCHEMA
 
 DETECTOR = "d" * 64
 THRESHOLDS = [{"fpr": 0.05, "decision": 1.0, "reals": 300}, {"fpr": 0.01, "decision": 2.0, "reals": 1000}]
+NIGHT = datetime(2026, 11, 1, 23, 59, tzinfo=UTC)
 ATTACKS = (
     '"><img src=x onerror=alert(1)>.jpg',
     "' onmouseover='alert(1)' x='.jpg",
@@ -100,6 +104,56 @@ def failed(root: Path, night: int, i: int) -> Row:
     uri = uris.from_path(str(root / "images" / f"night-{night}" / f"bad {i} <b>.jpg"))
     error = f"looks like <img src=x onerror=alert({i})> at byte {i}"
     return {"item_id": uri, "uri": uri, "status": "corrupt" if i else "missing", "error": error}
+
+
+@pytest.fixture(scope="session")
+def row() -> Callable[..., Row]:
+    """row(name, hours=0, decision=0.0, **more) -> a report row of an item of that name, scored so many hours later."""
+    return _row
+
+
+def _row(name: str, at: float = 0, decision: float = 0.0, **more: Any) -> Row:
+    uri = f"file:///c/{name}"
+    scores = {"decision": decision, "probability": 0.5, "verdict": verdict(decision), "unfamiliarity": 0.5}
+    if more.get("status", "ok") != "ok":
+        scores = {}
+    return {"item_id": uri, "uri": uri, "scored_at": NIGHT + timedelta(hours=at), **scores, **more}
+
+
+@pytest.fixture
+def summarised(tmp_path: Path, write_rows: Callable[..., None]) -> Callable[..., Row]:
+    """summarised(rows, run_id=None, shown=24) -> the summary of what a reader sees of them."""
+    folders = iter(range(1_000_000))
+
+    def run(rows: list[Row], run_id: str | None = None, shown: int = 24, detector: str = DETECTOR) -> Row:
+        place = tmp_path / str(next(folders))
+        write_rows(place, "a", rows)
+        dataset = pads.dataset(sorted(place.glob("*.parquet")), schema=REPORT_SCHEMA)
+        with rows_of(dataset) as every:
+            return summary.summarise(latest(every, detector, run_id and [run_id]), THRESHOLDS, shown)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def counted() -> Callable[..., Row]:
+    """counted(**changed) -> what a page counts, as far as its doubts look at it; nothing in it speaks against."""
+
+    def make(**changed: Any) -> Row:
+        return {
+            "total": {"n": 1000, "scored": 1000, "flagged": 100, "errors": 0},
+            "checks": [{"holds": True}],
+            "flag": {"fpr": 0.01},
+            "unfamiliar": {"measured": 1000, "0.99": 10},
+            "drift": {"alarm": False, "findings": []},
+            "bundle": {
+                "encoder": {"weights": "openai"},
+                "metrics": {"test": {"auc": 0.95}},
+                "baseline": {"test": {"auc": 0.9}},
+            },
+        } | changed
+
+    return make
 
 
 @pytest.fixture

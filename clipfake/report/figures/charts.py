@@ -64,7 +64,7 @@ def _drawn(width: float = 5.4, height: float = 2.9, rows: int = 1, **options: An
 
 @rc_context(_STYLE)
 def score_histogram(found: Mapping[str, Any], thresholds: Sequence[Mapping[str, Any]]) -> Markup:
-    """Decisions by verdict, with the thresholds. found : of `summary.histogram`"""
+    """Decisions by verdict, with the thresholds. found : of `clipfake.report.sections.scores.histogram`"""
     figure, (axes,) = _drawn()
     edges = np.array(found["edges"])
     counts = {name: np.array(found[name]) for name, _ in _VERDICTS}
