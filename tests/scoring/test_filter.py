@@ -1,5 +1,10 @@
 """`clipfake filter`: counts that reconcile, what is there already is not made again, bad conditions in one line."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,3 +133,54 @@ def test_dry_run_counts_and_writes_nothing(shards: Path, report, tmp_path: Path)
     options = FilterOptions("verdict = 'real'", layout="webdataset", dry_run=True)
     found = filter_corpus(str(shards), report(shards, "webdataset", {"00.jpg"}), str(tmp_path / "clean"), options)
     assert (found.kept, found.files) == (10, 3) and not (tmp_path / "clean").exists()
+
+
+SLOW = """
+import sys, time
+from clipfake.scoring import filter as module
+copy = module._copy
+def slow(container, out):
+    time.sleep(0.3)
+    done = copy(container, out)
+    time.sleep(0.3)
+    return done
+module._copy = slow
+from clipfake.cli import main
+main("filter")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["webdataset", "parquet"])
+def test_killed_five_times_the_copy_is_whole(tmp_path: Path, report, layout: str):
+    corpus, out = tmp_path / "corpus", tmp_path / "clean"
+    corpus.mkdir()
+    for shard in range(6):
+        images = {f"{shard}{i}.jpg": f"{shard}{i}".encode() * 999 for i in range(5)}
+        if layout == "webdataset":
+            write_tar(corpus / f"{shard}.tar", images)
+        else:
+            pq.write_table(pa.table({"image": list(images.values())}), corpus / f"{shard}.parquet")
+    reports = report(corpus, layout, {"00.jpg", "31.jpg", "1"})
+    command = [
+        sys.executable, "-c", SLOW, str(corpus), reports, "--keep", "verdict = 'real'", "--without-row", "keep",
+        "--layout", layout, "--out", str(out), "--json",
+    ]  # fmt: skip
+    for kill in range(5):
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while len(list((out / "_filter").glob("*.done"))) <= kill and run.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.1 * kill)  # before, in and after the next copy
+        run.kill()
+        assert run.wait() == -signal.SIGKILL
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert found["kept"] + found["dropped"] == found["listed"] == 30
+    assert found["already_done"] >= 4
+    if layout == "webdataset":
+        kept = [member for path in sorted(out.glob("*.tar")) for member in read_tar(path).items()]
+        there = [member for path in sorted(corpus.glob("*.tar")) for member in read_tar(path).items()]
+        assert kept == [(name, data) for name, data in there if name not in ("00.jpg", "31.jpg")]
+    else:
+        kept, there = (pa.concat_tables(map(pq.read_table, sorted(p.glob("*.parquet")))) for p in (out, corpus))
+        assert kept.equals(there.filter(pa.array([i % 5 != 1 for i in range(30)])))
+    assert found["kept"] == len(kept)
