@@ -20,7 +20,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["ledgers", "proxy"]
+pytest_plugins = ["gcs", "ledgers", "proxy"]
 
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("clipfake", deadline=None)

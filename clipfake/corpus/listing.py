@@ -4,64 +4,41 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
+from clipfake.corpus.entries import LITTER, Entry, ListedFolder, is_litter
+from clipfake.corpus.objects import stat_remote, walk_remote
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 
-if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo
-
 STAT_THREADS = 32
-LIST_RETRIES = 2  # on top of the S3 client's own for each request, which do not cover an answer that breaks off
 
 _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A regular file or an object. version is `size-mtime_ns` as listed."""
-
-    uri: str
-    size: int
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """What lies directly in a folder, sorted by name. Take URIs out of `folders` and the walk leaves them out."""
-
-    uri: str
-    files: list[Entry]
-    folders: list[str]
-
-
-def walk(place: str, tally: Tally) -> Iterator[Folder]:
+def walk(place: str, tally: Tally, *, allow_outside: bool = False) -> Iterator[ListedFolder]:
     """The folders at and below a canonical URI, depth first, a folder before its sub-folders.
 
-    Symbolic links are followed, except to a folder that holds the link. What is neither a regular file nor a folder,
-    broken links and folders without permission are counted in `tally`, never opened. A `place` that is a file is a
-    folder of that one file. Raises UsageError for a place that is not there, ClipfakeError for a listing that breaks
-    off (an object store's after retries): what was seen until then must never look complete.
+    Symbolic links to files of the corpus are followed; links to its folders are not, since these are listed anyway.
+    Links out of the corpus are followed only with `allow_outside`, each folder they lead to once. What is neither a
+    regular file nor a folder, links that are not followed, folders without permission and what a desktop leaves are
+    counted in `tally`, never opened. A `place` that is a file is a folder of that one file. Raises UsageError for a
+    place that is not there, ClipfakeError for a listing that breaks off (an object store's after retries): what was
+    seen until then must never look complete.
     """
     if uris.is_local(place):
-        yield from _walk_local(place, tally)
+        yield from _LocalWalk(place, tally, allow_outside).folders()
     else:
-        yield from _walk_remote(place, tally)
+        yield from walk_remote(place, tally)
 
 
-def list_files(place: str, tally: Tally) -> Iterator[Entry]:
+def list_files(place: str, tally: Tally, *, allow_outside: bool = False) -> Iterator[Entry]:
     """Every file at and below a place, in the order of `walk`."""
-    for folder in walk(place, tally):
+    for folder in walk(place, tally, allow_outside=allow_outside):
         yield from folder.files
 
 
@@ -79,11 +56,7 @@ def stat_files(names: Iterator[str]) -> Iterator[Entry | None]:
 
 
 def _stat(uri: str) -> Entry | None:
-    if uris.is_local(uri):
-        return _stat_local(uri)
-    filesystem, path = uris.filesystem(uri)
-    found = _retried(partial(filesystem.get_file_info, path), uri)
-    return _remote_entry(uri, found) if found.is_file else None
+    return _stat_local(uri) if uris.is_local(uri) else stat_remote(uri)
 
 
 def _stat_local(uri: str) -> Entry | None:
@@ -102,109 +75,81 @@ def _local_entry(uri: str, found: os.stat_result) -> Entry:
     return Entry(uri, found.st_size, f"{found.st_size}-{found.st_mtime_ns}")
 
 
-def _remote_entry(uri: str, found: FileInfo) -> Entry:
-    return Entry(uri, found.size, f"{found.size}-{found.mtime_ns}")
+class _LocalWalk:
+    """A walk through the folders of this machine."""
 
+    def __init__(self, place: str, tally: Tally, allow_outside: bool) -> None:
+        self._place = place
+        self._tally = tally
+        self._allow_outside = allow_outside
+        self._real_root = os.path.realpath(uris.to_path(place))
+        self._linked: set[tuple[int, int]] = set()  # (device, inode) of the folders that links led to
 
-def _walk_local(place: str, tally: Tally) -> Iterator[Folder]:
-    try:
-        top = _os_stat(place)
-    except OSError as error:
-        raise UsageError(f"cannot read {uris.shown(place)}: {error.strerror}") from None
-    if stat.S_ISREG(top.st_mode):
-        yield Folder(place, [_local_entry(place, top)], [])
-        return
-    if not stat.S_ISDIR(top.st_mode):
-        raise UsageError(f"{uris.shown(place)} is neither a file nor a folder")
-    # Beside each folder that is to be listed stand the (device, inode) of the folders above it.
-    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(place, frozenset())]
-    while pending:
-        uri, above = pending.pop()
-        folder = _scan(uri, above, tally)
-        if folder is not None:
-            found, here = folder
-            yield found
-            pending.extend((child, above | {here}) for child in reversed(found.folders))
+    def folders(self) -> Iterator[ListedFolder]:
+        try:
+            top = _os_stat(self._place)
+        except OSError as error:
+            raise UsageError(f"cannot read {uris.shown(self._place)}: {error.strerror}") from None
+        if stat.S_ISREG(top.st_mode):
+            yield ListedFolder(self._place, [_local_entry(self._place, top)], [])
+            return
+        if not stat.S_ISDIR(top.st_mode):
+            raise UsageError(f"{uris.shown(self._place)} is neither a file nor a folder")
+        pending = [self._place]
+        while pending:
+            folder = self._scan(pending.pop())
+            if folder is not None:
+                yield folder
+                pending.extend(reversed(folder.folders))
 
+    def _scan(self, uri: str) -> ListedFolder | None:
+        """One folder; None where it is counted as skipped."""
+        try:
+            with os.scandir(uris.to_path(uri)) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOENT):
+                self._tally.skip("folder that cannot be read", uri)
+                return None
+            raise ClipfakeError(f"the listing broke off at {uris.shown(uri)}: {error.strerror}") from error
+        folder = ListedFolder(uri, [], [])
+        for entry in ordered:
+            self._sort(folder, entry)
+        return folder
 
-def _scan(uri: str, above: frozenset[tuple[int, int]], tally: Tally) -> tuple[Folder, tuple[int, int]] | None:
-    """One local folder and its (device, inode); None where it is counted as skipped."""
-    try:
-        here = _os_stat(uri)
-        identity = (here.st_dev, here.st_ino)
-        if identity in above:
-            tally.skip("link to a folder above", uri)
-            return None
-        with os.scandir(uris.to_path(uri)) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOENT):
-            tally.skip("folder that cannot be read", uri)
-            return None
-        raise ClipfakeError(f"the listing broke off at {uris.shown(uri)}: {error.strerror}") from error
-    folder = Folder(uri, [], [])
-    for entry in ordered:
-        child = uris.join(uri, entry.name)
+    def _sort(self, folder: ListedFolder, entry: os.DirEntry[bytes]) -> None:
+        """Puts an entry among the files or folders, or counts it."""
+        child = uris.join(folder.uri, entry.name)
         try:
             found = entry.stat()
         except OSError as error:
             if error.errno in (errno.EIO, errno.ESTALE):
                 raise ClipfakeError(f"the listing broke off at {uris.shown(child)}: {error.strerror}") from error
-            tally.skip("broken link" if entry.is_symlink() else "file that cannot be read", child)
-            continue
-        if stat.S_ISREG(found.st_mode):
-            folder.files.append(_local_entry(child, found))
+            self._tally.skip("broken link" if entry.is_symlink() else "file that cannot be read", child)
+            return
+        reason = self._refusal(entry, found) if entry.is_symlink() else None
+        if reason is not None:
+            self._tally.skip(reason, child)
         elif stat.S_ISDIR(found.st_mode):
             folder.folders.append(child)
+        elif not stat.S_ISREG(found.st_mode):
+            self._tally.skip(_KINDS.get(stat.S_IFMT(found.st_mode), "special file"), child)
+        elif is_litter(os.fsdecode(entry.name)):
+            self._tally.skip(LITTER, child)
         else:
-            tally.skip(_KINDS.get(stat.S_IFMT(found.st_mode), "special file"), child)
-    return folder, identity
+            folder.files.append(_local_entry(child, found))
 
-
-def _walk_remote(place: str, tally: Tally) -> Iterator[Folder]:
-    from pyarrow.fs import FileSelector, FileType
-
-    filesystem, top = uris.filesystem(place)
-    found = _retried(partial(filesystem.get_file_info, top), place)
-    if found.type == FileType.NotFound:
-        raise UsageError(f"there is nothing at {uris.shown(place)}")
-    if found.is_file:
-        yield Folder(place, [_remote_entry(place, found)], [])
-        return
-    root = top.rstrip("/")
-    pending = [root]
-    while pending:
-        path = pending.pop()
-        found_here = _retried(partial(filesystem.get_file_info, FileSelector(path, recursive=False)), place)
-        folder = Folder(uris.join(place, path[len(root) + 1 :]), [], [])
-        below = []
-        for info in sorted(found_here, key=lambda info: info.path):
-            name = info.path[len(path) + 1 :]
-            child = uris.join(folder.uri, name)
-            if name in ("", ".", ".."):
-                # A key such as "a//b": pyarrow cannot name it, and shows its prefix as a folder that holds itself.
-                tally.skip("key with an empty or dot segment", folder.uri)
-            elif info.is_file:
-                folder.files.append(_remote_entry(child, info))
-            else:
-                folder.folders.append(child)
-                below.append((child, info.path))
-        yield folder
-        kept = set(folder.folders)
-        pending.extend(path for child, path in reversed(below) if child in kept)
-
-
-def _retried(request: Callable[[], Any], uri: str) -> Any:
-    """The answer of a store to `request()`, asked again with exponential backoff and jitter."""
-    for attempt in range(LIST_RETRIES + 1):
-        try:
-            return request()
-        except FileNotFoundError:
-            raise UsageError(f"there is nothing at {uris.shown(uri)}") from None
-        except OSError as error:
-            if "ACCESS_DENIED" in str(error) or isinstance(error, PermissionError):
-                raise UsageError(f"no permission to list {uris.shown(uri)}: {error}") from error
-            if attempt == LIST_RETRIES:
-                raise ClipfakeError(f"the listing of {uris.shown(uri)} broke off: {error}") from error
-            time.sleep(random.uniform(0.5, 1.0) * 0.5 * 2**attempt)
-    raise AssertionError
+    def _refusal(self, link: os.DirEntry[bytes], found: os.stat_result) -> str | None:
+        """Why a symbolic link is not followed; None where it is."""
+        target, is_folder = os.path.realpath(link.path), stat.S_ISDIR(found.st_mode)
+        if target == self._real_root or target.startswith(self._real_root.rstrip(b"/") + b"/"):
+            return "link to a folder that is listed anyway" if is_folder else None
+        if not self._allow_outside:
+            return "link out of the corpus (--allow-outside follows it)"
+        if is_folder and (identity := (found.st_dev, found.st_ino)) in self._linked:
+            return "link to a folder that is listed anyway"
+        if is_folder:
+            if self._real_root.startswith(target.rstrip(b"/") + b"/"):
+                return "link to a folder above"
+            self._linked.add(identity)
+        return None

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Literal, cast
 
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
+from clipfake.storage.folders import entries
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -86,10 +87,7 @@ class Store:
         return [found.base_name for found in self._entries(name) if found.type == FileType.Directory]
 
     def _entries(self, name: str) -> Sequence[FileInfo]:
-        from pyarrow.fs import FileSelector
-
-        selector = FileSelector(self.path(name), recursive=False, allow_not_found=True)
-        return sorted(self.filesystem.get_file_info(selector), key=lambda found: found.path)
+        return entries(uris.scheme_of(self.uri), self.filesystem, self.path(name), allow_not_found=True)
 
     def read_bytes(self, name: str) -> bytes:
         """The whole content of a file."""
@@ -227,27 +225,24 @@ def _parquet_files(uri: str) -> Iterator[tuple[str, FileSystem]]:
     filesystem, path = uris.filesystem(uri)
     if filesystem.get_file_info(path).is_file:
         yield path, filesystem
-        return
-    for name in _names_in(uri):
+        if uris.is_local(uri):
+            return  # in an object store there may be a folder of the same name
+    remote = (
+        None if uris.is_local(uri) else [found.base_name for found in entries(uris.scheme_of(uri), filesystem, path)]
+    )
+    for name in _local_names(uri) if remote is None else remote:
         if name.endswith(".parquet") and not name.startswith((".", "_")):
             yield f"{path.rstrip('/')}/{name}", filesystem
-    for name in _names_in(uri):
+    for name in _local_names(uri) if remote is None else remote:
         if "=" in name and not name.startswith((".", "_")):
             yield from _parquet_files(uris.join(uri, name))
 
 
-def _names_in(uri: str) -> Iterator[str]:
-    """Names in a folder, in no order: millions of local files are not held in memory to find one of Parquet."""
-    if uris.is_local(uri):
-        with os.scandir(uris.to_path(uri)) as entries:
-            for entry in entries:
-                yield entry.name.decode("utf-8", "replace")
-    else:
-        from pyarrow.fs import FileSelector
-
-        filesystem, path = uris.filesystem(uri)
-        for found in filesystem.get_file_info(FileSelector(path, recursive=False)):
-            yield found.base_name
+def _local_names(uri: str) -> Iterator[str]:
+    """Names in a folder, in no order: millions of files are not held in memory to find one of Parquet."""
+    with os.scandir(uris.to_path(uri)) as found:
+        for entry in found:
+            yield entry.name.decode("utf-8", "replace")
 
 
 def _hidden_beside(name: str) -> str:

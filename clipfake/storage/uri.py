@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+from contextlib import suppress
+from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -20,7 +24,10 @@ SCHEMES = ("file", *OBJECT_STORES, "hdfs")
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 20.0
 ATTEMPTS = 8
+RETRY_TIME_LIMIT_S = 30.0  # of the client for gs://
+EMULATOR = "CLOUD_STORAGE_EMULATOR_ENDPOINT"  # what it names asks for no credentials
 
+_DEFAULT_CREDENTIALS = "application_default_credentials.json"
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?", re.DOTALL)
 _AUTHORITY = {"s3": r"[A-Za-z0-9._-]+", "gs": r"[A-Za-z0-9._-]+", "hdfs": r"[A-Za-z0-9._-]+(:[0-9]+)?"}
 
@@ -106,9 +113,12 @@ def filesystem(uri: str, attempts: int | None = None) -> tuple[FileSystem, str]:
     attempts: how often the S3 client tries a request, with exponential backoff between; by default ATTEMPTS, which
     bridges about half a minute.
     Endpoint and keys come from the environment (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...).
-    Raises UsageError for a local name that is not UTF-8, which pyarrow cannot open.
+    Raises UsageError for a local name that is not UTF-8, which pyarrow cannot open, for a scheme not in SCHEMES, and
+    for gs:// without credentials.
     """
     scheme, attempts = scheme_of(uri), attempts or ATTEMPTS
+    if scheme not in SCHEMES:
+        raise UsageError(f"the scheme {scheme!r} is not supported: use a path or one of {', '.join(SCHEMES)}")
     if scheme == "file":
         try:
             return _connect("file", "", None, attempts), to_path(uri).decode("utf-8")
@@ -144,5 +154,24 @@ def _connect(scheme: str, authority: str, endpoint: str | None, attempts: int) -
             allow_delayed_open=True,  # a small object is one PUT
         )
     if scheme == "gs":
-        return fs.GcsFileSystem()
+        if EMULATOR not in os.environ and not google_credentials():
+            raise UsageError(
+                "gs:// needs credentials: set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or run "
+                "`gcloud auth application-default login`"
+            )
+        limit = timedelta(seconds=RETRY_TIME_LIMIT_S)  # the client's own default is a quarter of an hour
+        return fs.GcsFileSystem(anonymous=EMULATOR in os.environ, retry_time_limit=limit)
     return fs.FileSystem.from_uri(f"hdfs://{authority}/")[0]
+
+
+def google_credentials() -> bool:
+    """Whether there is something that could give credentials for gs://: a file, or the metadata server of a machine
+    at Google, which is asked for by a connection alone. (The client itself looks for one for a quarter of an hour.)"""
+    if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return True
+    if (Path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud").expanduser() / _DEFAULT_CREDENTIALS).is_file():
+        return True
+    host, _, port = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal").partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port or 80)), timeout=CONNECT_TIMEOUT_S):
+        return True
+    return False

@@ -7,7 +7,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from clipfake.corpus import listing
+from clipfake.corpus import objects
+from clipfake.corpus.entries import LITTER
 from clipfake.corpus.listing import list_files, stat_files, walk
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
@@ -47,21 +48,71 @@ def test_what_is_no_file_is_counted_and_never_opened(tmp_path: Path, monkeypatch
         tally = Tally()
         monkeypatch.setattr(os, "open", None)
         assert names(uris.from_path(tmp_path), tally) == [b"a.jpg", b"folder.jpg/b.jpg"]
-    assert tally.skipped == {"FIFO": 1, "broken link": 2, "device": 1, "socket": 1}
+    assert tally.skipped == {"FIFO": 1, "broken link": 2, OUTSIDE: 1, "socket": 1}
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+OUTSIDE = "link out of the corpus (--allow-outside follows it)"
+LISTED = "link to a folder that is listed anyway"
+
+
+def linked(tmp_path: Path) -> str:
     corpus, beside = tmp_path / "corpus", tmp_path / "beside"
     (corpus / "a").mkdir(parents=True)
     beside.mkdir()
     (beside / "x.jpg").write_bytes(b"x")
+    (corpus / "a" / "y.jpg").write_bytes(b"y")
     (corpus / "a" / "up").symlink_to(corpus)
     (corpus / "a" / "beside").symlink_to(beside)
-    (corpus / "twice").symlink_to(beside)  # another way to a folder is no circle
-    (corpus / "link.jpg").symlink_to(beside / "x.jpg")
+    (corpus / "twice").symlink_to(beside)
+    (corpus / "far.jpg").symlink_to(beside / "x.jpg")
+    (corpus / "near.jpg").symlink_to("a/y.jpg")
+    (beside / "back").symlink_to(corpus)
+    (beside / "above").symlink_to(tmp_path)
+    (beside / "self").symlink_to(beside)
+    return uris.from_path(corpus)
+
+
+def test_links_lead_nowhere_but_to_files_of_the_corpus(tmp_path: Path) -> None:
     tally = Tally()
-    assert names(uris.from_path(corpus), tally) == [b"link.jpg", b"a/beside/x.jpg", b"twice/x.jpg"]
-    assert tally.skipped == {"link to a folder above": 1}
+    assert names(linked(tmp_path), tally) == [b"near.jpg", b"a/y.jpg"]
+    assert tally.skipped == {LISTED: 1, OUTSIDE: 3}
+
+
+def test_links_out_of_the_corpus_are_followed_once_where_it_is_allowed(tmp_path: Path) -> None:
+    place, tally = linked(tmp_path), Tally()
+    found = [entry.uri.removeprefix(place) for entry in list_files(place, tally, allow_outside=True)]
+    assert found == ["/far.jpg", "/near.jpg", "/a/y.jpg", "/twice/x.jpg"]
+    assert tally.skipped == {LISTED: 4, "link to a folder above": 1}
+
+
+def test_a_corpus_that_is_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jpg").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("real")
+    assert names(uris.from_path(tmp_path / "link")) == [b"a.jpg"]
+
+
+@pytest.mark.parametrize("allow_outside", [False, True])
+def test_a_fan_of_links_is_listed_once(allow_outside: bool, tmp_path: Path) -> None:
+    for level in range(40):
+        (tmp_path / "x" / f"{level}").mkdir(parents=True)
+        for name in ("left", "right"):
+            (tmp_path / "x" / f"{level}" / name).symlink_to(tmp_path / "x" / f"{level + 1}")
+    (tmp_path / "x" / "39" / "a.jpg").write_bytes(b"1")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "in").symlink_to(tmp_path / "x" / "0")
+    for place in (tmp_path / "x", tmp_path / "corpus"):
+        found = list(list_files(uris.from_path(place), Tally(), allow_outside=allow_outside))
+        assert len(found) == (1 if place.name == "x" or allow_outside else 0)
+
+
+def test_what_a_desktop_leaves_is_no_file(tmp_path: Path) -> None:
+    for name in (".DS_Store", "._a.jpg", "Thumbs.db", "desktop.ini", "a.jpg", ".hidden.jpg"):
+        (tmp_path / name).write_bytes(b"1")
+    tally = Tally()
+    assert names(uris.from_path(tmp_path), tally) == [b".hidden.jpg", b"a.jpg"]
+    assert tally.skipped == {LITTER: 4}
+    assert names(uris.from_path(tmp_path / "._a.jpg")) == [b""]  # named by the user
 
 
 def test_each_kind_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,7 +206,7 @@ def test_s3_keys_that_cannot_be_named_are_counted(s3: str) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(listing.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(objects.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(uris, "ATTEMPTS", 2)
     yield
 
