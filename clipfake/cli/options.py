@@ -16,6 +16,13 @@ GroupBy = Annotated[
 Columns = Annotated[list[str] | None, typer.Option(help="NAME=COLUMN of a table, e.g. label=target; may be repeated.")]
 Real = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold real images (layout folders).")]
 Fake = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold fake images (layout folders).")]
+DetectorName = Annotated[
+    str | None,
+    typer.Option(
+        help="A detector's name, path or URI; by default the one that OUT was scored with, else the package's newest.",
+        show_default=False,
+    ),
+]
 EncoderName = Annotated[
     str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
 ]

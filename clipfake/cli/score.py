@@ -11,6 +11,7 @@ from clipfake.cli.options import (
     DecodeMemory,
     Decoder,
     DecodeTimeout,
+    DetectorName,
     EncoderName,
     EncodersPerGpu,
     Fake,
@@ -84,8 +85,8 @@ def embed(
 def score(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(help="Corpus, manifest, or folder of embeddings.")],
-    detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.", show_default=False)],
     out: Out,
+    detector: DetectorName = None,
     layout: LayoutName = "images",
     columns: Columns = None,
     encoder: Annotated[

@@ -8,11 +8,10 @@ import numpy as np
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.heads.linear_projection import FusionHead
+from clipfake.detector.named import load_detector
 from clipfake.detector.state import arrays_of, describe
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.measures.thresholds import expected_precisions
-from clipfake.storage import uri as uris
-from clipfake.storage.store import Store
 
 PROBES = 1_024  # made-up embeddings that two detectors are compared on, beside their reference points
 
@@ -46,7 +45,7 @@ class Comparison:
 
 def load(place: str) -> Detector:
     """The audited bundle in the folder `place`. Raises UsageError where there is none or it is damaged."""
-    return Detector.load(Store(uris.place(place)))
+    return load_detector(place)
 
 
 def summary(detector: Detector, prevalence: float | None = None) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from clipfake.detector.bundle import DESCRIPTION, Detector
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.store import Store
+
+if TYPE_CHECKING:
+    from clipfake.detector.bundle import Detector
 
 FOLDER: Final = Path(__file__).parent / "shipped"  # a folder NAME/VERSION for each detector of the package
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*/v([1-9][0-9]*)")
@@ -19,7 +21,7 @@ def names() -> list[str]:
     >>> all(name.rpartition("/v")[2].isdigit() for name in names())
     True
     """
-    found = ("/".join(path.parts[-3:-1]) for path in FOLDER.glob(f"*/*/{DESCRIPTION}"))
+    found = ("/".join(path.parts[-3:-1]) for path in FOLDER.glob("*/*/detector.json"))
     return sorted(filter(_NAME.fullmatch, found), key=lambda name: (_version(name), name))
 
 
@@ -35,15 +37,12 @@ def identify(text: str) -> str:
 
     A name is taken first: `./field/v1` is the folder of that name. Raises UsageError where there is neither, and says
     which names there are.
-
-    >>> identify("s3://models/detector/")
-    's3://models/detector'
     """
     known = names()
     if text in known:
         return text
     place = uris.place(text)
-    if uris.is_local(place) and not Store(place).exists():
+    if not Store(place).exists():
         shipped = f"this package has {', '.join(known)}" if known else "this package has none yet"
         raise UsageError(
             f"there is no detector {text}: give a name ({shipped}), or the folder or URI that `clipfake train` wrote"
@@ -57,8 +56,10 @@ def folder_of(identified: str) -> Store:
     return Store(uris.from_path(str(FOLDER / identified)) if name else identified)
 
 
-def load_detector(detector: str) -> Detector:
+def load_detector(detector: str) -> "Detector":
     """The detector with this name, or at this path or URI. Raises UsageError where there is none, or it is damaged."""
+    from clipfake.detector.bundle import Detector  # with torch, which names do without
+
     return Detector.load(folder_of(identify(detector)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.corpus.fetch import FetchOptions, ItemRef, fetch
-from clipfake.detector.bundle import Detector
+from clipfake.detector.named import identify, load_detector
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.evaluation.pgd import PgdOptions, attack, decide
@@ -22,8 +22,6 @@ from clipfake.onray.nodes import cluster_nodes
 from clipfake.onray.tasks import map_actors
 from clipfake.scoring.layout import Layout, plan_layout
 from clipfake.scoring.waves import Progress
-from clipfake.storage import uri as uris
-from clipfake.storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +40,8 @@ def adversarial(
     `operating_row` with `epsilon` (of 255; 0 is clean), "items", "unreadable", "steps", ...}. Raises UsageError for a
     detector that reads text, for too few items, and ClipfakeError where the images of a class cannot be read again.
     """
-    place = uris.place(detector)
-    trained = Detector.load(Store(place))
+    place = identify(detector)
+    trained = load_detector(place)
     if trained.text is not None:
         raise UsageError("--adversarial attacks what an image alone decides: this detector reads text too")
     if count < 2:
@@ -104,7 +102,7 @@ class _Attacker:
         torch.set_num_threads(layout.encoder_threads)
         self._device, self._fetch, self._options = layout.device, fetch, options
         self._pool = DecoderPool(1, limits, encoder.preprocess, decoder=encoder.decoder)
-        self._detector = Detector.load(Store(detector)).to(layout.device)
+        self._detector = load_detector(detector).to(layout.device)
         self._judge = load_encoder(encoder, precision=precision, device=layout.device, batch_size=BLOCK)
         exact = load_encoder(encoder, precision="fp32", device=layout.device, batch_size=BLOCK)
         self._decision = decide(exact, self._detector)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipfake.detector.bundle import Detector
+from clipfake.detector.named import load_detector
 from clipfake.detector.text_input import TextInput
 from clipfake.errors import ClipfakeError
 from clipfake.evaluation.robustness_tables import sweep
@@ -69,7 +70,7 @@ def robustness(
     Returns {"conditions": rows of `sweep`, "items", "left_out": {status: items}, "views": the folder, ...}.
     Raises UsageError before anything is read, ClipfakeError where no image of a class can be read again.
     """
-    images, trained = images_of(embeddings, items), Detector.load(Store(uris.place(detector)))
+    images, trained = images_of(embeddings, items), load_detector(detector)
     images.check(trained)
     names = tuple(condition.name for condition in options.chosen)
     what = EmbedOptions(

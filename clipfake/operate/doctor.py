@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from clipfake.detector.bundle import Detector
+from clipfake.detector.named import identify, load_detector
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.connection import connected, root_cause
 from clipfake.onray.nodes import Node, ask_nodes, cluster_nodes, node_of
@@ -53,9 +54,8 @@ def doctor(question: Question) -> list[Finding]:
     source, out = (uris.place(text) if text else None for text in (question.source, question.out))
     found, trained = [], None
     if question.detector:
-        place = uris.place(question.detector)
         try:
-            trained = Detector.load(Store(place))
+            trained = load_detector(question.detector)
             found.append(Finding("detector", "", OK, trained.fingerprint[:16]))
         except (UsageError, OSError) as error:
             found.append(Finding("detector", "", FAIL, _line(error)))
@@ -116,7 +116,7 @@ def _of_the_encoder(
 ) -> Iterator[Finding]:
     precision = trained.provenance.get("precision", "fp32")
     arguments = (
-        uris.place(question.detector or ""), question.encoder, layout.encoder_threads, layout.batch_size, precision,
+        identify(question.detector or ""), question.encoder, layout.encoder_threads, layout.batch_size, precision,
     )  # fmt: skip
     with_encoders = [node for node in nodes if node.cpus and (layout.device == "cpu" or node.gpus)]
     gpus = 1.0 if layout.device == "cuda" else 0.0

@@ -55,7 +55,7 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
     import numpy as np
     import torch
 
-    from clipfake.detector.bundle import Detector
+    from clipfake.detector.named import load_detector
     from clipfake.encoder import describe
     from clipfake.encoder import load as load_encoder
     from clipfake.encoder.description import EncoderDescription
@@ -64,7 +64,7 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
     torch.set_num_threads(threads)
     device, began = "cuda" if torch.cuda.is_available() else "cpu", time.monotonic()
     try:
-        trained = Detector.load(Store(detector))
+        trained = load_detector(detector)
         known = EncoderDescription.from_dict(trained.encoder)
         description = describe(encoder, known.feature, known.decoder) if encoder else known
         trained.check_encoder(description.fingerprint)

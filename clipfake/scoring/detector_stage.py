@@ -24,16 +24,16 @@ _READ = {*REPORT_SCHEMA.names, "embedding", "text_embedding"}  # of stored embed
 
 
 class Bundle(NamedTuple):
-    """Which detector an actor loads, and how: `image_only` scores without the text that it was trained with."""
+    """Which detector an actor loads, by name or URI; `image_only` scores without the text that it was trained with."""
 
     place: str
     image_only: bool = False
 
     def load(self, device: str) -> "Apply":
         """The detector, ready to score on `device`."""
-        from clipfake.detector.bundle import Detector
+        from clipfake.detector.named import load_detector
 
-        detector = Detector.load(Store(self.place))
+        detector = load_detector(self.place)
         return Apply((detector.without_text() if self.image_only else detector).to(device))
 
 

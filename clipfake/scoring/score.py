@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from clipfake.corpus.fetch import FetchOptions
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import list_corpus, read_manifest
+from clipfake.detector.named import identify, load_detector
 from clipfake.detector.text_input import TextInput
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import AUTO, check_precision
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
+from clipfake.scoring.chosen_detector import detector_of_folder
 from clipfake.scoring.commit import Sink
 from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.embeddings import EmbedOptions, embedding_ledger, embedding_rows
@@ -100,11 +102,12 @@ def embed_listing(
 
 
 def score(
-    source: str, detector: str, out: str, options: ScanOptions, progress: Callable[[int], Progress],
+    source: str, detector: str | None, out: str, options: ScanOptions, progress: Callable[[int], Progress],
     save_embeddings: str | None = None, encoder: str | None = None,
 ) -> Outcome:  # fmt: skip
     """Scores a corpus, a manifest or stored embeddings into the report folder `out`.
 
+    detector : its name, path or URI; by default the one that the folder goes on with, else the package's newest
     encoder : where the detector's encoder is found, if not where it was when the detector was trained
     """
     place = uris.place(source)
@@ -117,8 +120,7 @@ def score(
     else:
         options = reading(place, options)
         listing = _image_listing(place, options)
-    if not Store(uris.place(detector)).exists():
-        raise UsageError(f"there is no detector at {detector}: it is a folder that `clipfake train` wrote")
+    detector = identify(detector) if detector is not None else detector_of_folder(Store(uris.place(out)))
     few, listing = looked_into(
         listing, "embeddings" if stored else "images", Store(uris.place(out)), options.job.scale_to
     )
@@ -132,11 +134,9 @@ def _scoring(
     save_embeddings: str | None, encoder: str | None, session: Session,
 ) -> Job:  # fmt: skip
     """What `score` does with a listing of images, or of `stored` embeddings."""
-    from clipfake.detector.bundle import Detector
-
-    store, bundle, saves = Store(uris.place(out)), Store(uris.place(detector)), None
+    store, saves = Store(uris.place(out)), None
     source = "embeddings" if stored else "images"
-    trained = Detector.load(bundle)
+    trained = load_detector(detector)
     if options.image_only:
         trained = trained.without_text()
     if trained.text is not None and not stored:
@@ -178,7 +178,7 @@ def _scoring(
         )
 
     pipeline = Stages(
-        store.uri, description, precision, options.fetch, options.limits, Bundle(bundle.uri, options.image_only)
+        store.uri, description, precision, options.fetch, options.limits, Bundle(detector, options.image_only)
     )
     return Job(
         "score",
@@ -188,7 +188,7 @@ def _scoring(
         pipeline,
         sinks,
         saves,
-        options={"source": place, "detector": bundle.uri, **replace(options, precision=precision).described()},
+        options={"source": place, "detector": detector, **replace(options, precision=precision).described()},
     )
 
 

@@ -1,0 +1,46 @@
+"""Which detector a run scores with: the one that is named, else the one that its report folder goes on with."""
+
+import logging
+from contextlib import suppress
+
+from clipfake.detector.named import load_detector, names, newest
+from clipfake.errors import UsageError
+from clipfake.storage.runs import read_records
+from clipfake.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def detector_of_folder(out: Store) -> str:
+    """For a run without --detector: the name or URI of the detector that the last run into this folder scored with.
+
+    So a new version of this package never scores a folder anew; where it brings a newer detector, the log says so. For
+    a folder without runs it is the package's newest. Raises UsageError where the detector is not there any more, or has
+    changed, and where the package has none.
+    """
+    records = [record for record in read_records(out) if record["command"] == "score"]
+    if not records:
+        return newest()
+    fingerprint, place = records[-1]["key"], records[-1]["options"]["detector"]
+    for candidate in (place, *reversed(names())):
+        if _scores_alike(candidate, fingerprint):
+            break
+    else:
+        raise UsageError(
+            f"{out.uri} was scored with the detector {fingerprint[:12]} of {place}, which is not there any more; "
+            "give --detector: its new place to go on with it, or another one to score everything anew"
+        )
+    if candidate in names() and candidate != newest():
+        log.info(
+            "%s goes on with %s; the package has a newer detector: --detector %s scores everything anew with it",
+            out.uri, candidate, newest(),
+        )  # fmt: skip
+    return candidate
+
+
+def _scores_alike(detector: str, fingerprint: str) -> bool:
+    """Whether it is there and has this fingerprint, with or without the text that it reads."""
+    with suppress(UsageError, OSError):
+        found = load_detector(detector)
+        return fingerprint in (found.fingerprint, found.text and found.without_text().fingerprint)
+    return False
