@@ -1,17 +1,33 @@
-"""The errors clipfake raises on purpose. Each message is one line that says what is wrong and what to do."""
+"""The errors clipfake raises on purpose, each message one line that says what to do; and the exit codes."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2  # wrong usage or an unusable input; the user can mend it
+    TOO_MANY_ERRORS = 3  # done and committed, but more rows have an error than --max-error-rate allows
+    DRIFT = 4  # an alarm of `drift` or `nightly`
 
 
 class ClipfakeError(Exception):
-    """The work failed (exit code 1)."""
+    """The work failed."""
+
+    exit_code = ExitCode.FAILED
 
 
 class UsageError(ClipfakeError):
-    """Wrong usage or an unusable input; nothing was written (exit code 2)."""
+    """Wrong usage or an unusable input; nothing was written."""
+
+    exit_code = ExitCode.USAGE
 
 
 class ClaimLostError(ClipfakeError):
-    """Another run writes into the folder now: this one must not (exit code 1)."""
+    """Another run writes into the folder now: this one must not."""
 
 
 class WorkFailedError(ClipfakeError):
-    """What was to be computed failed where it was computed; what is committed stays (exit code 1)."""
+    """What was to be computed failed where it was computed; what is committed stays."""

@@ -53,7 +53,7 @@ def test_score_as_a_job_gives_the_rows_of_the_command(dashboard, pictures, detec
     done = submit(dashboard, *job, options=once)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "40 rows committed" in done.stdout
-    command = [sys.executable, "-m", "clipfake.cli", "score", pictures, "--detector", detector]
+    command = [sys.executable, "-m", "clipfake", "score", pictures, "--detector", detector]
     subprocess.run([*map(str, command), "--out", str(tmp_path / "cli")], check=True, capture_output=True)
     rows = [
         {row["item_id"]: row["decision"] for row in ds.dataset(str(tmp_path / name)).to_table().to_pylist()}
@@ -132,6 +132,6 @@ def test_a_stopped_job_gives_back_its_claim_and_keeps_what_it_committed(dashboar
     committed = ds.dataset(str(out)).count_rows()
     assert 0 < committed < 4000
     assert committed % 16 == 0
-    command = [sys.executable, "-m", "clipfake.cli", "score", *map(str, job[1:6]), "--dry-run", "--json"]
+    command = [sys.executable, "-m", "clipfake", "score", *map(str, job[1:6]), "--dry-run", "--json"]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (said["already_done"], said["open"] + said["new"]) == (committed, 4000 - committed)

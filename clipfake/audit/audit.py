@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,12 @@ import pyarrow.compute as pc
 from clipfake.audit import facts
 from clipfake.audit.content import THUMBNAIL
 from clipfake.audit.deduplication import Items, items_of, stored_items, write_manifest_without
-from clipfake.audit.duplicates import THRESHOLD
 from clipfake.audit.findings import Audit, examine, unlabelled
+from clipfake.audit.options import SAMPLE, AuditOptions
 from clipfake.audit.sample import measured
 from clipfake.corpus.manifest import read_manifest
 from clipfake.errors import UsageError
 from clipfake.scoring.chunk import PIXELS
-from clipfake.scoring.score import ScanOptions
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -25,35 +23,6 @@ from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store, check_new, kind_of
-
-SAMPLE = 20_000
-DUPLICATES = ("report", "drop", "group")
-
-
-@dataclass(frozen=True)
-class AuditOptions:
-    """What is audited.
-
-    sample : items that are judged, half of them of each class where there are as many; of a manifest, also those that
-        are read. 0 is all.
-    duplicates : report, or drop or group them in a new manifest in the folder `out`
-    threshold : cosine of centred embeddings from which two images are near duplicates
-    scan : how images are read
-    """
-
-    sample: int = SAMPLE
-    duplicates: str = "report"
-    out: str | None = None
-    threshold: float = THRESHOLD
-    scan: ScanOptions = field(default_factory=ScanOptions)
-
-    def __post_init__(self) -> None:
-        if self.duplicates not in DUPLICATES:
-            raise UsageError(f"--duplicates is {self.duplicates!r}: give one of {', '.join(DUPLICATES)}")
-        if (self.duplicates == "report") != (self.out is None):
-            raise UsageError("--duplicates drop or group and --out belong together: give both or neither")
-        if self.sample < 0 or not 0 < self.threshold < 1:
-            raise UsageError("--sample must not be negative, and --near must lie between 0 and 1")
 
 
 def audit(source: str, options: AuditOptions, progress: Callable[[int], Progress]) -> Audit:

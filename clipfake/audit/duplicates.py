@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipfake.audit.options import THRESHOLD
+
 # Cosine of embeddings less their mean: 0.975 before, where two images of the set have a cosine of 0.5 on average.
-THRESHOLD = 0.95
 _WORDS = 4  # 64-bit words of a signature
 _TABLES = 32
 _WINDOW = 8  # neighbours looked at in each table's order

@@ -1,71 +1,104 @@
-"""The command line as a whole: the app, its commands in the order of the data's way, and the entry point."""
+"""The command line as a whole: the app, its commands in groups, and the entry point."""
 
 import logging
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
+from clipfake import __version__
 from clipfake.cli import (
     audit,
     check,
+    clusters,
+    compact,
+    demo,
     detector,
     doctor,
     drift,
+    embed,
     evaluate,
     filter,
     groups,
     index,
     nightly,
+    pretrain,
+    prevalence,
     report,
+    reproduce,
     runs,
     score,
     similar,
     train,
 )
 from clipfake.cli.console import say
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.cli.options import with_options
+from clipfake.errors import ExitCode
 from clipfake.onray.connection import exit_on_sigterm
+from clipfake.storage.failures import explained
+
+log = logging.getLogger(__name__)
+
+_INTERRUPTED = 128 + signal.SIGINT  # as Typer ends after Ctrl-C
+GROUPS = {
+    "Start": (check.check, demo.demo, doctor.doctor),
+    "Score": (index.index, embed.embed, score.score, report.report, filter.filter_),
+    "Understand": (groups.groups, prevalence.prevalence, drift.drift, similar.similar, clusters.clusters),
+    "Train": (audit.audit, train.train, evaluate.evaluate, reproduce.reproduce),
+    "Operate": (nightly.nightly, runs.runs, compact.compact),
+}
+
+
+class _InGroups(TyperGroup):
+    """The commands under the headings of their groups, in the order in which they were added."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        shown = {name: command for name, command in self.commands.items() if not command.hidden}
+        width = formatter.width - 6 - max(map(len, shown))
+        for group in GROUPS:
+            with formatter.section(group):
+                formatter.write_dl(
+                    [
+                        (name.ljust(max(map(len, shown))), command.get_short_help_str(width))
+                        for name, command in shown.items()
+                        if getattr(command, "rich_help_panel", None) == group
+                    ]
+                )
+
 
 app = typer.Typer(
+    cls=_InGroups,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Find AI-generated images in collections too large for one machine.",
 )
+for _group, _commands in GROUPS.items():
+    for _command in _commands:
+        app.command(_command.__name__.rstrip("_"), rich_help_panel=_group)(with_options(_command))
+    if _group == "Train":
+        app.add_typer(detector.detector_app, name="detector", rich_help_panel=_group)
+# It makes the package's own weights: a job (jobs/pretrain.py), no command of users.
+app.command(hidden=True)(with_options(pretrain.pretrain))
 
-for command in (
-    check.check,
-    index.index,
-    audit.audit,
-    score.embed,
-    train.train,
-    evaluate.evaluate,
-    score.score,
-    filter.filter_,
-    report.report,
-    groups.groups,
-    score.compact,
-    nightly.nightly,
-    runs.runs,
-    doctor.doctor,
-    drift.prevalence,
-    drift.drift,
-    similar.similar,
-    similar.clusters,
-    train.reproduce,
-    train.pretrain,
-    train.demo,
-):
-    app.command(command.__name__.rstrip("_"))(command)
-app.add_typer(detector.detector_app, name="detector")
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"clipfake {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _root(verbose: Annotated[bool, typer.Option(help="Log more.")] = False) -> None:
+def _root(
+    verbose: Annotated[bool, typer.Option(help="Log more.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
@@ -73,29 +106,38 @@ def _root(verbose: Annotated[bool, typer.Option(help="Log more.")] = False) -> N
 
 
 def main(*command: str) -> None:
-    """The entry point, or that of one `command`: errors of ours become one line and an exit code."""
+    """The entry point, or that of one `command`: an error that the user can mend becomes one line and an exit code."""
     exit_on_sigterm()  # which `ray job stop` and Kubernetes send
+    if sys.stdout is None:  # closed by the shell
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
     try:
-        app([*command, *sys.argv[1:]])
-    except UsageError as error:
-        say(f"clipfake: {error}")
-        sys.exit(2)
-    except ClipfakeError as error:
-        say(f"clipfake: {error}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        _stopped(signal.SIGINT)
+        try:
+            app([*command, *sys.argv[1:]])
+        finally:
+            sys.stdout.flush()  # what cannot be written is an error here, and no traceback at the very end
     except SystemExit as ended:
-        if ended.code == signal.SIGTERM:
-            _stopped(signal.SIGTERM)
+        if ended.code in (signal.SIGTERM, _INTERRUPTED):
+            _stopped(128 + signal.SIGTERM if ended.code == signal.SIGTERM else _INTERRUPTED)
         raise
+    except KeyboardInterrupt:
+        _stopped(_INTERRUPTED)
+    except Exception as error:
+        _failed(error)
 
 
-def _stopped(by: signal.Signals) -> None:
+def _failed(error: Exception) -> NoReturn:
+    if isinstance(error, OSError):  # it may be stdout's: what is still in its buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):  # whoever read the output has had enough of it
+        sys.exit(ExitCode.FAILED)
+    if (told := explained(error)) is None:
+        raise error
+    log.debug("the whole error", exc_info=error)
+    say(f"clipfake: {told}")
+    sys.exit(told.exit_code)
+
+
+def _stopped(code: int) -> NoReturn:
     say("clipfake: stopped; what was committed stays, run the same command again to go on")
     sys.stderr.flush()
-    os._exit(128 + by)
-
-
-if __name__ == "__main__":
-    main()
+    os._exit(code)

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from clipfake.audit.options import AuditOptions
 from clipfake.cli.console import number, print_json, print_table
-from clipfake.cli.options import Json, NumCpus
+from clipfake.cli.options import Json, Only
 from clipfake.cli.progress import progress_bar
 
 _VALUES = 6  # of a fact that are printed; --json has more
@@ -13,30 +14,18 @@ _VALUES = 6  # of a fact that are printed; --json has more
 
 def audit(
     source: Annotated[str, typer.Argument(help="Manifest, or folder of embeddings.", metavar="MANIFEST|EMBEDDINGS")],
-    sample: Annotated[int, typer.Option(help="Items that are judged; of a manifest, read. 0: all.")] = 20_000,
+    options: Annotated[AuditOptions, Only("sample", "duplicates", "out", "threshold", "num_cpus")],
     allow_shortcuts: Annotated[
         bool, typer.Option("--allow-shortcuts", help="Exit with 0 although the encoding tells the label.")
     ] = False,
-    duplicates: Annotated[
-        str, typer.Option(help="report, or drop or group them in a new manifest (--out).")
-    ] = "report",
-    out: Annotated[str | None, typer.Option(help="Folder of the new manifest.")] = None,
-    near: Annotated[
-        float, typer.Option(help="Cosine of centred embeddings from which two images are near duplicates.")
-    ] = 0.95,
-    num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
     """Can the label be told from anything but the picture? Exits with 2 where the encoding alone tells it.
 
     A manifest's images are read by sample; of embeddings the stored columns are taken, and near duplicates found too.
     """
-    from clipfake.audit.audit import AuditOptions
     from clipfake.audit.audit import audit as run
-    from clipfake.scoring.job import JobOptions
-    from clipfake.scoring.score import ScanOptions
 
-    options = AuditOptions(sample, duplicates, out, near, ScanOptions(job=JobOptions(num_cpus=num_cpus)))
     with progress_bar() as progress:
         result = run(source, options, progress)
     if as_json:

@@ -1,11 +1,12 @@
 """`clipfake detector show|verify|diff`: each a few lines over clipfake.detector.inspection."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from clipfake.cli.console import print_comparison, print_detector, print_json, print_table
-from clipfake.cli.options import Json, Prevalence
+from clipfake.cli.console import print_json, print_table
+from clipfake.cli.metrics import print_generators, print_metrics, print_thresholds
+from clipfake.cli.options import Json, MovedEncoder, Prevalence
 from clipfake.errors import UsageError
 
 detector_app = typer.Typer(
@@ -34,9 +35,7 @@ def show(
 @detector_app.command()
 def verify(
     place: Annotated[str, typer.Argument(help="Folder that `clipfake train` wrote.", metavar="DETECTOR")],
-    encoder: Annotated[
-        str | None, typer.Option(help="Where the detector's encoder is, if its weights file moved.")
-    ] = None,
+    encoder: MovedEncoder = None,
     as_json: Json = False,
 ) -> None:
     """Whether it holds here: loads, audits, embeds the test card in each precision that works; exit 2 where not."""
@@ -73,3 +72,70 @@ def diff(
         print_json(asdict(found))
     else:
         print_comparison(found)
+
+
+def print_detector(detector: Any, place: str, prevalence: float | None = None) -> None:
+    """What a bundle is, on stdout."""
+    p, encoder = detector.provenance, detector.encoder
+    search = (p.get("svm") or {}).get("search")
+    facts = [
+        ("fingerprint", detector.fingerprint),
+        ("encoder", f"{encoder.get('arch')}/{encoder.get('weights')}, {detector.encoder_fingerprint[:16]}"),
+        ("embeddings", f"{detector.head.in_dim} numbers, trained in {p.get('precision', '-')}"),
+        ("head", f"{detector.head.in_dim} -> {detector.head.out_dim}"),
+        ("SVM", f"{len(detector.svm.dual_coef)} support vectors, gamma {detector.svm.gamma:.4g}"),
+        ("fitted as", (p.get("svm") or {}).get("rule", "-") + (", C and gamma searched" if search else "")),
+        ("calibration", type(detector.calibrator).__name__.lower()),
+        ("unfamiliarity", f"{len(detector.reference.points)} reference points" if detector.reference else "none"),
+        ("trained", f"{p.get('trained_at', '-')}, data {str(p.get('data_sha256', '-'))[:16]}"),
+        ("generators", ", ".join(map(str, p.get("generators", []))) or "-"),
+        ("schema version", detector.schema_version),
+    ]
+    print_table(("detector", place), facts)
+    tables = {
+        part: {"detector": detector.metrics[part], "baseline": detector.baseline[part]}
+        for part in ("train", "val", "test")
+        if part in detector.metrics and part in detector.baseline
+    }
+    if tables:
+        print_metrics(tables)
+    if generators := detector.metrics.get("test_by_generator"):
+        print_generators(generators)
+    print_thresholds(detector, prevalence)
+    if encoder.get("weights") == "untrained":
+        print("The encoder is UNTRAINED (random weights): these figures do not say how well CLIP detects.")
+
+
+_FIGURES = ("metrics.at_thresholds.", *(f"metrics.{part}.{key}" for part in ("val", "test") for key in ("auc", "nll")))
+
+
+def print_comparison(found: Any) -> None:
+    """What two detectors have apart, and whether they score alike, on stdout."""
+    figures = [entry for entry in found.differences if entry[0].startswith(("metrics.", "baseline."))]
+    kept = [entry for entry in figures if entry[0].startswith(_FIGURES)]
+    rows = [
+        (name, _short(one), _short(two))
+        for name, one, two in found.differences
+        if (name, one, two) in kept or (name, one, two) not in figures
+    ]
+    rows += [(f"array {name}", "", "differs") for name in found.arrays]
+    if rows:
+        print_table(("what differs", "first", "second"), rows)
+    if len(figures) > len(kept):
+        print(f"and {len(figures) - len(kept)} more figures of metrics (--json has them)")
+    if found.measured:
+        measured = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found.measured.items())
+        print(f"largest differences measured: {measured}")
+    print(
+        {
+            "the same": "They score alike: same fingerprint.",
+            "within tolerance": "They score alike within the tolerance between machines.",
+            "different": "They score differently.",
+            "another encoder": "They are of different encoders: neither can score the other's embeddings.",
+        }[found.alike]
+    )
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -5,62 +5,33 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.cli.console import number, print_json, print_table, say
-from clipfake.cli.options import Json, NumCpus
+from clipfake.cli.options import Json
 from clipfake.cli.progress import progress_bar
 from clipfake.cli.robustness import print_robustness, sections
-from clipfake.errors import UsageError
+from clipfake.evaluation.options import EvaluateOptions, RereadOptions
 
 
 def evaluate(
     embeddings: Annotated[str, typer.Argument(help="Folder that `clipfake embed` wrote, from labelled items.")],
     detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.")],
+    options: EvaluateOptions,
+    reread: RereadOptions,
     out: Annotated[
         str | None, typer.Option(help="Folder for evaluation.json, a Parquet and a CSV table a protocol, and figures.")
     ] = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(help="own, matrix, leave-generator, leave-family, official; may be repeated or comma-separated."),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="Of what is retrained, comma-separated: mean and deviation; default: its own.")
-    ] = None,
-    by_family: Annotated[bool, typer.Option("--by-family", help="The matrix is of families of generators.")] = False,
-    families: Annotated[
-        str | None, typer.Option(help='Families of your own: a JSON file {"family": ["name or pattern", ...]}.')
-    ] = None,
     html: Annotated[str | None, typer.Option(help="A model card: one HTML file that opens offline.")] = None,
-    robustness: Annotated[
-        bool, typer.Option("--robustness", help="Read the images again under all conditions; needs --out, goes on.")
-    ] = False,
-    conditions: Annotated[
-        list[str] | None,
-        typer.Option(help="Kinds (jpeg) or conditions (jpeg-45, resize-0.5-lanczos), comma-separated; default: all."),
-    ] = None,
-    enlarger: Annotated[
-        str | None, typer.Option(help="module:function (PIL RGB image, scale) -> PIL RGB image, your own enlarger.")
-    ] = None,
-    adversarial: Annotated[
-        int | None, typer.Option(help="Attack so many images by gradient, half of them of each class, e.g. 100.")
-    ] = None,
-    num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
     """How well a detector does, by generator and at its own thresholds; and its recipe on generators held out."""
-    from clipfake.evaluation.evaluate import EvaluateOptions
     from clipfake.evaluation.evaluate import evaluate as run
     from clipfake.report.evaluation_files import evaluation_folder, save
     from clipfake.report.report import make_card, page_place
 
-    protocols = tuple(name for given in protocol or ["own"] for name in given.split(",") if name)
-    options = EvaluateOptions(protocols, _numbers(seeds), by_family, families, num_cpus)
     if html is not None:  # refused before the work, not after it
         page_place(html, "--html")
     folder = None if out is None else evaluation_folder(out)
     with progress_bar() as progress:
-        further = sections(
-            embeddings, detector, out, progress,
-            robustness=robustness, conditions=conditions, enlarger=enlarger, adversarial=adversarial, num_cpus=num_cpus,
-        )  # fmt: skip
+        further = sections(embeddings, detector, out, progress, reread, options.num_cpus)
         result = run(embeddings, detector, options, further)
     if folder is not None:
         save(result, folder)
@@ -182,10 +153,3 @@ def _with_interval(one: Any, name: str) -> str:
 
 def _spread(one: Any) -> str:
     return number(one["mean"]) if one["sd"] is None else f"{one['mean']:.3f} ± {one['sd']:.3f}"
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise UsageError(f"--seeds takes whole numbers with commas between, not {text!r}") from None

@@ -5,17 +5,14 @@ from typing import Annotated
 import typer
 
 from clipfake.cli.console import print_json, print_table
-from clipfake.cli.options import Columns, Fake, GroupBy, Json, LayoutName, Out, Real, listing_options
+from clipfake.cli.options import Json, Only, Out
+from clipfake.scoring.options import ScanOptions
 
 
 def index(
     corpus: Annotated[str, typer.Argument(help="Folder, URI, tar or table to list.")],
     out: Out,
-    layout: LayoutName = "images",
-    group_by: GroupBy = None,
-    columns: Columns = None,
-    real: Real = None,
-    fake: Fake = None,
+    options: Annotated[ScanOptions, Only("layout", "group_by", "columns", "real", "fake")],
     as_json: Json = False,
 ) -> None:
     """List a corpus into a manifest: one row an item, labelled where the layout has labels.
@@ -30,9 +27,7 @@ def index(
     from clipfake.storage import uri as uris
     from clipfake.storage.store import Store
 
-    summary = write_manifest(
-        uris.place(corpus), layout, listing_options(group_by, columns, real, fake), Store(uris.place(out))
-    )
+    summary = write_manifest(uris.place(corpus), options.layout, options.listing, Store(uris.place(out)))
     if as_json:
         print_json(asdict(summary))
         return

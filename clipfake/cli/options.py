@@ -1,21 +1,16 @@
-"""The options that several commands take, and what they become."""
+"""The options that several commands take, and how a command's options are made from its dataclasses of options."""
 
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import typer
 
-from clipfake.errors import UsageError
+from clipfake.options import NUM_CPUS, Stated, flag_of, stated, typed
 
 Out = Annotated[str, typer.Option(help="Folder or URI (s3://..., gs://...) to write to.", show_default=False)]
-LayoutName = Annotated[
-    str, typer.Option(help="How the corpus is listed and labelled; `clipfake index --help` names them.")
-]
-GroupBy = Annotated[
-    str | None, typer.Option(help="Regular expression on the path; its groups give group_id (scene, video).")
-]
-Columns = Annotated[list[str] | None, typer.Option(help="NAME=COLUMN of a table, e.g. label=target; may be repeated.")]
-Real = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold real images (layout folders).")]
-Fake = Annotated[list[str] | None, typer.Option(help="Glob of folders that hold fake images (layout folders).")]
 DetectorName = Annotated[
     str | None,
     typer.Option(
@@ -26,68 +21,135 @@ DetectorName = Annotated[
 EncoderName = Annotated[
     str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
 ]
-Decoder = Annotated[
-    str, typer.Option(help="exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as many a core.")
+MovedEncoder = Annotated[
+    str | None, typer.Option("--encoder", help="The encoder, ARCH/PATH, if its weights file has moved since.")
 ]
-Precision = Annotated[
-    str | None, typer.Option(help="auto (bf16 where every node has it, else fp32), fp32, bf16 or fp16.")
-]
-BatchSize = Annotated[int | None, typer.Option(help="Images a forward pass.")]
-UnitRows = Annotated[int | None, typer.Option(help="Items that commit together; by default about two minutes of work.")]
-MaxErrors = Annotated[float, typer.Option(help="Exit with 3 when a larger share of the rows has an error.")]
-MaxBytes = Annotated[int, typer.Option(help="Larger files are too_large.")]
-MaxPixels = Annotated[int, typer.Option(help="Larger images are too_large.")]
-DecodeTimeout = Annotated[float, typer.Option(help="Seconds one image may take to decode.")]
-DecodeMemory = Annotated[int, typer.Option(help="Bytes of memory one image may take to decode.")]
-RetryErrors = Annotated[bool, typer.Option(help="Try all errors again, also those that do not pass by themselves.")]
-StallTimeout = Annotated[
-    float, typer.Option(help="Seconds without progress after which the rest is laid out anew on the nodes left.")
-]
-ScaleTo = Annotated[
-    int | None, typer.Option(help="Nodes to lay the work out for: an autoscaler brings those that are not there yet.")
-]
-EncodersPerGpu = Annotated[int, typer.Option(help="Encoders that share a GPU; more than one fills one that waits.")]
-NumCpus = Annotated[int | None, typer.Option(help="CPUs to use where no cluster is named by RAY_ADDRESS.")]
+NumCpus = Annotated[int | None, typer.Option(help=NUM_CPUS)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Prevalence = Annotated[
     float | None, typer.Option(help="Share of fakes where it will be used: prints the precision to expect.")
 ]
 
-
-def listing_options(
-    group_by: str | None, columns: list[str] | None, real: list[str] | None, fake: list[str] | None
-) -> Any:
-    from clipfake.corpus.layouts import LayoutOptions
-
-    pairs = [pair.partition("=") for pair in columns or []]
-    if any(not sign or not value for _, sign, value in pairs):
-        raise UsageError("--columns takes NAME=COLUMN, for example --columns label=target")
-    return LayoutOptions({name: value for name, _, value in pairs}, tuple(real or ()), tuple(fake or ()), group_by)
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def scan_options(given: dict[str, Any]) -> Any:
-    """The options that embed and score share, from what the command was given."""
-    from clipfake.corpus.fetch import FetchOptions
-    from clipfake.images.decode import Limits
-    from clipfake.scoring.job import JobOptions
-    from clipfake.scoring.score import ScanOptions
+class Without:
+    """Said of a dataclass of options: the command takes all of its options but these, which keep their defaults."""
 
-    return ScanOptions(
-        given["layout"],
-        listing_options(given.get("group_by"), given["columns"], given.get("real"), given.get("fake")),
-        given["precision"],
-        Limits(given["max_bytes"], given["max_pixels"], given["decode_timeout"], given["decode_memory"]),
-        FetchOptions(max_bytes=given["max_bytes"]),
-        JobOptions(
-            given["max_error_rate"],
-            given["unit_rows"],
-            given["batch_size"],
-            given["retry_errors"],
-            given["dry_run"],
-            given["num_cpus"],
-            given["stall_timeout"],
-            given["encoders_per_gpu"],
-            given["scale_to"],
-        ),
-        given.get("image_only", False),
-    )
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+
+    def takes(self, name: str) -> bool:
+        """Whether the command takes the option of that field."""
+        return name not in self.names
+
+
+class Only(Without):
+    """Said of a dataclass of options: the command takes none of its options but these."""
+
+    def takes(self, name: str) -> bool:
+        """Whether the command takes the option of that field."""
+        return name in self.names
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as Typer takes it: a parameter that is a dataclass of options becomes one parameter an option.
+
+    A dataclass with a class method `of_given` is made by that, from what the user gave.
+    """
+    parameters = {"context": inspect.Parameter("context", _KEYWORD, annotation=typer.Context)}
+    made: dict[str, tuple[type, set[str]]] = {}  # parameter -> its dataclass and the options that the command takes
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        kind, choice = _dataclass_of(parameter.annotation)
+        if kind is None:
+            parameters[name] = parameter.replace(kind=_KEYWORD)
+            continue
+        taken = {_name(one): _parameter(one, *rest) for one, *rest in _options(kind) if choice.takes(one.name)}
+        made[name] = kind, set(taken)
+        parameters |= taken
+
+    @wraps(command)
+    def run(context: typer.Context, **given: Any) -> None:
+        before = typed.set(frozenset(f"--{name.replace('_', '-')}" for name in given if _is_typed(context, name)))
+        try:
+            chosen = {
+                name: _make(kind, {option: given[option] for option in options if given[option] is not None})
+                for name, (kind, options) in made.items()
+            }
+            of_dataclasses = set().union(*(options for _, options in made.values()))
+            command(**{name: value for name, value in given.items() if name not in of_dataclasses}, **chosen)
+        finally:
+            typed.reset(before)
+
+    run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    return run
+
+
+def _dataclass_of(annotation: Any) -> tuple[type | None, Without]:
+    """The dataclass of options that a parameter is, and which of its options the command takes."""
+    kind, *rest = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    choice = next((one for one in rest if isinstance(one, Without)), Without())
+    if not is_dataclass(kind):
+        return None, choice
+    if unknown := choice.names - {one.name for one, _, _ in _options(kind)}:
+        raise TypeError(f"{kind} has no option {', '.join(sorted(unknown))}")
+    return cast(type, kind), choice
+
+
+def _options(kind: Any) -> Iterator[tuple[Field[Any], Stated, Any]]:
+    """The options of a dataclass and of the dataclasses in it: field, what it states, type."""
+    hints = get_type_hints(kind)
+    for one in fields(kind):
+        if is_dataclass(hints[one.name]):
+            yield from _options(hints[one.name])
+        elif found := stated(one):
+            yield one, found, hints[one.name]
+
+
+def _name(one: Field[Any]) -> str:
+    """The option's name as a parameter."""
+    return flag_of(one).removeprefix("--").replace("-", "_")
+
+
+def _parameter(one: Field[Any], found: Stated, hint: Any) -> inspect.Parameter:
+    """The parameter that Typer makes the option from."""
+    default: Any = one.default if one.default is not MISSING else inspect.Parameter.empty
+    given = found.given_as or hint
+    shown = ",".join(map(str, default)) if given is str and isinstance(default, tuple) and default else True
+    if get_origin(given) is tuple:
+        given = list[str]
+    if found.unset or found.given_as or get_origin(given) is list:
+        default, given = None, given | None
+    flags = [found.flag] if found.flag else []
+    annotation: Any = Annotated[given, typer.Option(*flags, help=found.help, show_default=shown)]
+    return inspect.Parameter(_name(one), _KEYWORD, default=default, annotation=annotation)
+
+
+def _make(kind: Any, given: dict[str, Any]) -> Any:
+    """The dataclass from its options' values as the command line gives them; what is not given keeps its default."""
+    values = {one.name: _value(found, given[_name(one)]) for one, found, _ in _options(kind) if _name(one) in given}
+    return kind.of_given(**values) if hasattr(kind, "of_given") else _filled(kind, given)
+
+
+def _filled(kind: Any, given: dict[str, Any]) -> Any:
+    hints, values = get_type_hints(kind), {}
+    for one in fields(kind):
+        found = stated(one)
+        if is_dataclass(hints[one.name]):
+            values[one.name] = _filled(hints[one.name], given)
+        elif found and _name(one) in given:
+            values[one.name] = _value(found, given[_name(one)])
+    return kind(**values)
+
+
+def _value(found: Stated, value: Any) -> Any:
+    if found.parse:
+        return found.parse(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether the user gave the option, be it with its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")

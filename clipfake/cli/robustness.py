@@ -4,31 +4,28 @@ from typing import Any
 
 from clipfake.cli.console import number, print_table
 from clipfake.errors import UsageError
+from clipfake.evaluation.options import RereadOptions
 
 
 def sections(
-    embeddings: str, detector: str, out: str | None, progress: Any, *, robustness: bool, conditions: list[str] | None,
-    enlarger: str | None, adversarial: int | None, num_cpus: int | None,
-) -> dict[str, Any]:  # fmt: skip
+    embeddings: str, detector: str, out: str | None, progress: Any, what: RereadOptions, num_cpus: int | None
+) -> dict[str, Any]:
     """Name -> what makes the section from item_ids. What is wrong with the options is said here."""
     found: dict[str, Any] = {}
-    if (conditions or enlarger) and not robustness:
-        raise UsageError("--conditions and --enlarger say what --robustness measures: give it too")
-    if robustness:
+    if what.robustness:
         from clipfake.evaluation import robustness as sweep
-        from clipfake.scoring.job import JobOptions
+        from clipfake.scoring.options import JobOptions
 
         if out is None:
             raise UsageError("--robustness keeps what it computes, to go on where it was: give --out too")
-        names = tuple(name for given in conditions or () for name in given.split(",") if name)
-        options = sweep.RobustnessOptions(names, enlarger or "", JobOptions(num_cpus=num_cpus))
+        options = sweep.RobustnessOptions(what.conditions, what.enlarger, JobOptions(num_cpus=num_cpus))
         found["robustness"] = lambda items: sweep.robustness(embeddings, detector, items, out, options, progress)
-    if adversarial is not None:
+    if (count := what.adversarial) is not None:
         from clipfake.evaluation import attack as pgd
         from clipfake.evaluation.pgd import PgdOptions
 
         found["adversarial"] = lambda items: pgd.adversarial(
-            embeddings, detector, items, adversarial, PgdOptions(), progress, num_cpus
+            embeddings, detector, items, count, PgdOptions(), progress, num_cpus
         )
     return found
 

@@ -18,6 +18,7 @@ from clipfake.storage import uri as uris
 
 log = logging.getLogger(__name__)
 
+MAX_BYTES = 64 << 20  # of an item, unless the user says otherwise
 _JOB_ROWS = 16  # rows that one thread takes at once: one alone is a small piece, and a container is opened for each
 _GIVE_UP_AFTER = 32  # failures in a row, each after all its retries, after which a store counts as down for this call
 _PAUSE_S = 0.1
@@ -41,7 +42,7 @@ class FetchOptions:
     bytes_column: the Parquet column of the images, where the manifest was made with one.
     """
 
-    max_bytes: int = 64 << 20
+    max_bytes: int = MAX_BYTES
     retries: int = 3
     threads: int = 8
     bytes_column: str | None = None

@@ -24,7 +24,6 @@ The dict that `evaluate` returns, and `evaluation.json` holds (JSON values; a nu
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,7 +37,7 @@ from clipfake.errors import UsageError
 from clipfake.evaluation.families import families, read_families
 from clipfake.evaluation.frozen_detector import own_parts, own_section
 from clipfake.evaluation.held_out import held_out_sections
-from clipfake.evaluation.protocols import PROTOCOLS
+from clipfake.evaluation.options import PROTOCOLS, EvaluateOptions
 from clipfake.measures.cells import worst
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -49,28 +48,6 @@ from clipfake.training.options import TrainOptions
 log = logging.getLogger(__name__)
 
 Section = Callable[[list[str]], dict[str, Any]]  # item_ids that the detector was not trained on -> a section
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What is evaluated.
-
-    protocols : names of PROTOCOLS
-    seeds : of split, head and batches of what is retrained; empty is the detector's own seed
-    by_family : whether the matrix is of families
-    families : place of a JSON file with families of one's own
-    """
-
-    protocols: tuple[str, ...] = ("own",)
-    seeds: tuple[int, ...] = ()
-    by_family: bool = False
-    families: str | None = None
-    num_cpus: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in self.protocols:
-            if name not in PROTOCOLS:
-                raise UsageError(f"there is no protocol {name!r}: choose of {', '.join(PROTOCOLS)}")
 
 
 def evaluate(

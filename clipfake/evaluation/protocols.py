@@ -11,7 +11,6 @@ import numpy as np
 
 from clipfake.measures.split import split_units
 
-PROTOCOLS = ("own", "matrix", "leave-generator", "leave-family", "official")
 ALL = "(all)"  # all generators at once, in the place of a generator's name
 
 _TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")

@@ -81,7 +81,7 @@ def robustness(
     scan = ScanOptions(
         precision=images.precision,
         limits=replace(images.limits, timeout_s=images.limits.timeout_s + slower),
-        fetch=images.fetch,
+        bytes_column=images.fetch.bytes_column,
         job=replace(options.job, max_error_rate=1.0),
     )
     embed_listing(partial(listing, images), images.stored.store.uri, images.encoder, place, scan, progress, what)

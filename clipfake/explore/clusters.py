@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
+from clipfake.explore.options import ClusterOptions
 from clipfake.explore.similar import embeddings_in, own_rows
 from clipfake.measures.kmeans import Sums, assign, first_centres, moved, sums
 from clipfake.onray.connection import connected
@@ -35,23 +36,6 @@ CLUSTER_SCHEMA = pa.schema(
         pa.field("cosine", pa.float32(), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """k : clusters; seed : of the first centres; steps : at most; tolerance : the gain in mean cosine that ends it."""
-
-    k: int = 20
-    seed: int = 0
-    steps: int = 50
-    tolerance: float = 1e-5
-    num_cpus: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.k <= 4096 or self.steps < 1:
-            raise UsageError(
-                f"--k must lie between 2 and 4,096 and --steps be at least 1, not {self.k} and {self.steps}"
-            )
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from clipfake.errors import UsageError
 from clipfake.images import jpeg_scans, png_chunks, tiff_directories
 from clipfake.images.colours import to_rgb
 from clipfake.images.formats import ends_early, looks_like, sniff
+from clipfake.images.limits import Limits
 from clipfake.images.metadata.declared import declared
 from clipfake.images.metadata.encoding import NOTHING, Encoding, encoding_of
 from clipfake.images.resize import EXACT_2, sees_all_keys
@@ -53,25 +53,6 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION: Final = 0x0112
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one image may cost. `decode` enforces the first two; a `DecoderPool` enforces all four.
-
-    Up to 16 bytes a pixel are needed (WebP). Where `memory_bytes` is smaller than that, the decoders of WebP, AVIF and
-    progressive JPEG may say `corrupt` of a large image where the others say `crashed`: they do not tell the two apart.
-    """
-
-    max_bytes: int = 64 << 20
-    max_pixels: int = 100_000_000
-    timeout_s: float = 20.0  # wall-clock time for decoding and preprocessing
-    memory_bytes: int = 2 << 30  # address space beyond what an idle child has
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise UsageError(f"the image limit {name} is {value}; give a number above 0")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from clipfake.measures.drift_limits import DriftLimits
+
 BINS = 4_096
 QUANTILES = 101
 _SMALL = 0.5  # counted into each class of PSI, which is infinite where one is empty
@@ -55,22 +57,6 @@ class Finding:
     p: float
     alarm: bool
     said: str = ""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """A measure raises an alarm where its value exceeds the limit and chance gives such a value at most with `alpha`.
-
-    ks : largest difference of two cumulative distributions; psi : population stability index (0.1 to 0.25 is commonly
-    called moderate); errors : difference of the shares of errors; mean : distance of the mean embeddings in standard
-    deviations of an embedding about its mean
-    """
-
-    ks: float = 0.1
-    psi: float = 0.2
-    errors: float = 0.02
-    mean: float = 0.25
-    alpha: float = 0.001
 
 
 def ks(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -120,7 +106,7 @@ def proportions(a: tuple[int, int], b: tuple[int, int]) -> tuple[float, float]:
     return abs(a[0] / a[1] - b[0] / b[1]), float(fisher_exact(table).pvalue)
 
 
-def compare(current: Profile, reference: Profile, limits: Limits) -> list[Finding]:
+def compare(current: Profile, reference: Profile, limits: DriftLimits) -> list[Finding]:
     """What can be compared of two sides, each measure with its limit."""
     found = []
 

@@ -6,7 +6,6 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.named import identify, load_detector
@@ -30,23 +29,12 @@ from clipfake.operate.checks import (
     expected_speed,
 )
 from clipfake.operate.node_facts import EncoderFacts, encoder_facts, node_facts
-from clipfake.scoring.job import JobOptions, measured_speed
+from clipfake.operate.options import Question
+from clipfake.scoring.job import measured_speed
 from clipfake.scoring.layout import Layout
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be run, and how it is to be laid out. timeout : seconds a node may take to answer"""
-
-    source: str | None = None
-    detector: str | None = None
-    out: str | None = None
-    encoder: str | None = None
-    timeout: float = 120.0
-    job: JobOptions = field(default_factory=JobOptions)
 
 
 def doctor(question: Question) -> list[Finding]:

@@ -3,16 +3,17 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from clipfake.detector.inspection import load
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.operate.options import NIGHTS_LIMIT, NightlyOptions
 from clipfake.report.drift import drift_of_places
 from clipfake.report.report import PageOptions, make_page, page_place
 from clipfake.scoring.job import Outcome
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.score import score
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.compaction import compact
@@ -21,7 +22,6 @@ from clipfake.storage.store import kind_of
 log = logging.getLogger(__name__)
 
 EXIT_FAILED, EXIT_UNUSABLE, EXIT_TOO_MANY_ERRORS, EXIT_DRIFT = 1, 2, 3, 4
-NIGHTS_LIMIT = 400
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,6 @@ class Crawl:
             raise UsageError(
                 "the corpus is no template: {date} is all that it may name; {{ and }} stand for braces"
             ) from None
-
-
-@dataclass(frozen=True)
-class NightlyOptions:
-    """against : how many nights before a night it is compared with; save_embeddings, encoder : as for `score`"""
-
-    scan: ScanOptions = field(default_factory=ScanOptions)
-    against: int = 7
-    save_embeddings: str | None = None
-    encoder: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.against <= NIGHTS_LIMIT:
-            raise UsageError(f"--against must lie between 1 and {NIGHTS_LIMIT} nights, not {self.against}")
-        if self.scan.layout == "csv":
-            raise UsageError("nightly tells a night's items by their place; a CSV may name items anywhere: use score")
 
 
 def parse_nights(text: str, today: date | None = None) -> list[date]:

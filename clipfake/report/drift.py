@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
 from clipfake.errors import UsageError
+from clipfake.measures.drift_limits import DriftLimits
 from clipfake.measures.shift import (
     BIN_SQL,
     Finding,
-    Limits,
     Moments,
     Profile,
     compare,
@@ -52,7 +52,7 @@ def drift(
     run: str | None = None,
     against: str | None = None,
     detector: str | None = None,
-    limits: Limits | None = None,
+    limits: DriftLimits | None = None,
 ) -> Drift:
     """Compares one run of a report, by default the last, or a folder of embeddings, with something else.
 
@@ -63,7 +63,7 @@ def drift(
     A first run is compared with nothing, without an alarm. Raises UsageError where a place or run is not there, and
     where scores of two detectors would be compared.
     """
-    limits, bundle = limits or Limits(), load(detector) if detector else None
+    limits, bundle = limits or DriftLimits(), load(detector) if detector else None
     if kind_of(uris.place(place)) == "embeddings":
         return _of_embeddings(place, run, against, bundle, limits)
     with rows_of(open_report(place).dataset()) as rows:
@@ -71,7 +71,7 @@ def drift(
 
 
 def _of_runs(
-    rows: Rows, place: str, run: str | None, against: str | None, bundle: Detector | None, limits: Limits
+    rows: Rows, place: str, run: str | None, against: str | None, bundle: Detector | None, limits: DriftLimits
 ) -> Drift:
     runs = _runs(rows)
     run = run or max(runs)
@@ -106,7 +106,7 @@ def _of_runs(
 
 
 def drift_of_places(
-    reports: str, detector: str, place: str, before: Sequence[str], limits: Limits | None = None
+    reports: str, detector: str, place: str, before: Sequence[str], limits: DriftLimits | None = None
 ) -> Drift:
     """Compares the rows that the detector with this fingerprint gave items below `place` with those below other places.
 
@@ -120,10 +120,12 @@ def drift_of_places(
     current, reference = profiles
     if not reference.statuses:
         return Drift(place, "0 earlier nights", [], ["none of the nights before has rows of this detector"])
-    return Drift(place, f"the {len(before)} nights before", compare(current, reference, limits or Limits()))
+    return Drift(place, f"the {len(before)} nights before", compare(current, reference, limits or DriftLimits()))
 
 
-def _of_embeddings(place: str, run: str | None, against: str | None, bundle: Detector | None, limits: Limits) -> Drift:
+def _of_embeddings(
+    place: str, run: str | None, against: str | None, bundle: Detector | None, limits: DriftLimits
+) -> Drift:
     if run is not None or against is None:
         raise UsageError("embeddings are compared whole: give --against EMBEDDINGS or validation, and no --run")
     one = stored_embeddings(uris.place(place))
@@ -229,6 +231,6 @@ def _moments(ledger: Ledger) -> Moments:
     return moments
 
 
-def _mean(one: Moments, two: Moments, limits: Limits) -> Finding:
+def _mean(one: Moments, two: Moments, limits: DriftLimits) -> Finding:
     value, p = mean_shift(one, two)
     return Finding("embedding mean", value, limits.mean, p, value > limits.mean and p <= limits.alpha)

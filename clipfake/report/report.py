@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from clipfake.measures.prevalence import estimate, rates_of
 from clipfake.report import summary
 from clipfake.report.card import render_card
 from clipfake.report.drift import Drift, drift
+from clipfake.report.options import PageOptions
 from clipfake.report.page import render_report
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.thumbnails import thumbnails
@@ -26,22 +27,6 @@ from clipfake.storage.ledger import Ledger
 from clipfake.storage.reports import below, detectors, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
-
-
-@dataclass(frozen=True)
-class PageOptions:
-    """detector : a bundle's place or the beginning of a fingerprint, else the one that scored last; run_id : only the
-    rows that this run committed; shown : items of each kind, 0 for none; below : only items at or below this place
-    """
-
-    detector: str | None = None
-    run_id: str | None = None
-    shown: int = summary.SHOWN
-    below: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.shown <= 200:
-            raise UsageError(f"--thumbnails must lie between 0 and 200, not {self.shown}")
 
 
 def make_page(place: str, out: str, options: PageOptions, compared: Drift | None = None) -> dict[str, Any]:

@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clipfake.report.options import SHOWN
 from clipfake.report.sections import sections
 from clipfake.report.tallies import TALLIES, Question
 from clipfake.storage.reports import Rows
-
-SHOWN = 24  # items of a kind
 
 
 def flag_threshold(thresholds: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

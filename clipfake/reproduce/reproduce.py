@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from clipfake.errors import UsageError
 from clipfake.measures.classification import classification
 from clipfake.measures.split import PARTS
 from clipfake.onray.connection import connected
+from clipfake.reproduce.options import ReproduceOptions
 from clipfake.reproduce.page import figures, overview_figure, page, tables_csv
-from clipfake.reproduce.reported import SLOTS, TOTALS
+from clipfake.reproduce.reported import TOTALS
 from clipfake.scoring import score
 from clipfake.scoring.embeddings import EmbedOptions
 from clipfake.scoring.waves import Progress
@@ -33,31 +34,7 @@ from clipfake.training.train import TrainOptions, part_of, project, train_on
 
 log = logging.getLogger(__name__)
 
-TEMPLATE = "a photo of {category}"
 ABOUT, RESULT, SPLIT = "reproduce.json", "experiment.json", "split.parquet"
-
-
-@dataclass(frozen=True)
-class ReproduceOptions:
-    """What is run.
-
-    sets : two folders of ArtiFact, in the places of the source's CycleGAN and ProGAN
-    text : the template of the image's text; the source does not say what text it used
-    """
-
-    sets: tuple[str, ...] = ("cycle_gan", "pro_gan")
-    text: str = TEMPLATE
-    precision: str | None = None
-    seed: int = 0
-    num_cpus: int | None = None
-
-    def __post_init__(self) -> None:
-        if len(set(self.sets)) != 2 or "both" in self.sets:
-            raise UsageError("--sets takes the names of two different folders, for example cycle_gan,pro_gan")
-
-    def data(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """(slot of the source, name, folders) of the three data sets."""
-        return list(zip(SLOTS, (*self.sets, "both"), ((self.sets[0],), (self.sets[1],), self.sets), strict=True))
 
 
 def reproduce(

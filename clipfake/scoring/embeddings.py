@@ -1,71 +1,18 @@
-"""A folder of embeddings: what is computed for each item, and its rows, one for each view of an item."""
+"""A folder of embeddings: its ledger, and its rows, one for each view of an item."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
 
-from clipfake.corpus.captions import TextTemplate, checked
 from clipfake.encoder.description import EncoderDescription
-from clipfake.encoder.feature import PROJECTED, blocks_of
-from clipfake.errors import UsageError
-from clipfake.images.conditions.augmentation import MAX_VIEWS
-from clipfake.images.conditions.conditions import Condition, augmented, choose
-from clipfake.images.resize import EXACT, check_decoder
 from clipfake.scoring.chunk import VIEWS
+from clipfake.scoring.options import EmbedOptions
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.store import Store
 from clipfake.storage.vectors import filled_matrix
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """What is computed for each item.
-
-    feature : the point of the network, "projected", "penultimate" or "blocks:3,6,9,12"
-    text : None, or the column or template that makes the text of an item, as `TextTemplate.parse` reads it
-    allow_words : words that texts may have although they can give the label away
-    views : augmented views beside the image itself
-    decoder : the way from bytes to pixels, "exact" or "fast"
-    conditions : names of conditions whose views are made in the place of augmented ones
-    """
-
-    feature: str = PROJECTED
-    text: str | None = None
-    allow_words: tuple[str, ...] = ()
-    views: int = 0
-    conditions: tuple[str, ...] = ()
-    decoder: str = EXACT
-
-    def __post_init__(self) -> None:
-        blocks_of(self.feature)
-        check_decoder(self.decoder)
-        if self.text is not None:
-            TextTemplate.parse(self.text)
-        elif self.allow_words:
-            raise UsageError("--allow-word is about the words of --text; give --text too, or leave it out")
-        if not 0 <= self.views <= MAX_VIEWS:
-            raise UsageError(f"--views must lie between 0 and {MAX_VIEWS}, not {self.views}")
-        if self.conditions:
-            choose(self.conditions)
-
-    @property
-    def made(self) -> tuple[Condition, ...]:
-        """The conditions of the views 1, 2, ... of an item."""
-        return choose(self.conditions) if self.conditions else augmented(self.views)
-
-    @property
-    def template(self) -> TextTemplate | None:
-        """How the text of an item is made, if it is."""
-        return None if self.text is None else TextTemplate.parse(self.text)
-
-    def checked(self, listing: Callable[[], pa.RecordBatchReader]) -> Callable[[], pa.RecordBatchReader]:
-        """The listing, which raises UsageError where a text gives the label away."""
-        template = self.template
-        return listing if template is None else lambda: checked(listing, template, self.allow_words)
 
 
 def embedding_ledger(

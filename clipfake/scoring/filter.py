@@ -11,19 +11,20 @@ import json
 import logging
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from clipfake.corpus.layouts.base import LayoutOptions
 from clipfake.corpus.manifest import list_corpus, read_manifest
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.connection import at_hand, connected
 from clipfake.onray.tasks import map_tasks
+from clipfake.options import refuse_idle
 from clipfake.scoring.filtered_files import PARQUET, TAR, Container, filter_container, pack_files
+from clipfake.scoring.options import MANIFEST, FilterOptions
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
 from clipfake.storage.ledger import SCAN
@@ -38,27 +39,6 @@ FILES_A_WAVE = 1_000  # whose items are in the driver's memory at a time
 FEW_FILES = 8  # are copied in this process: Ray takes longer to start
 PACK_FILES = 10_000  # of a folder of images go into one tar,
 PACK_BYTES = 1 << 30  # or so many bytes
-
-
-@dataclass(frozen=True)
-class FilterOptions:
-    """What stays.
-
-    keep : a condition on the columns of the report, in DuckDB's SQL; null counts as false
-    without_row : "drop" or "keep": what becomes of items that the report has no row for
-    detector : the fingerprint whose rows count, or its beginning; None: the report's only one
-    """
-
-    keep: str
-    without_row: str = "drop"
-    detector: str | None = None
-    layout: str = "images"
-    listing: LayoutOptions = field(default_factory=LayoutOptions)
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        if self.without_row not in ("drop", "keep"):
-            raise UsageError(f"--without-row is drop or keep, not {self.without_row}")
 
 
 @dataclass
@@ -121,6 +101,7 @@ def _detector(rows: Rows, wanted: str | None) -> str:
 def _listing(place: str, options: FilterOptions) -> pa.RecordBatchReader:
     kind = kind_of(place)
     if kind == "manifest":
+        refuse_idle(options, kind, MANIFEST)
         return read_manifest(place).scanner(**SCAN).to_reader()
     if kind is not None:
         raise UsageError(f"{uris.shown(place)} holds {kind}; filter takes a corpus or a manifest")

@@ -16,6 +16,7 @@ from clipfake.onray.nodes import Node, tell_changes
 from clipfake.scoring.commit import Sink, Totals
 from clipfake.scoring.executor import Session, opened
 from clipfake.scoring.layout import Layout, plan_layout, plan_rescoring
+from clipfake.scoring.options import JobOptions
 from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.plan import Counts, Planner
 from clipfake.scoring.waves import Progress, work_off
@@ -33,47 +34,7 @@ FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measu
 FIRST_STORED_ROWS = 262_144  # the same for stored embeddings
 UNIT_ROWS_LIMITS = (256, 1_000_000)
 UNIT_BYTES = 512 << 20
-ENCODERS_PER_GPU_LIMIT = 64  # each is a process that holds a model
 EXIT_TOO_MANY_ERRORS = 3
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """What the user may set for any job over items.
-
-    max_error_rate : exit code 3 above this share of rows with an error
-    unit_rows : items a unit; by default about two minutes of work
-    retry_errors : also try the errors again that are permanent
-    dry_run : only say what would be done
-    encoders_per_gpu : encoders that share a GPU
-    scale_to : nodes to lay the work out for, those included that an autoscaler brings; None: the nodes that are there
-    num_cpus : CPUs of the Ray that is started where no cluster is named
-    stall_timeout : seconds without progress after which what is left is laid out anew on the nodes that are there
-    """
-
-    max_error_rate: float = 0.05
-    unit_rows: int | None = None
-    batch_size: int | None = None
-    retry_errors: bool = False
-    dry_run: bool = False
-    num_cpus: int | None = None
-    stall_timeout: float = 600.0
-    encoders_per_gpu: int = 1
-    scale_to: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.stall_timeout <= 0:
-            raise UsageError(f"--stall-timeout must be above 0 seconds, not {self.stall_timeout:g}")
-        if not 0 <= self.max_error_rate <= 1:
-            raise UsageError(f"--max-error-rate must lie between 0 and 1, not {self.max_error_rate}")
-        for name in ("unit_rows", "batch_size", "num_cpus", "encoders_per_gpu", "scale_to"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
-        if self.encoders_per_gpu > ENCODERS_PER_GPU_LIMIT:
-            raise UsageError(
-                f"--encoders-per-gpu must be at most {ENCODERS_PER_GPU_LIMIT}, not {self.encoders_per_gpu}"
-            )
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -12,21 +12,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipfake.corpus.fetch import FetchOptions
-from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import list_corpus, read_manifest
 from clipfake.detector.named import identify, load_detector
 from clipfake.detector.text_input import TextInput
 from clipfake.encoder.description import EncoderDescription
-from clipfake.encoder.precision import AUTO, check_precision
+from clipfake.encoder.precision import AUTO
 from clipfake.errors import UsageError
-from clipfake.images.decode import Limits
+from clipfake.options import refuse_idle
 from clipfake.scoring.chosen_detector import detector_of_folder
 from clipfake.scoring.commit import Sink
 from clipfake.scoring.detector_stage import Bundle
-from clipfake.scoring.embeddings import EmbedOptions, embedding_ledger, embedding_rows
+from clipfake.scoring.embeddings import embedding_ledger, embedding_rows
 from clipfake.scoring.executor import Listing, Session, begun, looked_into, opened
-from clipfake.scoring.job import Job, JobOptions, Outcome, run_job
+from clipfake.scoring.job import Job, Outcome, run_job
+from clipfake.scoring.options import MANIFEST, EmbedOptions, ScanOptions
 from clipfake.scoring.pipeline import Stages
 from clipfake.scoring.run_precision import chosen_precision
 from clipfake.scoring.waves import Progress
@@ -38,26 +37,6 @@ from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import Store, kind_of
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """How items are listed, read, decoded and encoded."""
-
-    layout: str = "images"
-    listing: LayoutOptions = field(default_factory=LayoutOptions)
-    precision: str | None = None
-    limits: Limits = field(default_factory=Limits)
-    fetch: FetchOptions = field(default_factory=FetchOptions)
-    job: JobOptions = field(default_factory=JobOptions)
-    image_only: bool = False  # score without the text that the detector was trained with
-
-    def __post_init__(self) -> None:
-        check_precision(self.precision)
-
-    def described(self) -> dict[str, Any]:
-        """For the run record."""
-        return asdict(self)
 
 
 def embed(
@@ -115,6 +94,8 @@ def score(
     if kind == "report":
         raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
     if kind == "embeddings":
+        given = [name for name, value in (("--encoder", encoder), ("--save-embeddings", save_embeddings)) if value]
+        refuse_idle(options, "embeddings", "stored embeddings, of which no image is read", given)
         stored = stored_embeddings(place)
         listing: Listing = partial(_stored_listing, stored)
     else:
@@ -150,8 +131,6 @@ def _scoring(
     thresholds = [asdict(threshold) for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
     if stored:
-        if save_embeddings:
-            raise UsageError("--save-embeddings is for scoring images; the input is embeddings already")
         found = read_footer(stored.footer)
         trained.check_encoder(found["encoder"])
         if trained.text is not None:
@@ -202,8 +181,7 @@ def _embedding_precision(out: Store, wanted: str | None, session: Session | None
 def _image_listing(place: str, options: ScanOptions) -> Listing:
     """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
     if kind_of(place) == "manifest":
-        if options.layout != "images" or replace(options.listing, columns={}) != LayoutOptions():
-            raise UsageError("a manifest is listed already: give --layout and --group-by to `clipfake index`, not here")
+        refuse_idle(options, "manifest", MANIFEST)
         manifest = read_manifest(place)
         return lambda: manifest.scanner(**SCAN).to_reader()
     again = partial(list_corpus, place, options.layout, options.listing)
@@ -217,7 +195,7 @@ def reading(place: str, options: ScanOptions) -> ScanOptions:
         path, filesystem = read_manifest(place).files[0], Store(place).filesystem
         made_with = read_footer(pq.read_schema(path, filesystem=filesystem).metadata).get("options", "{}")
         columns = json.loads(made_with).get("columns", {}) | columns
-    return replace(options, fetch=replace(options.fetch, bytes_column=columns.get("image")))
+    return replace(options, bytes_column=columns.get("image"))
 
 
 def _stored_listing(stored: Ledger) -> pa.RecordBatchReader:

@@ -1,17 +1,15 @@
 """Training a small CLIP, by open_clip's contrastive loss, on images and captions that the project makes itself."""
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipfake.errors import UsageError
-from clipfake.images.synthetic.pairs import GROUP, PairOptions
+from clipfake.images.synthetic.options import GROUP
+from clipfake.training.pretrain_options import PretrainOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,67 +17,6 @@ if TYPE_CHECKING:
 REPORT_STEPS = 100  # between checkpoints
 WARMUP_STEPS = 100
 CLIP_NORM = 1.0
-
-
-@dataclass(frozen=True)
-class PretrainOptions:
-    """arch : one of open_clip's models or this project's own. batch : pairs a step over all workers together.
-
-    A small batch has few scenes, so that what tells its images apart is mostly what was done to them.
-
-    crop : pixels a side that training sees of what the encoder will see, at a random place; 0 for all of it. Traces of
-    decoders are everywhere in a picture, and a convolutional tower takes any size: so it sees four times as many.
-
-    stop : the step after which it ends, though the learning rate falls as for all `steps`; 0 for none. What is learned
-    late tells the decoders of the training better and others worse.
-
-    workers : of Ray Train; each has `loaders` processes that make pairs. device : cpu or cuda
-    """
-
-    arch: str = "clipfake-nano"
-    pairs: PairOptions = field(default_factory=PairOptions)
-    steps: int = 18_000
-    stop: int = 6_500
-    batch: int = 64
-    learning_rate: float = 2e-3
-    crop: int = 112
-    weight_decay: float = 0.05
-    workers: int = 1
-    loaders: int = 1
-    device: str = "cpu"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.workers) < 1 or min(self.loaders, self.crop, self.stop) < 0 or self.learning_rate <= 0:
-            raise UsageError(
-                "steps and workers must be at least 1, stop, loaders and crop at least 0, the learning rate above 0"
-            )
-        if self.batch < 2 * GROUP or self.batch % (GROUP * self.workers):
-            raise UsageError(f"the batch must be a multiple of {GROUP} x workers, and at least {2 * GROUP}")
-
-    @property
-    def last(self) -> int:
-        """The number of steps that are made."""
-        return min(self.stop or self.steps, self.steps)
-
-    @property
-    def recipe(self) -> str:
-        """The command that makes the same weights again."""
-        given = {
-            "arch": self.arch, "steps": self.steps, "stop": self.stop, "batch": self.batch,
-            "learning-rate": self.learning_rate, "crop": self.crop,
-            "decoders": self.pairs.decoders, "photographs": self.pairs.photographs, "workers": self.workers,
-            "loaders": self.loaders, "device": self.device, "seed": self.seed,
-        }  # fmt: skip
-        options = [f"--{name} {value}" for name, value in given.items() if value is not None]
-        options += [f"--leave-out {family}" for family in self.pairs.leave_out]
-        return " ".join(["python jobs/pretrain.py --out OUT", *options])
-
-    @property
-    def name(self) -> str:
-        """Of the run: the same options go on where they stopped."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return f"pretrain-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def fit_clip(

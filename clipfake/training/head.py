@@ -10,51 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClipfakeError
 from clipfake.onray.trainer import fit, report, saved_state
 from clipfake.onray.worker_network import worker_nodes
 from clipfake.storage.store import Store
+from clipfake.training.options import HeadOptions
 
 log = logging.getLogger(__name__)
 
 EPOCHS_A_CHECKPOINT = 10  # a report costs Ray Train seconds, an epoch mostly less
-
-
-@dataclass(frozen=True)
-class HeadOptions:
-    """How the head is trained.
-
-    margin : of the triplet loss, in units of distance between unit vectors
-    batch : rows a step, over all workers together
-    patience : epochs without a better validation loss before it stops
-    fusion : "image", or how image and text become one vector: "sum" or "product"
-    standardise : each dimension of the embeddings first, by mean and deviation of the train part
-    """
-
-    out_dim: int = 128
-    miner: str = "semi-hard"
-    margin: float = 0.2
-    batch: int = 128
-    epochs: int = 40
-    patience: int = 5
-    learning_rate: float = 1e-3
-    seed: int = 0
-    fusion: str = "image"
-    standardise: bool = True
-
-    def __post_init__(self) -> None:
-        from clipfake.detector.heads.linear_projection import FUSIONS
-        from clipfake.detector.heads.triplet_loss import MINERS
-
-        if self.fusion not in FUSIONS:
-            raise UsageError(f"there is no fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
-
-        if self.miner not in MINERS:
-            raise UsageError(f"there is no miner {self.miner!r}: choose one of {', '.join(MINERS)}")
-        if self.epochs < 1 or self.patience < 1 or self.out_dim < 2 or self.margin <= 0 or self.learning_rate <= 0:
-            raise UsageError(
-                "epochs and patience must be at least 1, the dimension at least 2, margin and learning rate above 0"
-            )
 
 
 @dataclass(frozen=True)

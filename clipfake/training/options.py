@@ -4,11 +4,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from clipfake.detector.calibrators.maps import METHODS
 from clipfake.errors import UsageError
-from clipfake.measures.split import SPLITS
-from clipfake.training.head import HeadOptions
+from clipfake.options import above, at_least, check, num_cpus, one_of, option
 from clipfake.training.presets import preset
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How the head is trained.
+
+    margin : of the triplet loss, in units of distance between unit vectors
+    batch : rows a step, over all workers together
+    standardise : each dimension of the embeddings first, by mean and deviation of the train part
+    """
+
+    out_dim: int = 128
+    miner: str = option(
+        "semi-hard", "How triplets are chosen: random, semi-hard, batch-hard or all-nonzero.", unset=True
+    )
+    margin: float = option(0.2, "Margin of the triplet loss.", check=above(0), unset=True)
+    batch: int = 128
+    epochs: int = option(40, "Number of epochs, at most.", check=at_least(1), unset=True)
+    patience: int = option(
+        5, "Epochs without a better validation loss after which training stops.", check=at_least(1), unset=True
+    )
+    learning_rate: float = option(1e-3, "Learning rate of Adam.", check=above(0), unset=True)
+    seed: int = option(0, "Seed of the split, the head and the batches.")
+    fusion: str = option("image", "image, or sum or product with the text embeddings.")
+    standardise: bool = True
+
+    def __post_init__(self) -> None:
+        from clipfake.detector.heads.linear_projection import FUSIONS
+        from clipfake.detector.heads.triplet_loss import MINERS
+
+        check(self)
+        if self.fusion not in FUSIONS:
+            raise UsageError(f"there is no fusion {self.fusion!r}: choose one of {', '.join(FUSIONS)}")
+        if self.miner not in MINERS:
+            raise UsageError(f"there is no miner {self.miner!r}: choose one of {', '.join(MINERS)}")
+        if self.out_dim < 2:
+            raise UsageError(f"the head's output must have at least 2 dimensions, not {self.out_dim}")
 
 
 @dataclass(frozen=True)
@@ -17,37 +52,50 @@ class TrainOptions:
 
     C : of the SVM; gamma is scikit-learn's "scale" on the head's output
     search : find C and gamma by cross-validation within the training part instead
-    calibration : sigmoid, temperature or isotonic
     workers : of Ray Train; the result is the same up to rounding for any number
     split : a name of SPLITS
-    views : whether the train part takes augmented views where there are any
-    duplicates : keep, or before the split drop near and exact copies, or group them so that they stay on one side
-    allow_shortcuts : train although the label can be told from the encoding alone
     preset, overridden : for the record: the preset, and which of its values an option replaced
     """
 
     head: HeadOptions = field(default_factory=HeadOptions)
-    C: float = 1.0
-    workers: int = 1
-    num_cpus: int | None = None
-    search: bool = False
-    calibration: str = "sigmoid"
+    C: float = option(1.0, "C of the SVM.", flag="--c", check=above(0), unset=True)
+    workers: int = option(1, "Workers of Ray Train.", check=at_least(1))
+    num_cpus: int | None = num_cpus()
+    search: bool = option(
+        False, "Find C and gamma by cross-validation within the training part.", flag="--search", unset=True
+    )
+    calibration: str = option("sigmoid", "sigmoid, temperature or isotonic.", unset=True)
     split: str = "grouped"
-    views: bool = True
-    duplicates: str = "keep"
-    allow_shortcuts: bool = False
-    preset: str = "recommended"
+    views: bool = option(True, "Train on augmented views where there are any.", flag="--views/--no-views", unset=True)
+    duplicates: str = option(
+        "keep",
+        "Exact and near copies before the split: keep, drop, or group (all copies in the same part).",
+        check=one_of("keep", "drop", "group"),
+    )
+    allow_shortcuts: bool = option(
+        False, "Train although the encoding alone tells the label.", flag="--allow-shortcuts"
+    )
+    preset: str = option(
+        "recommended", "recommended, or source: as the system that clipfake implements. Other options override it."
+    )
     overridden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.C <= 0:
-            raise UsageError("--workers must be at least 1 and --c above 0")
+        from clipfake.detector.calibrators.maps import METHODS
+        from clipfake.measures.split import SPLITS
+
+        check(self)
         if self.calibration not in METHODS:
             raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
         if self.split not in SPLITS:
             raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
-        if self.duplicates not in ("keep", "drop", "group"):
-            raise UsageError(f"--duplicates is {self.duplicates!r}: give keep, drop or group")
+
+    @classmethod
+    def of_given(cls, preset: str, **given: Any) -> "TrainOptions":
+        """The options of the command line. Raises UsageError where one of them replaces another."""
+        if given.get("search") and "C" in given:
+            raise UsageError("--search finds C itself: leave out --c or --search")
+        return cls.of_preset(preset, **given)
 
     @classmethod
     def of_preset(cls, name: str, **given: Any) -> "TrainOptions":

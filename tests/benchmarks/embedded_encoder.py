@@ -33,7 +33,8 @@ from clipfake.images.conditions import degradations
 from clipfake.images.preprocess import preprocess
 from clipfake.images.synthetic.decoders import CONVOLUTIONAL, PATCH
 from clipfake.images.synthetic.demo import make_demo_corpus
-from clipfake.images.synthetic.pairs import GROUP, PairOptions, sources
+from clipfake.images.synthetic.options import GROUP, PairOptions
+from clipfake.images.synthetic.pairs import sources
 
 CONDITIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "clean": lambda image: image,

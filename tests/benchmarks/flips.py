@@ -34,7 +34,7 @@ BATCH = 256
 
 
 def clipfake(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "clipfake.cli", *arguments], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "clipfake", *arguments], check=True, stdout=sys.stderr)
 
 
 def encoded(refs: list[ItemRef], encoder: Encoder, pool: DecoderPool) -> np.ndarray:

@@ -23,13 +23,13 @@ HEAVY = ("ray", "torch", "torchvision", "open_clip", "sklearn", "pyarrow", "duck
 
 
 def clipfake(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "clipfake.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "clipfake", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nfrom clipfake.cli import app\n"
+        "import sys\nfrom clipfake.cli.app import app\n"
         "try: app(['--help'])\nexcept SystemExit: pass\n"
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
@@ -52,7 +52,7 @@ def test_help_costs_at_most_half_more_than_an_empty_app():
         + "".join(f"@app.command()\ndef c{i}(a: str, b: int = 1):\n    'Does it.'\n" for i in range(commands))
         + "try: app(['--help'])\nexcept SystemExit: pass"
     )
-    ours = "from clipfake.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass"
+    ours = "from clipfake.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass"
     pairs = [(_cpu_seconds(ours), _cpu_seconds(empty)) for _ in range(5)]
     assert statistics.median(a / b for a, b in pairs) <= 1.5
 
@@ -95,7 +95,7 @@ def test_unusable_input_is_one_line_exit_2_and_writes_nothing(mess, arguments, s
 
 
 def test_so_it_is_from_a_shell(mess):
-    command = [sys.executable, "-m", "clipfake.cli", "embed", "nowhere", "--encoder", "RN50/untrained", "--out", "out"]
+    command = [sys.executable, "-m", "clipfake", "embed", "nowhere", "--encoder", "RN50/untrained", "--out", "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=mess)
     assert done.returncode == 2
     _refused(done.stderr, "nowhere", mess)

@@ -4,27 +4,26 @@ import pytest
 
 from clipfake.cli.robustness import print_robustness, sections
 from clipfake.errors import UsageError
-
-NOTHING = {"robustness": False, "conditions": None, "enlarger": None, "adversarial": None, "num_cpus": None}
+from clipfake.evaluation.options import RereadOptions
 
 
 @pytest.mark.parametrize(
     ("given", "out", "says"),
     [
-        ({"conditions": ["jpeg"]}, "out", "give it too"),
+        ({"conditions": ("jpeg",)}, "out", "give it too"),
         ({"enlarger": "a:b"}, "out", "give it too"),
         ({"robustness": True}, None, "give --out too"),
-        ({"robustness": True, "conditions": ["jpeg,fog-1"]}, "out", "no condition 'fog-1'"),
+        ({"robustness": True, "conditions": ("jpeg", "fog-1")}, "out", "no condition 'fog-1'"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(given, out, says):
     with pytest.raises(UsageError, match=says):
-        sections("emb", "detector", out, None, **(NOTHING | given))
+        sections("emb", "detector", out, None, RereadOptions(**given), None)
 
 
 def test_nothing_is_added_unless_it_is_asked_for(capsys):
-    assert sections("emb", "detector", None, None, **NOTHING) == {}
-    asked = sections("emb", "detector", "out", None, **(NOTHING | {"robustness": True, "adversarial": 4}))
+    assert sections("emb", "detector", None, None, RereadOptions(), None) == {}
+    asked = sections("emb", "detector", "out", None, RereadOptions(robustness=True, adversarial=4), None)
     assert list(asked) == ["robustness", "adversarial"]
     print_robustness({})
     assert capsys.readouterr().out == ""
@@ -34,9 +33,11 @@ def test_the_tables_name_the_worst_condition_and_what_was_left_out(capsys):
     about = {"n": 4, "real_accuracy": 0.5, "fake_accuracy": 0.25, "auc": 0.75, "flips": 0.5, "to_real": 0.125,
              "to_fake": 0.0, "balanced_drop_low": 0.0, "balanced_drop_high": 0.0,
              "at_thresholds": {"0.05": {"tpr": 0.3125, "fpr": 0.0625}}}  # fmt: skip
+    drops = (("clean", 0.0), ("blur-4", 0.375), ("jpeg-30", 0.25))
     rows = [
-        {"condition": name, "balanced_accuracy": 0.875 - drop, "balanced_drop": drop, **about}
-        for name, drop in (("clean", 0.0), ("blur-4", 0.375), ("jpeg-30", 0.25))
+        {"condition": name, "kind": name.partition("-")[0], "balanced_accuracy": 0.875 - drop, **about}
+        | {"balanced_drop": drop}
+        for name, drop in drops
     ]
     struck = [{"epsilon": epsilon, "balanced_accuracy": 0.5, **about} for epsilon in (0, 8)]
     print_robustness(

@@ -175,7 +175,7 @@ def undisturbed(cluster: Cluster) -> pa.Table:
     """The whole way on all three hosts: index, embed, train with a worker on each of two hosts, score."""
     bucket = cluster.bucket
     cluster.submit(
-        "-m", "clipfake.cli", "index", f"{bucket}/corpus", "--layout", "forensynths", "--out", f"{bucket}/manifest"
+        "-m", "clipfake", "index", f"{bucket}/corpus", "--layout", "forensynths", "--out", f"{bucket}/manifest"
     )
     embed = ["embed.py", f"{bucket}/manifest", "--encoder", "ViT-S-32-alt/untrained", "--out", f"{bucket}/embeddings"]
     cluster.images.until_hosts(2)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from clipfake.errors import UsageError
 from clipfake.images.decode import Decoded, Limits, decode
 from clipfake.images.formats import ALLOWED
 from clipfake.status import Status
@@ -344,10 +343,3 @@ def test_out_of_memory_is_a_status(picture, encode, monkeypatch):
 
     monkeypatch.setattr("clipfake.images.decode.to_rgb", exhausted)
     refused(decode(encode(picture, "png"), LIMITS), Status.CRASHED)
-
-
-@pytest.mark.parametrize("name", ["max_bytes", "max_pixels", "timeout_s", "memory_bytes"])
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
-def test_impossible_limits(name, value):
-    with pytest.raises(UsageError, match=name):
-        Limits(**{name: value})

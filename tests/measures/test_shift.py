@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from scipy.stats import ks_2samp, kstest, norm
 
+from clipfake.measures.drift_limits import DriftLimits
 from clipfake.measures.shift import (
     BIN_SQL,
     BINS,
     QUANTILES,
-    Limits,
     Moments,
     Profile,
     bin_of,
@@ -100,21 +100,21 @@ def side(random, n, move=0.0):
 @pytest.mark.parametrize(("n", "m"), [(20, 20), (20, 1_000), (100, 100), (300, 5_000), (5_000, 5_000)])
 def test_noise_raises_no_alarm(n, m):
     random, runs = np.random.default_rng([n, m]), 150
-    alarms = sum(any(f.alarm for f in compare(side(random, n), side(random, m), Limits())) for _ in range(runs))
+    alarms = sum(any(f.alarm for f in compare(side(random, n), side(random, m), DriftLimits())) for _ in range(runs))
     assert alarms <= 0.02 * runs
 
 
 def test_without_the_look_at_chance_small_runs_would():
     random = np.random.default_rng(0)
-    found = [compare(side(random, 20), side(random, 1_000), Limits(alpha=1.0)) for _ in range(50)]
+    found = [compare(side(random, 20), side(random, 1_000), DriftLimits(alpha=1.0)) for _ in range(50)]
     assert np.mean([any(f.alarm for f in one) for one in found]) > 0.5
 
 
 def test_a_shift_does_where_it_is_and_a_tiny_one_of_many_items_does_not():
     random = np.random.default_rng(0)
-    findings = compare(side(random, 500, move=0.6), side(random, 5_000), Limits())
+    findings = compare(side(random, 500, move=0.6), side(random, 5_000), DriftLimits())
     assert {f.measure for f in findings if f.alarm} == {"decision KS", "decision PSI"}
-    many = compare(side(random, 200_000, move=0.05), side(random, 200_000), Limits())
+    many = compare(side(random, 200_000, move=0.05), side(random, 200_000), DriftLimits())
     assert not any(f.alarm for f in many)
     assert next(f.p for f in many if f.measure == "decision KS") < 0.001
 
@@ -123,7 +123,7 @@ def test_formats_and_errors_name_what_moved():
     a, b = Profile(), Profile()
     a.formats, b.formats = Counter(jpeg=100, png=70, gif=30), Counter(jpeg=190, png=10)
     a.statuses, b.statuses = Counter(ok=90, corrupt=10), Counter(ok=995, corrupt=5)
-    found = {f.measure: f for f in compare(a, b, Limits())}
+    found = {f.measure: f for f in compare(a, b, DriftLimits())}
     assert found["formats PSI"].alarm
     assert found["formats PSI"].said == "jpeg: 50.0% against 95.0%"
     assert found["error rate"].said == "10.00% against 0.50%"

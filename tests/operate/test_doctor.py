@@ -157,11 +157,11 @@ def test_a_whole_examination(warm_ray, pictures, detector, tmp_path, capsys, mon
     assert not out.exists()  # nothing is left of the file that the nodes read
 
     monkeypatch.setattr(examination, "doctor", lambda question: found)
-    command.doctor(None, as_json=True)
+    command.doctor(Question(), as_json=True)
     assert json.loads(capsys.readouterr().out)["exit_code"] == 0
     monkeypatch.setattr(
         examination, "doctor", lambda question: [*found, by_check["auth"], replace(found[0], state=FAIL)]
     )
     with pytest.raises(command.typer.Exit):
-        command.doctor(None)
+        command.doctor(Question())
     assert "FAIL " in capsys.readouterr().out

@@ -213,8 +213,9 @@ def test_a_folder_of_rows_is_not_a_night(nights, detector, ledger, items, report
 def test_its_options_are_those_of_score_but_for_what_a_night_is():
     import inspect
 
+    from clipfake.cli.options import with_options
     from clipfake.cli.score import score
 
-    own, theirs = (set(inspect.signature(one).parameters) for one in (command, score))
+    own, theirs = (set(inspect.signature(with_options(one)).parameters) for one in (command, score))
     assert theirs - own == {"source", "dry_run", "as_json", "image_only"}
     assert own - theirs == {"corpus", "date", "pages", "against"}

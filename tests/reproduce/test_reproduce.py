@@ -23,7 +23,7 @@ from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.reproduce import reproduce as module
 from clipfake.reproduce.page import FIGURES
-from clipfake.reproduce.reproduce import TEMPLATE, ReproduceOptions, reproduce
+from clipfake.reproduce.reproduce import ReproduceOptions, reproduce
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema
@@ -68,7 +68,7 @@ def write_embeddings(manifest: str, embeddings: str, *, text: bool) -> None:
     if text:
         schema = schema.append(pa.field("text_embedding", pa.list_(pa.float32(), 16)))
         columns["text_embedding"] = [captions[word] for word in columns["category"]]
-        facts["text"] = asdict(TextInput(TEMPLATE, "t" * 64, 16))
+        facts["text"] = asdict(TextInput(OPTIONS.text, "t" * 64, 16))
     table = pa.table([pa.array(columns.get(f.name, [None] * len(x)), f.type) for f in schema], schema=schema)
     ledger = Ledger(Store(embeddings), "embeddings", schema, description.fingerprint, footer("embeddings", facts))
     ledger.commit(f"{name}.parquet", table)

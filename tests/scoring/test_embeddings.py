@@ -133,22 +133,6 @@ def test_a_folder_from_before_there_were_views_goes_on(items, tmp_path):
     ledger_of(tmp_path, views=0).check()
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"views": -1}, "--views must lie between 0 and 16"),
-        ({"views": 17}, "--views must lie between 0 and 16"),
-        ({"conditions": ("blur", "fog-1")}, "no condition 'fog-1'"),
-        ({"feature": "tokens"}, "the feature is 'tokens'"),
-        ({"text": "{generator}"}, "may not use {generator}"),
-        ({"allow_words": ("mat",)}, "give --text too"),
-    ],
-)
-def test_options_are_checked_at_once(options, says):
-    with pytest.raises(UsageError, match=says):
-        EmbedOptions(**options)
-
-
 # --- with Ray
 
 WHAT = EmbedOptions(feature="blocks:2,4", text="a photo of {caption}", views=2)

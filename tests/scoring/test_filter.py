@@ -125,7 +125,7 @@ def test_a_folder_of_another_filter_is_refused(shards: Path, report, tmp_path: P
     filter_corpus(str(shards), reports, str(out), FilterOptions("verdict = 'real'", layout="webdataset"))
     with pytest.raises(UsageError, match="another filter"):
         filter_corpus(str(shards), reports, str(out), FilterOptions("verdict = 'fake'", layout="webdataset"))
-    with pytest.raises(UsageError, match="drop or keep"):
+    with pytest.raises(UsageError, match="drop, keep"):
         FilterOptions("true", "perhaps")
 
 

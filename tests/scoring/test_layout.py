@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from clipfake.errors import UsageError
 from clipfake.onray.nodes import Node, tell_changes
-from clipfake.scoring.job import ENCODERS_PER_GPU_LIMIT
 from clipfake.scoring.layout import plan_layout, plan_rescoring
+from clipfake.scoring.options import ENCODERS_PER_GPU_LIMIT
 from clipfake.storage.ledger import ROW_GROUP_ROWS
 
 MANY, GB = 1 << 30, 1 << 30

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clipfake.cli.console import slowest
+from clipfake.cli.outcome import slowest
 from clipfake.scoring.timings import Effort, with_seconds
 
 

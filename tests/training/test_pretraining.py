@@ -12,7 +12,7 @@ from safetensors import safe_open
 from clipfake.encoder import load
 from clipfake.encoder.open_clip.models import NANO
 from clipfake.errors import UsageError
-from clipfake.images.synthetic.pairs import GROUP, PairOptions
+from clipfake.images.synthetic.options import GROUP, PairOptions
 from clipfake.training import contrastive
 from clipfake.training.contrastive import PretrainOptions, fit_clip
 from clipfake.training.pretraining import pretrain

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from clipfake.corpus.tally import Tally
+from clipfake.errors import UsageError
+from clipfake.options import option
 
 REAL, FAKE = 0, 1
 ABSENT = "absent"  # the version of a file that a table names, but that was not there when it was listed
@@ -32,6 +34,14 @@ class Item:
     split: str | None = None
 
 
+def _columns(pairs: list[str]) -> dict[str, str]:
+    """`label=target` -> {"label": "target"}."""
+    parted = [pair.partition("=") for pair in pairs]
+    if any(not sign or not value for _, sign, value in parted):
+        raise UsageError("--columns takes NAME=COLUMN, for example --columns label=target")
+    return {name: value for name, _, value in parted}
+
+
 @dataclass(frozen=True, slots=True)
 class LayoutOptions:
     """What a user can say about a corpus beyond the layout's name.
@@ -42,10 +52,18 @@ class LayoutOptions:
     has none) are the group_id.
     """
 
-    columns: dict[str, str] = field(default_factory=dict)
-    real: tuple[str, ...] = ()
-    fake: tuple[str, ...] = ()
-    group_by: str | None = None
+    columns: dict[str, str] = option(  # noqa: RUF009 - a field, with a default factory
+        {},
+        "NAME=COLUMN: which column of a table to take, e.g. label=target; can be given several times.",
+        given_as=list[str],
+        parse=_columns,
+        inputs=("corpus", "manifest"),
+    )
+    real: tuple[str, ...] = option((), "Glob of folders that hold real images (layout folders).", inputs=("corpus",))
+    fake: tuple[str, ...] = option((), "Glob of folders that hold fake images (layout folders).", inputs=("corpus",))
+    group_by: str | None = option(
+        None, "Regular expression on the path; its groups give group_id (scene, video).", inputs=("corpus",)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from typing import Final
 
 from clipfake.images.conditions.kinds import Operation, drawn, draws
 
-MAX_VIEWS: Final = 16
 OPERATIONS: Final = ("jpeg", "webp", "resize", "crop", "blur")
 
 

@@ -17,50 +17,22 @@ from PIL import Image
 
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.decoders import (
-    FAMILIES,
     Design,
     Resynthesiser,
     draw_design,
     resynthesise,
     train_resynthesiser,
 )
+from clipfake.images.synthetic.options import PairOptions
 from clipfake.images.synthetic.procedural import procedural_scene
 from clipfake.images.synthetic.processing import LARGEST, Processing, draw_processing, recoloured
 from clipfake.images.synthetic.scenes import unreserved_photographs
 
 log = logging.getLogger(__name__)
 
-GROUP = 4  # a photograph and a re-synthesis after one processing, and the same again after another
 SMALLEST, STEP = 64, 8  # pixels: the side of a picture for a decoder, at least, and what it is a multiple of
 PROCEDURAL_SIDE = 288
 _DECODER_CROPS = 400
-
-
-@dataclass(frozen=True)
-class PairOptions:
-    """decoders : how many are drawn and trained, `steps` each. procedural : how many such scenes.
-
-    leave_out : families that no decoder is of, to test on them
-    photographs : a folder of images to take scenes from, besides those that scikit-learn and matplotlib ship
-    """
-
-    decoders: int = 80
-    steps: int = 200
-    procedural: int = 300
-    leave_out: tuple[str, ...] = ()
-    photographs: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        unknown = set(self.leave_out) - set(FAMILIES)
-        if unknown or set(self.leave_out) >= set(FAMILIES):
-            raise UsageError(f"leave out some of the families {', '.join(FAMILIES)}, not all")
-        if min(self.decoders, self.steps, self.procedural) < 1:
-            raise UsageError("decoders, their steps and procedural scenes must be at least 1")
-
-    @property
-    def families(self) -> list[str]:
-        return [family for family in FAMILIES if family not in self.leave_out]
 
 
 @dataclass(frozen=True)

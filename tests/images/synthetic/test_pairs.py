@@ -11,7 +11,8 @@ from PIL import Image
 
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.decoders import FAMILIES, PATCH, Design, Resynthesiser, draw_design
-from clipfake.images.synthetic.pairs import GROUP, STEP, PairOptions, sources
+from clipfake.images.synthetic.options import GROUP, PairOptions
+from clipfake.images.synthetic.pairs import STEP, sources
 from clipfake.images.synthetic.procedural import procedural_scene
 from clipfake.images.synthetic.processing import EDGES, LARGEST, PNG, draw_processing, recoloured
 

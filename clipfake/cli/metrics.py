@@ -1,0 +1,64 @@
+"""The tables that describe how well a detector does: metrics by part and generator, thresholds and their rates."""
+
+from typing import Any
+
+from clipfake.cli.console import number, print_table
+
+MODELS = {"detector": "head + RBF SVM", "baseline": "raw linear SVM", "text": "text alone, linear SVM"}
+
+
+def print_metrics(tables: Any) -> None:
+    """part -> detector and baseline -> metrics."""
+    rows = []
+    for part, table in tables.items():
+        for name, m in table.items():
+            cells = [
+                number(m[key])
+                for key in ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "auc", "ap")
+            ]
+            rows.append(
+                (
+                    part,
+                    MODELS[name],
+                    m["n"],
+                    *cells,
+                    number(m["tpr_at_fpr"]["0.05"]),
+                )
+            )
+    print_table(("part", "model", "n", "acc", "95% low", "high", "bal acc", "AUC", "AP", "TPR@5%FPR"), rows)
+
+
+def print_generators(by_generator: Any) -> None:
+    """generator -> metrics on the test part."""
+    rows = [
+        (name, m["reals"], m["fakes"], number(m["real_accuracy"]), number(m["fake_accuracy"]), number(m["auc"]))
+        for name, m in by_generator.items()
+    ]
+    print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), rows)
+
+
+def print_thresholds(detector: Any, prevalence: float | None = None) -> None:
+    """The thresholds, the intervals of their rates, and the precision where a share `prevalence` is fake."""
+    from clipfake.measures.thresholds import expected_precisions
+
+    if not detector.thresholds:
+        print("No threshold: too few validation reals (FPR 5 % needs 200). Verdicts go by the sign of the decision.")
+        return
+    rates = detector.metrics.get("at_thresholds", {})
+    expected = expected_precisions(detector.thresholds, rates, prevalence) if prevalence is not None and rates else {}
+    rows = []
+    for t in detector.thresholds:
+        low, high = t.fpr_interval()
+        found, precision = rates.get(str(t.fpr), {}), expected.get(str(t.fpr), {})
+        cells = [number(found.get("tpr")), number(found.get("fpr"))]
+        cells += [number(precision.get(key)) for key in ("precision", "low", "high")] if expected else []
+        rows.append((f"{t.fpr:.1%}", f"{t.decision:.4f}", t.reals, f"{low:.2%}", f"{high:.2%}", *cells))
+    columns = ("FPR", "decision >=", "val reals", "95% low", "high", "TPR (test)", "FPR (test)")
+    print_table(columns + (("precision", "low", "high") if expected else ()), rows)
+    if expected:
+        print(
+            f"precision: where {prevalence:.3g} of the images are fake, by the TPR on test and the stated FPR; "
+            "low and high by the FPR's interval"
+        )
+    elif prevalence is not None:
+        print("No expected precision: this detector states no TPR at its thresholds; train it again.")

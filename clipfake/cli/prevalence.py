@@ -1,0 +1,48 @@
+"""`clipfake prevalence`: a few lines over clipfake.report.prevalence."""
+
+from typing import Annotated, Any
+
+import typer
+
+from clipfake.cli.console import print_json, print_table
+from clipfake.cli.options import Json
+
+
+def prevalence(
+    reports: Annotated[str, typer.Argument(help="Folder that `clipfake score` wrote.")],
+    detector: Annotated[str, typer.Option(help="Folder of the detector that scored it.", show_default=False)],
+    by: Annotated[str | None, typer.Option(help="Also by folder, host or day (scored, UTC).")] = None,
+    top: Annotated[int, typer.Option(help="How many of the largest groups; the others are added up.", min=1)] = 50,
+    as_json: Json = False,
+) -> None:
+    """How much of it is fake: the share called fake, corrected for the detector's error rates, with a 95 % interval.
+
+    It holds where only the share of fakes differs from the test data; where the images are unlike them, that is said.
+    """
+    from dataclasses import asdict
+
+    from clipfake.report.prevalence import prevalence as run
+
+    found = run(reports, detector, by, top)
+    if as_json:
+        print_json(asdict(found))
+        return
+    columns = ("scored items", "n", "called fake", "fake", "95% low", "high", "unlike", "doubt")
+    estimates = [("all", found.whole), *found.groups.items()]
+    print_table(columns, [_row(name, one) for name, one in estimates])
+    r = found.rates
+    print(
+        f"corrected for a TPR of {r.tpr:.1%} (of {r.fakes} fakes) and an FPR of {r.fpr:.2%} (of {r.reals} reals) "
+        f"on the test part, at decisions from {r.decision:.4f}"
+    )
+    for doubt in found.whole.doubts:
+        print(f"doubtful: {doubt}")
+
+
+def _row(name: str, one: Any) -> tuple[Any, ...]:
+    shares = [_percent(share) for share in (one.called / one.n, one.value, one.low, one.high, one.unlike)]
+    return (name, one.n, *shares, "yes" if one.doubts else "no")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

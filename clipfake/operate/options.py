@@ -1,0 +1,41 @@
+"""The options of `nightly` and `doctor`."""
+
+from dataclasses import dataclass, field
+
+from clipfake.errors import UsageError
+from clipfake.options import at_least, between, check, option
+from clipfake.scoring.options import JobOptions, ScanOptions
+
+NIGHTS_LIMIT = 400
+
+
+@dataclass(frozen=True)
+class NightlyOptions:
+    """How the nights of a crawl are scored and compared; the images as `score` does it."""
+
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    against: int = option(
+        7, "Number of nights before a night that it is compared with.", check=between(1, NIGHTS_LIMIT)
+    )
+    save_embeddings: str | None = option(None, "Folder that keeps the embeddings.")
+    encoder: str | None = option(None, "Place of the detector's encoder, if its weights file has moved.")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.scan.layout == "csv":
+            raise UsageError("nightly tells a night's items by their place; a CSV may name items anywhere: use score")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be run, and how it is to be laid out."""
+
+    source: str | None = None
+    detector: str | None = option(None, "Folder that `clipfake train` wrote.")
+    out: str | None = option(None, "Folder or URI that is to be written to.")
+    encoder: str | None = option(None, "Place of the detector's encoder, if its weights file has moved.")
+    timeout: float = option(120.0, "Seconds a node may take to answer.", check=at_least(1))
+    job: JobOptions = field(default_factory=JobOptions)
+
+    def __post_init__(self) -> None:
+        check(self)

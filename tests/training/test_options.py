@@ -1,0 +1,43 @@
+"""What `train` may be told."""
+
+import pytest
+
+from clipfake.errors import UsageError
+from clipfake.training.options import HeadOptions, TrainOptions
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workers": 0}, "--workers must be at least 1"),
+        ({"C": 0.0}, "--c must be above 0"),
+        ({"duplicates": "merge"}, "--duplicates must be one of keep, drop, group"),
+        ({"calibration": "platt"}, "no calibration 'platt'"),
+        ({"split": "half"}, "no split 'half'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(options, says):
+    with pytest.raises(UsageError, match=says) as refused:
+        TrainOptions(**options)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"epochs": 0}, "--epochs"),
+        ({"margin": 0.0}, "--margin"),
+        ({"miner": "all"}, "no miner"),
+        ({"out_dim": 1}, "2 dim"),
+    ],
+)
+def test_so_of_the_head(options, says):
+    with pytest.raises(UsageError, match=says):
+        HeadOptions(**options)
+
+
+def test_a_search_finds_c_itself():
+    assert TrainOptions.of_given("recommended", search=True).search
+    assert TrainOptions.of_given("source", C=2.0).overridden == ("C",)
+    with pytest.raises(UsageError, match="--search finds C itself"):
+        TrainOptions.of_given("recommended", search=True, C=2.0)
