@@ -153,7 +153,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder=encoder.description.to_dict(),
         encoder_fingerprint=encoder.description.fingerprint,
         head=head,
-        svm=svm,
+        classifier=svm,
         calibrator=fit_calibrator(decision + y[300:], y[300:]),
         thresholds=fit_thresholds(decision[y[300:] == 0], targets=(0.1,)),
         reference=fit_reference(x[:300], y[:300], [None] * 300, x[300:]),

@@ -15,21 +15,23 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from clipfake.detector.calibrators.maps import Calibrator
-from clipfake.detector.classifiers.kernel_svm import KernelSvm, exact_float32
-from clipfake.detector.heads.linear_projection import FusionHead, Head
-from clipfake.detector.state import arrays_of, audit, construct, construct_v1, describe
+from clipfake.detector.classifiers.kernel_svm import exact_float32
+from clipfake.detector.classifiers.kinds import Classifier
+from clipfake.detector.heads.linear_projection import Projection
+from clipfake.detector.old import version_2
+from clipfake.detector.state import PARTS, arrays_of, audit, construct, describe
 from clipfake.detector.text_input import TextInput
 from clipfake.detector.unfamiliarity import Reference
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.measures.thresholds import Threshold, verdicts
 
-SCHEMA_VERSION = 2
-_READERS = {1: construct_v1, 2: construct}
+SCHEMA_VERSION = 3
+# What makes a description and arrays of an older version into the current ones.
+_LIFTS = {1: version_2.lift_v1, 2: version_2.lift}
 _BLOCK = 1_024  # rows that the head takes at a time: it needs several times the memory of what it gets
 DESCRIPTION = "detector.json"
 ARRAYS = "detector.safetensors"
-# Of the description: what the fingerprint covers. `text` is there for detectors of image and text only.
-_SCORING = ("encoder_fingerprint", "svm", "calibrator", "thresholds", "text")
+_SCORING = ("encoder_fingerprint", *PARTS, "thresholds", "text")  # what the fingerprint covers
 # What reading a description or arrays that are not ours can raise.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SafetensorError)
 
@@ -65,14 +67,16 @@ class Detector:
     metrics, baseline : by part, as clipfake.measures.metrics gives them; the baseline is a linear SVM on the raw
         embedding
     provenance : what it was trained on and by; `check_test_card` compares its `versions` {package: version}
-    schema_version : of the files it was read from; saved again, it keeps it, and with it its fingerprint
+    schema_version : of the files it was read from; saved again, it keeps it, and with it its fingerprint. It is raised
+        to the lowest that can say what the detector is
+    head : None where the classifier decides on the embedding itself
     text : what text a head that fuses image and text reads; else None
     """
 
     encoder: Mapping[str, Any]
     encoder_fingerprint: str
-    head: Head | FusionHead
-    svm: KernelSvm
+    head: Projection | None
+    classifier: Classifier
     calibrator: Calibrator
     thresholds: tuple[Threshold, ...]
     test_card: np.ndarray
@@ -81,51 +85,67 @@ class Detector:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 2
     text: TextInput | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema_version", max(self.schema_version, version_2.sufficient(self)))
+
+    @property
+    def in_dim(self) -> int:
+        """Of the embeddings."""
+        return self.classifier.in_dim if self.head is None else self.head.in_dim
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of what scores: encoder fingerprint, head, SVM, calibrator, thresholds, reference points. Not of dates
-        or metrics. So rows with the same fingerprint were made alike, to the last column.
+        """sha256 of what scores: encoder fingerprint, head, classifier, calibrator, thresholds, reference points. Not
+        of dates or metrics. So rows with the same fingerprint were made alike, to the last column.
         """
-        description = describe(self)
-        scoring = [description[name] for name in _SCORING if name in description]
-        return _sha256([self.schema_version, *scoring], arrays_of(self))
+        description, arrays = self._written()
+        names = _SCORING if self.schema_version > 2 else version_2.SCORING
+        scoring = [description[name] for name in names if name in description]
+        return _sha256([self.schema_version, *scoring], arrays)
 
     def to(self, device: str) -> "Detector":
         """The same detector, computing on `device` ("cpu", "cuda", "cuda:1")."""
         reference = self.reference.to(device) if self.reference is not None else None
-        return replace(self, head=deepcopy(self.head).to(device), svm=self.svm.to(device), reference=reference)
+        head = deepcopy(self.head).to(device) if self.head is not None else None
+        return replace(self, head=head, classifier=self.classifier.to(device), reference=reference)
 
     def without_text(self) -> "Detector":
         """The detector that scores images alone: the image's own projection in the place of the fused vector.
 
         It scores otherwise, so it has another fingerprint. Raises UsageError where no text is read anyway.
         """
-        if not isinstance(self.head, FusionHead):
+        if self.text is None or self.head is None:
             raise UsageError("the detector reads no text: leave --image-only out")
-        return replace(self, head=self.head.image, text=None)
+        return replace(self, head=self.head.image_only(), text=None)
 
     def score(self, embeddings: np.ndarray, text: np.ndarray | None = None) -> Scores:
-        """(N, D) float16 or float32, finite -> Scores. Decisions are equal within `svm.tolerance` on every machine.
+        """(N, D) float16 or float32, finite -> Scores. Decisions are equal everywhere within `classifier.tolerance`.
 
         text : (N, T), which a detector of image and text needs: UsageError where it is missing
         """
         if self.text is not None and text is None:
             self.text.check(None)
-        device = self.svm.support_vectors.device
+        device = next(iter(self.classifier.arrays().values())).device
         x = torch.tensor(embeddings, device=device)
         inputs = [x] if self.text is None else [x, torch.tensor(text, device=device)]
         with exact_float32(device):
             blocks = zip(*(one.split(_BLOCK) for one in inputs), strict=True)
-            decision = self.svm.decision(torch.cat([self.head(*block) for block in blocks])).cpu().numpy()
+            vectors = x if self.head is None else torch.cat([self.head(*block) for block in blocks])
+            decision = self.classifier.decision(vectors).cpu().numpy()
         return Scores(
             decision,
             self.calibrator.probability(decision),
             verdicts(decision, self.thresholds).tolist(),
             self.reference.unfamiliarity(x) if self.reference is not None else np.full(len(x), np.nan),
         )
+
+    def differentiable(self, x: Tensor, text: Tensor | None = None) -> Tensor:
+        """(N, D) and (N, T) -> (N,) float64 decisions with a gradient: for a few rows."""
+        inputs = [x] if text is None else [x, text]
+        return self.classifier.differentiable(x if self.head is None else self.head(*inputs))
 
     def check_encoder(self, fingerprint: str) -> None:
         """Raises UsageError unless the detector was trained on embeddings of the encoder with this fingerprint."""
@@ -167,8 +187,9 @@ class Detector:
             audit(self)
         except ValueError as error:
             raise ClipfakeError(f"training gave a detector that cannot score: {error}; nothing was saved") from error
-        arrays = arrays_of(self) | {"test_card": torch.from_numpy(np.ascontiguousarray(self.test_card, np.float32))}
-        description = describe(self) | {"schema_version": self.schema_version, "fingerprint": self.fingerprint}
+        description, arrays = self._written()
+        arrays |= {"test_card": torch.from_numpy(np.ascontiguousarray(self.test_card, np.float32))}
+        description |= {"schema_version": self.schema_version, "fingerprint": self.fingerprint}
         if self.schema_version > 1:
             description["contents_sha256"] = _sha256(json.loads(json.dumps(description)), arrays)
         text = json.dumps(description, indent=2, sort_keys=True, allow_nan=False)
@@ -186,11 +207,14 @@ class Detector:
         try:
             description = json.loads(text, parse_constant=_no_constants)
             version = description["schema_version"]
-            if version not in _READERS:
+            if version != SCHEMA_VERSION and version not in _LIFTS:
                 raise UsageError(f"the detector has schema version {version}, not {SCHEMA_VERSION}; update clipfake")
             arrays = safetensors.torch.load(blob)
-            detector = Detector(**_READERS[version](description, arrays))
+            lifted = _LIFTS[version](description, arrays) if version in _LIFTS else (description, arrays)
+            detector = Detector(**construct(*lifted), schema_version=version)
             audit(detector)
+            if detector.schema_version != version:
+                raise ValueError(f"it is not of schema version {version}")
             if detector.fingerprint != description["fingerprint"]:
                 raise ValueError("the fingerprint does not fit the contents")
             # What does not score can mislead too: metrics, provenance, the test card and its tolerance.
@@ -200,6 +224,11 @@ class Detector:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"the detector is damaged ({reason}); copy it again, or train it again") from error
         return detector
+
+    def _written(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Description and arrays that score, as files of its schema version have them."""
+        written = describe(self), arrays_of(self)
+        return written if self.schema_version > 2 else version_2.lower(*written)
 
     def _changes(self) -> str:
         changed = [

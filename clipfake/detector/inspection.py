@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from clipfake.detector.bundle import Detector
-from clipfake.detector.heads.linear_projection import FusionHead
 from clipfake.detector.named import load_detector
 from clipfake.detector.state import arrays_of, describe
 from clipfake.errors import ClipfakeError, UsageError
@@ -60,8 +59,10 @@ def summary(detector: Detector, prevalence: float | None = None) -> dict[str, An
             {**entry, "fpr_interval": threshold.fpr_interval()}
             for entry, threshold in zip(described["thresholds"], detector.thresholds, strict=True)
         ],
-        "head": {"in_dim": detector.head.in_dim, "out_dim": detector.head.out_dim},
-        "svm": described["svm"] | {"support_vectors": len(detector.svm.dual_coef), "tolerance": detector.svm.tolerance},
+        "in_dim": detector.in_dim,  # of the embeddings
+        "head": described["head"] and described["head"] | {"out_dim": detector.classifier.in_dim},
+        "classifier": described["classifier"]
+        | {"summary": str(detector.classifier), "tolerance": detector.classifier.tolerance},
         "unfamiliarity": None
         if reference is None
         else {
@@ -127,12 +128,12 @@ def compare(one: Detector, two: Detector) -> Comparison:
         return Comparison("another encoder", differences, arrays, {})
     if one.fingerprint == two.fingerprint:
         return Comparison("the same", differences, arrays, {})
-    if one.head.in_dim != two.head.in_dim:
+    if one.in_dim != two.in_dim:
         raise ClipfakeError("two detectors of one encoder take embeddings of different sizes; one of them is damaged")
     if one.text != two.text:
         return Comparison("different", differences, arrays, {})
     measured = _measure(one, two)
-    within = measured["decision"] <= max(one.svm.tolerance, two.svm.tolerance)
+    within = measured["decision"] <= max(one.classifier.tolerance, two.classifier.tolerance)
     alike = within and not measured["other_verdicts"] and measured["probability"] <= 1e-3
     return Comparison("within tolerance" if alike else "different", differences, arrays, measured)
 
@@ -140,10 +141,10 @@ def compare(one: Detector, two: Detector) -> Comparison:
 def _measure(one: Detector, two: Detector) -> dict[str, float]:
     random = np.random.default_rng(0)
     parts = [d.reference.points.numpy() for d in (one, two) if d.reference is not None]
-    for head in (d.head.image if isinstance(d.head, FusionHead) else d.head for d in (one, two)):
-        noise = random.normal(size=(PROBES // 2, head.in_dim)).astype(np.float32)
-        parts.append(head.centre.numpy() + head.scale.numpy() * noise)
-    x = np.concatenate(parts)
+    for centre, scale in map(_spread, (one, two)):
+        noise = random.normal(size=(PROBES // 2, one.in_dim)).astype(np.float32)
+        parts.append(centre + scale * noise)
+    x = np.concatenate(parts).astype(np.float32)
     text = None if one.text is None else random.normal(size=(len(x), one.text.dim)).astype(np.float32)
     if text is not None:
         text /= np.linalg.norm(text, axis=1, keepdims=True)
@@ -157,6 +158,17 @@ def _measure(one: Detector, two: Detector) -> dict[str, float]:
     if one.reference is not None and two.reference is not None:
         measured["unfamiliarity"] = float(np.abs(a.unfamiliarity - b.unfamiliarity).max())
     return measured
+
+
+def _spread(detector: Detector) -> tuple[np.ndarray, np.ndarray]:
+    """Where embeddings lie, mean and deviation: by the head, else by the reference points, else about the test card."""
+    if detector.head is not None:
+        centre, scale = detector.head.spread
+        return centre.numpy(), scale.numpy()
+    if detector.reference is not None:
+        points = detector.reference.points.float().numpy()
+        return points.mean(axis=0), points.std(axis=0)
+    return detector.test_card, np.full(detector.in_dim, detector.test_card.std(), np.float32)
 
 
 def _differences(one: Any, two: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

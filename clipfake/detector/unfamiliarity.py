@@ -1,9 +1,9 @@
 """How far an item is from what the detector was trained on: the distance to reference points, as a quantile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -26,13 +26,14 @@ _PROBED = 32  # points that the product is tried on
 class Reference:
     """What training looked like, in the encoder's embedding space.
 
-    points : (M, D) float32 of length 1, embeddings of training items
+    points : (M, D) float32 of length 1, embeddings of training items; float16 ones get their length when they are used
     quantiles : (Q,) float64, never falling: the quantiles 0, 1 / (Q - 1), ..., 1 of `distance` over held-out items of
         the same data. Not over training items, whose nearest point may be they themselves
     """
 
     points: Tensor
     quantiles: np.ndarray
+    kind: ClassVar[str] = "nearest_point"
 
     def to(self, device: str) -> "Reference":
         return Reference(self.points.to(device), self.quantiles)
@@ -44,7 +45,7 @@ class Reference:
         with exact_float32(self.points.device):
             centre, minus_twice = self._products
             for start in range(0, len(x), _BLOCK):
-                block = F.normalize(x[start : start + _BLOCK].to(self.points), dim=1) - centre
+                block = F.normalize(x[start : start + _BLOCK].to(centre), dim=1) - centre
                 least = torch.cat([minus_twice(rows).amin(dim=1) for rows in block.split(rows_a_product)])
                 nearest[start : start + len(block)] = (least + block.square().sum(dim=1)) / 2
         return nearest.clamp_(0, 2).cpu().numpy()
@@ -54,13 +55,39 @@ class Reference:
         """The points' centre c, and x -> |p - c|^2 - 2 x . (p - c) for all points p, (N, D) -> (N, M)."""
         # Between vectors of length 1 it is half the squared Euclidean distance, which a shift of both leaves as it is.
         # An encoder's embeddings lie in a narrow cone: shifted to its middle, float32 keeps the digits of small ones.
-        centre = self.points.mean(dim=0)
-        points = self.points - centre
+        unit = self.points if self.points.dtype == torch.float32 else F.normalize(self.points.float(), dim=1)
+        centre = unit.mean(dim=0)
+        points = unit - centre
         return centre, product(-2 * points, points.square().sum(dim=1), points[:_PROBED])
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made from it: oneDNN's packed arrays are of this processor."""
         return {name: value for name, value in vars(self).items() if name != "_products"}
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def arrays(self) -> dict[str, Tensor]:
+        return {"points": self.points, "quantiles": torch.from_numpy(self.quantiles)}
+
+    @classmethod
+    def from_state(cls, described: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Self:
+        return cls(arrays["points"], arrays["quantiles"].numpy())
+
+    def problems(self) -> Iterator[str]:
+        points, q = self.points, self.quantiles
+        if points.dtype not in (torch.float32, torch.float16) or q.dtype != np.float64:
+            yield f"the reference points are {points.dtype}, their quantiles {q.dtype}"
+        if not (
+            points.ndim == 2
+            and len(points) > 0
+            and (points.float().norm(dim=1) - 1).abs().max() < 1e-3
+            and q.ndim == 1
+            and len(q) > 1
+            and (np.diff(q) >= 0).all()
+            and 0 <= q[0] <= q[-1] <= 2
+        ):
+            yield "the reference points are no points of length 1 with rising quantiles"
 
     def unfamiliarity(self, x: Tensor) -> np.ndarray:
         """(N, D) -> (N,) float64 in [0, 1]: 0.99 is farther than 99 % of the held-out items, 1 than all."""

@@ -48,7 +48,7 @@ def decide(encoder: Encoder, detector: Detector, text: np.ndarray | None = None)
     inputs = [] if text is None else [torch.tensor(text, dtype=torch.float32, device=encoder.device)]
 
     def decision(pixels: Tensor) -> Tensor:
-        return detector.svm.differentiable(detector.head(encoder.differentiable(pixels), *inputs))
+        return detector.differentiable(encoder.differentiable(pixels), *inputs)
 
     return decision
 

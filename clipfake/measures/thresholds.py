@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,14 @@ class Threshold:
     fpr: float
     decision: float
     reals: int
+    units: int | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Threshold":
+        """Raises LookupError, TypeError or ValueError for what is no threshold."""
+        units = values.get("units")
+        numbers = float(values["fpr"]), float(values["decision"]), int(values["reals"])
+        return cls(*numbers, None if units is None else int(units))
 
     @property
     def allowed(self) -> int:

@@ -20,8 +20,8 @@ from clipfake.detector.classifiers.fitting import (
     scale_gamma,
     svm_rule,
 )
-from clipfake.detector.classifiers.kernel_svm import KernelSvm
-from clipfake.detector.heads.linear_projection import FusionHead, Head, head_of, varies
+from clipfake.detector.classifiers.kinds import Classifier
+from clipfake.detector.heads.linear_projection import Projection, head_of, varies
 from clipfake.detector.unfamiliarity import fit_reference
 from clipfake.encoder import load as load_encoder
 from clipfake.encoder.test_card import TOLERANCE
@@ -66,8 +66,8 @@ class Fitted:
     decision : part -> (N,); cost : C of the SVM; choice : the search that found it, where there was one
     """
 
-    head: Head | FusionHead
-    svm: KernelSvm
+    head: Projection | None
+    classifier: Classifier
     calibrator: Calibrator
     thresholds: tuple[Threshold, ...]
     decision: dict[str, np.ndarray]
@@ -152,7 +152,7 @@ def train_on(
         encoder=encoder.description.to_dict(),
         encoder_fingerprint=encoder.description.fingerprint,
         head=fitted.head,
-        svm=fitted.svm,
+        classifier=fitted.classifier,
         calibrator=fitted.calibrator,
         thresholds=fitted.thresholds,
         reference=reference,
@@ -244,8 +244,13 @@ def part_of(data: Labelled) -> Part:
     return Part(data.x.astype(np.float32, copy=False), data.y, data.generator, text)
 
 
-def project(head: Head | FusionHead, part: Part, block: int = 65_536) -> np.ndarray:
-    """The head's output, a block at a time: on the way it needs several times the memory of what it gets."""
+def project(head: Projection | None, part: Part, block: int = 65_536) -> np.ndarray:
+    """The head's output, a block at a time: on the way it needs several times the memory of what it gets.
+
+    Without a head it is the embeddings.
+    """
+    if head is None:
+        return part.x
     starts = range(0, len(part.y), block)
     return np.concatenate([head(*map(torch.from_numpy, part.inputs(slice(i, i + block)))).numpy() for i in starts])
 

@@ -56,7 +56,7 @@ def detector_of(vectors: int) -> Detector:
     y = np.arange(len(x)) % 2
     encoder = describe(ENCODER)
     return Detector(
-        encoder=encoder.to_dict(), encoder_fingerprint=encoder.fingerprint, head=head, svm=svm,
+        encoder=encoder.to_dict(), encoder_fingerprint=encoder.fingerprint, head=head, classifier=svm,
         calibrator=Sigmoid(-1.0, 0.0), thresholds=(Threshold(0.05, 1.0, 1_000),), test_card=x[0],
         test_card_tolerance=TOLERANCE, reference=fit_reference(x, y, [None] * len(x), embeddings(2_000, 2)),
         provenance={"versions": {}, "precision": "fp32"},
@@ -76,7 +76,7 @@ def as_scikit_learn(svm: KernelSvm) -> SVC:
 
 def kernel_table(detector: Detector, repeats: int, rows: int, clock: Callable[[], float]) -> dict[str, list[float]]:
     """What -> rows a second, one entry a repetition; on so many rows."""
-    svm, x = detector.svm, embeddings(rows, 3)
+    svm, x = detector.classifier, embeddings(rows, 3)
     projected = detector.head(torch.from_numpy(x))
     model, few = as_scikit_learn(svm), projected[:SKLEARN_ROWS].double().numpy()
     found = svm.decision(projected[:SKLEARN_ROWS]).numpy()

@@ -46,7 +46,7 @@ def detector():
         encoder={"arch": "ViT-S-32-alt", "weights": "untrained"},
         encoder_fingerprint="e" * 64,
         head=init_head(DIM, 8, 0, random.normal(size=(50, DIM))),
-        svm=KernelSvm(vectors, torch.tensor(random.normal(size=9)), 0.25, 1.5),
+        classifier=KernelSvm(vectors, torch.tensor(random.normal(size=9)), 0.25, 1.5),
         calibrator=Sigmoid(-1.5, 0.1),
         thresholds=(Threshold(0.05, 0.2, 1100), Threshold(0.01, 0.9, 1100)),
         test_card=random.normal(size=DIM).astype(np.float32),
@@ -111,8 +111,8 @@ def test_scores_follow_from_the_parts(detector):
     x = embeddings(dtype=np.float32)
     decision, probability, verdict, unfamiliarity = detector.score(x)
     vectors = detector.head(torch.tensor(x)).detach().numpy().astype(np.float64)
-    squared = ((vectors[:, None] - detector.svm.support_vectors.numpy()[None].astype(np.float64)) ** 2).sum(-1)
-    expected = np.exp(-1.5 * squared) @ detector.svm.dual_coef.numpy() + 0.25
+    squared = ((vectors[:, None] - detector.classifier.support_vectors.numpy()[None].astype(np.float64)) ** 2).sum(-1)
+    expected = np.exp(-1.5 * squared) @ detector.classifier.dual_coef.numpy() + 0.25
     np.testing.assert_allclose(decision, expected, atol=1e-6)
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-1.5 * expected + 0.1)), atol=1e-6)
     assert verdict == ["fake" if f >= 0.9 else "real" if f < 0.2 else "unsure" for f in decision]
@@ -142,10 +142,10 @@ def changed_head(detector):
     [
         lambda d: {"encoder_fingerprint": "f" * 64},
         lambda d: {"head": changed_head(d)},
-        lambda d: {"svm": replace(d.svm, gamma=1.6)},
-        lambda d: {"svm": replace(d.svm, intercept=0.2)},
-        lambda d: {"svm": replace(d.svm, dual_coef=d.svm.dual_coef.flip(0))},
-        lambda d: {"svm": replace(d.svm, support_vectors=d.svm.support_vectors.flip(0))},
+        lambda d: {"classifier": replace(d.classifier, gamma=1.6)},
+        lambda d: {"classifier": replace(d.classifier, intercept=0.2)},
+        lambda d: {"classifier": replace(d.classifier, dual_coef=d.classifier.dual_coef.flip(0))},
+        lambda d: {"classifier": replace(d.classifier, support_vectors=d.classifier.support_vectors.flip(0))},
         lambda d: {"calibrator": Sigmoid(-1.5, 0.2)},
         lambda d: {"calibrator": Temperature(0.75)},
         lambda d: {"thresholds": d.thresholds[:1]},
@@ -212,7 +212,8 @@ def put(name, data):
         (put("detector.json", b"[]"), "damaged"),
         (put("detector.json", b"\xff\xfe"), "damaged"),
         (put("detector.safetensors", b"\x80\x04pickle"), "damaged"),
-        (edit(["schema_version"], 3), "schema version 3"),
+        (edit(["schema_version"], 4), "schema version 4"),
+        (edit(["schema_version"], 3), "damaged"),
         (edit(["schema_version"], 1), "not of schema version 1"),
         (edit(["schema_version"], [2]), "damaged"),
         (edit(["contents_sha256"], None), "contents_sha256"),
@@ -232,7 +233,7 @@ def put(name, data):
         (edit(["thresholds", 0, "reals"], 10**400), "damaged"),
         (edit(["thresholds", 0, "reals"], "many"), "damaged"),
         (edit(["calibrator", "method"], "platt"), "unknown"),
-        (edit(["calibrator", "method"], "isotonic"), "calibrator.decisions"),
+        (edit(["calibrator", "method"], "isotonic"), "decisions"),
         (edit(["calibrator"], {"method": "temperature", "inverse_temperature": 0.7}), "fingerprint"),
         (edit(["calibrator"], {"method": "temperature", "inverse_temperature": -1.0}), "falls"),
         (edit(["calibrator", "a"], None), "damaged"),
@@ -243,7 +244,7 @@ def put(name, data):
         (edit(["thresholds"], 7), "damaged"),
         (edit(["test_card_tolerance"], []), "damaged"),
         (rewrite("svm.dual_coef", lambda a: a + 1e-9), "fingerprint"),
-        (rewrite("svm.dual_coef", lambda a: a[:-1]), "fit the head"),
+        (rewrite("svm.dual_coef", lambda a: a[:-1]), "fit the support vectors"),
         (rewrite("svm.dual_coef", lambda a: a.float()), "float32"),
         (rewrite("svm.dual_coef", lambda a: a[0].clone()), "damaged"),
         (rewrite("svm.support_vectors", lambda a: a.half()), "float16"),
@@ -373,7 +374,7 @@ def test_a_bundle_of_version_1_scores_as_it_did_under_its_fingerprint(old):
     detector = Detector.load(old)
     assert detector.fingerprint == expected["fingerprint"]
     scores = detector.score(embeddings(8, np.float32))
-    np.testing.assert_allclose(scores.decision, expected["decision"], atol=detector.svm.tolerance)
+    np.testing.assert_allclose(scores.decision, expected["decision"], atol=detector.classifier.tolerance)
     np.testing.assert_allclose(scores.probability, expected["probability"], atol=1e-4)
     assert scores.verdict == expected["verdict"]
     assert np.isnan(scores.unfamiliarity).all()

@@ -94,10 +94,10 @@ def test_diff_of_the_same(bundle, detector):
 
 
 def test_diff_within_the_tolerance_between_machines(bundle):
-    svm = replace(bundle.svm, intercept=bundle.svm.intercept + 1e-6)
-    found = compare(bundle, replace(bundle, svm=svm, thresholds=()))
+    svm = replace(bundle.classifier, intercept=bundle.classifier.intercept + 1e-6)
+    found = compare(bundle, replace(bundle, classifier=svm, thresholds=()))
     assert found.alike == "different"  # without thresholds other verdicts
-    found = compare(bundle, replace(bundle, svm=svm))
+    found = compare(bundle, replace(bundle, classifier=svm))
     assert found.alike == "within tolerance"
     assert found.measured["decision"] == pytest.approx(1e-6, rel=1e-3)
 
@@ -106,20 +106,20 @@ def test_diff_of_what_scores_differently(bundle, detector, tmp_path):
     other = replace(
         bundle,
         calibrator=Temperature(1.0) if isinstance(bundle.calibrator, Sigmoid) else Sigmoid(-1, 0),
-        svm=replace(bundle.svm, dual_coef=bundle.svm.dual_coef * 1.5),
+        classifier=replace(bundle.classifier, dual_coef=bundle.classifier.dual_coef * 1.5),
         reference=replace(bundle.reference, points=bundle.reference.points[:100]),
     )
     found = compare(bundle, other)
     assert found.alike == "different"
-    assert found.arrays == ["reference.points", "svm.dual_coef"]
-    assert "calibrator.method" in {name for name, _, _ in found.differences}
+    assert found.arrays == ["reference.points", "classifier.dual_coef"]
+    assert "calibrator.kind" in {name for name, _, _ in found.differences}
     x = torch.cat([bundle.reference.points, other.reference.points]).numpy()
     least = np.abs(bundle.score(x).decision - other.score(x).decision).max()
     assert found.measured["decision"] >= least > 0.01
     assert found.measured["unfamiliarity"] > 0
     done = run("diff", str(detector), saved(other, tmp_path / "other"))
     assert "They score differently" in done.output
-    assert "array svm.dual_coef" in done.output
+    assert "array classifier.dual_coef" in done.output
 
 
 def test_diff_of_other_encoders_compares_no_scores(bundle):

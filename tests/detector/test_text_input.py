@@ -65,7 +65,7 @@ def test_without_text_it_refuses_unless_it_is_asked_for_the_image_alone(detector
         detector.score(vectors[0])
     alone = detector.without_text()
     decision = alone.score(vectors[0]).decision
-    expected = alone.svm.decision(detector.head.image(torch.tensor(vectors[0]))).numpy()
+    expected = alone.classifier.decision(detector.head.image(torch.tensor(vectors[0]))).numpy()
     np.testing.assert_array_equal(decision, expected)
     assert np.abs(decision - detector.score(*vectors).decision).max() > 1e-3
     with pytest.raises(UsageError, match="reads no text"):

@@ -77,8 +77,8 @@ def trained(tmp_path_factory, detector):
     learned, provenance = parts["train"], {"options": asdict(OPTIONS), "data_sha256": data.digest}
     reference = fit_reference(learned.x, learned.y, learned.generator.tolist(), parts["val"].x)
     bundle = replace(
-        Detector.load(Store(f"file://{detector}")), head=fitted.head, svm=fitted.svm, calibrator=fitted.calibrator,
-        thresholds=fitted.thresholds, reference=reference, provenance=provenance,
+        Detector.load(Store(f"file://{detector}")), head=fitted.head, classifier=fitted.classifier,
+        calibrator=fitted.calibrator, thresholds=fitted.thresholds, reference=reference, provenance=provenance,
     )  # fmt: skip
     bundle.save(Store(f"file://{folder}/det"))
     return embeddings, f"{folder}/det"

@@ -96,7 +96,7 @@ def pixels(pictures: Path, encoder):
 def test_it_is_the_decision_of_ordinary_scoring(encoder, scorer, pixels):
     found = decide(encoder, scorer)(torch.tensor(pixels, dtype=torch.float32)).numpy()
     expected = scorer.score(encoder.encode(pixels)).decision
-    np.testing.assert_allclose(found, expected, atol=scorer.svm.tolerance, rtol=0)
+    np.testing.assert_allclose(found, expected, atol=scorer.classifier.tolerance, rtol=0)
 
 
 def test_the_gradient_agrees_with_finite_differences(encoder, scorer, pixels):
@@ -131,7 +131,8 @@ def test_what_is_left_falls_with_epsilon_and_is_of_pictures_that_can_be_saved(en
     assert np.median(gained[:, 1]) > np.median(gained[:, 0])
     for column, epsilon in enumerate((0, 1, 4)):
         assert np.abs(pictures[column].astype(int) - pixels).max() <= epsilon
-        np.testing.assert_allclose(score(pictures[column]), decisions[:, column], atol=scorer.svm.tolerance, rtol=0)
+        tolerance = scorer.classifier.tolerance
+        np.testing.assert_allclose(score(pictures[column]), decisions[:, column], atol=tolerance, rtol=0)
     # Saved without loss, such a picture is scored as the table says.
     Image.fromarray(pictures[2][0]).save(tmp_path / "moved.png")
     again = prepare((tmp_path / "moved.png").read_bytes(), Limits(), encoder.description.preprocess).pixels

@@ -177,9 +177,10 @@ def evaluation() -> Callable[..., Row]:
 _DESCRIBED: dict[str, Any] = {
     "fingerprint": "d" * 64,
     "encoder_fingerprint": "e" * 64,
-    "head": {"in_dim": 512, "out_dim": 128},
-    "svm": {"support_vectors": 1986, "gamma": 0.1234},
-    "calibrator": {"method": "sigmoid"},
+    "in_dim": 512,
+    "head": {"kind": "linear_projection", "out_dim": 128},
+    "classifier": {"summary": "RBF SVM, 1,986 support vectors, gamma 0.1234"},
+    "calibrator": {"kind": "sigmoid"},
     "metrics": {"at_thresholds": {"0.05": {"tpr": 0.336, "fpr": 0.041, "fakes": 390, "reals": 590}}},
     "provenance": {
         "sizes": {"train": {"n": 3, "reals": 1234, "fakes": 567}},

@@ -92,7 +92,8 @@ def test_a_changed_item_counts_once_by_its_latest_row(report, bundle):
 
 def test_what_cannot_be_answered_is_refused(report, bundle, tmp_path):
     with pytest.raises(UsageError, match="that did"):
-        prevalence(report, replace(bundle, svm=replace(bundle.svm, intercept=bundle.svm.intercept + 1)))
+        other = replace(bundle.classifier, intercept=bundle.classifier.intercept + 1)
+        prevalence(report, replace(bundle, classifier=other))
     with pytest.raises(UsageError, match="--by"):
         prevalence(report, bundle, "colour")
     with pytest.raises(UsageError, match="no report"):

@@ -77,7 +77,7 @@ def test_stored_rows_in_chunks_are_scored_as_their_vectors_at_once(tmp_path):
         scored = Apply(detector).to_rows(stored, ok, vectors)
         assert scored["item_id"].to_pylist() == [f"i{i}" for i in rows]
         there = ~np.isin(rows, lacking)
-        for name, atol in (("decision", detector.svm.tolerance), ("unfamiliarity", 1e-3), ("probability", 1e-4)):
+        for name, atol in (("decision", detector.classifier.tolerance), ("unfamiliarity", 1e-3), ("probability", 1e-4)):
             got = scored[name].to_numpy()
             np.testing.assert_allclose(got[there], getattr(expected, name)[rows[there]], rtol=0, atol=atol)
             assert scored[name].null_count == (~there).sum()

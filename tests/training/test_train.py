@@ -124,7 +124,7 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
         assert nearer[0] <= bundle.score(x[mine]).unfamiliarity.mean() <= nearer[1]
     searched = other.detector.provenance["svm"]
     assert searched["search"]["C"] == searched["C"]
-    assert searched["search"]["gamma"] == other.detector.svm.gamma
+    assert searched["search"]["gamma"] == other.detector.classifier.gamma
     assert isinstance(other.detector.calibrator, Temperature)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from clipfake.detector.calibrators.maps import METHODS, Calibrator, Isotonic, Sigmoid, Temperature
-from clipfake.detector.classifiers.kernel_svm import KernelSvm, LinearSvm
+from clipfake.detector.classifiers.kernel_svm import KernelSvm
+from clipfake.detector.classifiers.linear import Linear
 from clipfake.detector.classifiers.linear_solver import fit_linear
 from clipfake.detector.classifiers.nystroem import LANDMARKS, fit_nystroem
 from clipfake.errors import UsageError
@@ -87,7 +88,7 @@ def scale_gamma(x: np.ndarray) -> float:
     return 1.0 / total if total > 0 else 1.0
 
 
-def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> LinearSvm:
+def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> Linear:
     """A linear SVM on standardised vectors, with the standardisation folded into its coefficients.
 
     x : (N, d) raw embeddings, may be a memory map; y : (N,) 0 real, 1 fake
@@ -110,7 +111,7 @@ def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> LinearS
         )
         weights = fitted.numpy()
     coef = weights / scale
-    return LinearSvm(torch.from_numpy(coef), float(intercept - coef @ mean))
+    return Linear(torch.from_numpy(coef), float(intercept - coef @ mean))
 
 
 def _fit_exact(x: np.ndarray, y: np.ndarray, C: float, gamma: float) -> KernelSvm:

@@ -1,10 +1,10 @@
-"""SVMs as arrays, and their decision value without scikit-learn: exact float32 products, float64 sums."""
+"""The RBF SVM as arrays, and its decision value without scikit-learn: exact float32 products, float64 sums."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -44,6 +44,11 @@ class KernelSvm:
     dual_coef: Tensor
     intercept: float
     gamma: float
+    kind: ClassVar[str] = "kernel_svm"
+
+    @property
+    def in_dim(self) -> int:
+        return self.support_vectors.shape[1]
 
     @property
     def tolerance(self) -> float:
@@ -82,15 +87,27 @@ class KernelSvm:
                 decisions[start : start + len(block)] = kernel.double() @ self.dual_coef + self.intercept
         return decisions
 
+    def describe(self) -> dict[str, Any]:
+        return {"kernel": "rbf", "gamma": self.gamma, "intercept": self.intercept}
 
-@dataclass(frozen=True, eq=False)
-class LinearSvm:
-    """f(x) = coef . x + intercept; above 0 is fake. coef : (d,) float64"""
+    def arrays(self) -> dict[str, Tensor]:
+        return {"support_vectors": self.support_vectors, "dual_coef": self.dual_coef}
 
-    coef: Tensor
-    intercept: float
+    @classmethod
+    def from_state(cls, described: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Self:
+        if described["kernel"] != "rbf":
+            raise ValueError(f"kernel {described['kernel']} is unknown")
+        numbers = float(described["intercept"]), float(described["gamma"])
+        return cls(arrays["support_vectors"], arrays["dual_coef"], *numbers)
 
-    def decision(self, x: Tensor) -> Tensor:
-        """(N, d) -> (N,) float64."""
-        parts = [block.to(self.coef) @ self.coef for block in x.split(65_536)]  # one block in float64 at a time
-        return torch.cat(parts) + self.intercept
+    def problems(self) -> Iterator[str]:
+        vectors, coef = self.support_vectors, self.dual_coef
+        if (vectors.dtype, coef.dtype) != (torch.float32, torch.float64):
+            yield f"its support vectors are {vectors.dtype}, its dual coefficients {coef.dtype}"
+        if coef.ndim != 1 or not len(coef) or vectors.ndim != 2 or len(vectors) != len(coef):
+            yield "the dual coefficients do not fit the support vectors"
+        if not self.gamma > 0:
+            yield "gamma is not positive"
+
+    def __str__(self) -> str:
+        return f"RBF SVM, {len(self.dual_coef):,} support vectors, gamma {self.gamma:.4g}"

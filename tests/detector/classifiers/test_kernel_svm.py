@@ -12,7 +12,8 @@ from sklearn.svm import SVC
 
 from clipfake.detector.classifiers import float32_products
 from clipfake.detector.classifiers.fitting import fit_svm
-from clipfake.detector.classifiers.kernel_svm import KernelSvm, LinearSvm
+from clipfake.detector.classifiers.kernel_svm import KernelSvm
+from clipfake.detector.classifiers.linear import Linear
 
 
 def test_decisions_equal_scikit_learns(svm, reference, fresh):
@@ -127,5 +128,5 @@ def test_a_copy_or_a_pickle_leaves_the_packed_arrays_behind(svm, fresh):
 
 
 def test_a_linear_decision():
-    svm = LinearSvm(torch.tensor([1, -2], dtype=torch.float64), 0.5)
+    svm = Linear(torch.tensor([1, -2], dtype=torch.float64), 0.5)
     assert svm.decision(torch.tensor([[1.0, 1], [3, 0]])).tolist() == [-0.5, 3.5]
