@@ -33,13 +33,20 @@ def share_interval(hits: np.ndarray, unit: np.ndarray) -> Interval:
         return _NONE
     share = float(np.mean(hits))
     sums = _sums(np.asarray(hits, float) - share, unit)
-    if len(sums) == n:
-        return wilson(share * n, n)
-    if not 0 < share < 1 or len(sums) < 2:
-        return wilson(share * len(sums), len(sums))
-    effect = _correction(len(sums)) * float(np.square(sums).sum()) / (n * share * (1 - share))
-    independent = n / max(1.0, effect)
+    independent = effective_items(n, len(sums), share, float(np.square(sums).sum()))
     return wilson(share * independent, independent)
+
+
+def effective_items(n: int, units: int, share: float, squares: float) -> float:
+    """How many independent items say as much about a share as n items in `units` units: n / max(1, design effect).
+
+    squares : the sum over units of (hits - share x items)^2. Where all or none are hits it is the number of units.
+    """
+    if units == n:
+        return n
+    if not 0 < share < 1 or units < 2:
+        return units
+    return n / max(1.0, _correction(units) * squares / (n * share * (1 - share)))
 
 
 def mean_interval(one: float, low_high: Interval, other: float, other_low_high: Interval) -> Interval:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.measures.drift_limits import DriftLimits
+from clipfake.measures.unit_shares import UnitShare, difference, smallest_difference
 
 BINS = 4_096
 QUANTILES = 101
@@ -38,6 +39,8 @@ class Profile:
     """What one side looks like, as counts; empty where it is not known.
 
     decision, unfamiliarity : (BINS,) float64; formats, sizes, statuses : class -> items
+    shares : what is called how ("at the 1 % threshold", "unsure") -> the share of the scored items
+    effect : how many items say as much of the decisions as one that is independent of the others
     """
 
     decision: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
@@ -45,6 +48,8 @@ class Profile:
     formats: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
+    shares: dict[str, UnitShare] = field(default_factory=dict)
+    effect: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,16 @@ def compare(current: Profile, reference: Profile, limits: DriftLimits) -> list[F
         found.append(Finding(measure, value, limit, p, value > limit and p <= limits.alpha, said))
 
     for name in ("decision", "unfamiliarity"):
-        a, b = getattr(current, name), getattr(reference, name)
+        a, b = (getattr(side, name) / side.effect for side in (current, reference))  # as many as are independent
         if a.sum() and b.sum():
             add(f"{name} KS", ks(a, b), limits.ks)
             add(f"{name} PSI", psi(*deciles(a, b)), limits.psi)
+    for name, share in current.shares.items():
+        if name in reference.shares:
+            other = reference.shares[name]
+            least = smallest_difference(share, other, limits.shares, limits.alpha)
+            said = f"{share.share:.2%} against {other.share:.2%}; from {100 * least:.2f} points on a change is noticed"
+            add(f"share {name}", difference(share, other), limits.shares, said)
     for name in ("formats", "sizes"):
         one, two = getattr(current, name), getattr(reference, name)
         if one and two:

@@ -1,6 +1,7 @@
 """`clipfake drift`: whether a run differs from earlier ones, from another folder or from the validation data."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +22,12 @@ from clipfake.measures.shift import (
     mean_shift,
     nearest_mixture,
 )
+from clipfake.measures.unit_shares import design_effect, shares_of, units_sql
 from clipfake.storage import uri as uris
 from clipfake.storage.duckdb import temporary_database
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.ledger import SCAN, Ledger
-from clipfake.storage.reports import Rows, below, latest, open_report, rows_of
+from clipfake.storage.reports import Rows, below, footer_of, latest, open_report, rows_of
 from clipfake.storage.store import kind_of
 from clipfake.storage.vectors import matrix_of
 
@@ -66,13 +68,15 @@ def drift(
     limits, bundle = limits or DriftLimits(), load(detector) if detector else None
     if kind_of(uris.place(place)) == "embeddings":
         return _of_embeddings(place, run, against, bundle, limits)
-    with rows_of(open_report(place).dataset()) as rows:
-        return _of_runs(rows, place, run, against, bundle, limits)
+    report = open_report(place)
+    with rows_of(report.dataset()) as rows:
+        return _of_runs(report, rows, place, run, against, bundle, limits)
 
 
 def _of_runs(
-    rows: Rows, place: str, run: str | None, against: str | None, bundle: Detector | None, limits: DriftLimits
-) -> Drift:
+    report: Ledger, rows: Rows, place: str, run: str | None, against: str | None, bundle: Detector | None,
+    limits: DriftLimits,
+) -> Drift:  # fmt: skip
     runs = _runs(rows)
     run = run or max(runs)
     if run not in runs:
@@ -82,7 +86,8 @@ def _of_runs(
         raise UsageError(
             f"run {run} was scored by detector {key[:12]}, not by {bundle.fingerprint[:12]}: give that one"
         )
-    current = _profile(latest(rows, key, [run]))
+    called = _called(report, key)
+    current = _profile(latest(rows, key, [run]), called)
     if against == VALIDATION:
         reference, notes = _validation(_needed(bundle), current)
         return Drift(f"run {run}", VALIDATION, compare(current, reference, limits), notes)
@@ -92,7 +97,7 @@ def _of_runs(
             raise UsageError(f"run {against} was scored by another detector than run {run}: scores cannot be compared")
         if not chosen:  # the first night of a scheduler is no error
             return Drift(f"run {run}", "0 earlier runs", [], ["this is the detector's first run here"])
-        reference = _profile(latest(rows, key, chosen))
+        reference = _profile(latest(rows, key, chosen), called)
         said = f"run {against}" if against else f"{len(chosen)} earlier runs"
         return Drift(f"run {run}", said, compare(current, reference, limits))
     if kind_of(uris.place(against)) == "embeddings":
@@ -102,7 +107,7 @@ def _of_runs(
     with rows_of(open_report(against).dataset()) as others:
         if key not in _runs(others).values():
             raise UsageError(f"{against} holds no rows of the detector of run {run}: scores of two cannot be compared")
-        return Drift(f"run {run}", against, compare(current, _profile(latest(others, key)), limits))
+        return Drift(f"run {run}", against, compare(current, _profile(latest(others, key), called), limits))
 
 
 def drift_of_places(
@@ -112,11 +117,11 @@ def drift_of_places(
 
     Where there are none of the others, it is compared with nothing, without an alarm. Places are canonical URIs.
     """
-    report = open_report(reports).dataset()
-    profiles = []
+    report = open_report(reports)
+    called, profiles = _called(report, detector), []
     for places in ([place], before):
-        with rows_of(report.filter(below(*places))) as rows:
-            profiles.append(_profile(latest(rows, detector)))
+        with rows_of(report.dataset().filter(below(*places))) as rows:
+            profiles.append(_profile(latest(rows, detector), called))
     current, reference = profiles
     if not reference.statuses:
         return Drift(place, "0 earlier nights", [], ["none of the nights before has rows of this detector"])
@@ -159,12 +164,20 @@ def _runs(rows: Rows) -> dict[str, str]:
     return {row["run_id"]: row["detector"] for row in found}
 
 
+def _called(report: Ledger, detector: str) -> dict[str, str]:
+    """What an item may be called -> the SQL for it: at or above each threshold of the detector, and unsure."""
+    thresholds = json.loads(footer_of(report, detector).get("thresholds", "[]"))
+    reached = {f"at the {100 * t['fpr']:g} % threshold": f"decision >= {float(t['decision'])!r}" for t in thresholds}
+    return {**(reached or {"above 0": "decision > 0"}), "unsure": "verdict = 'unsure'"}
+
+
 _SCORES = ("decision", "unfamiliarity")
 _FACTS = ("format", "width", "height", "status")
 
 
-def _profile(rows: Rows, scores: Sequence[str] = _SCORES) -> Profile:
-    """The profile of rows with _FACTS and `scores`, in one pass."""
+def _profile(rows: Rows, called: Mapping[str, str] | None = None) -> Profile:
+    """The profile of rows with _FACTS; where there are scores, `called` says what of them is counted by units."""
+    scores = _SCORES if called else ()
     side = "floor(log2(nullif(least(width, height), 0)))::INTEGER"
     kinds = {name: BIN_SQL.format(name) for name in scores} | {"format": "format", "size": side, "status": "status"}
     chosen = ", ".join(f"{sql} AS {name}" for name, sql in kinds.items())
@@ -177,6 +190,9 @@ def _profile(rows: Rows, scores: Sequence[str] = _SCORES) -> Profile:
         for name in kinds:
             if row[name] is not None:  # the others of the row are null: it counts one of them
                 _count(profile, name, row[name], row["n"])
+    if called:
+        (sums,) = rows.ask(units_sql("$rows", called))
+        profile.shares, profile.effect = shares_of(sums, called), design_effect(sums)
     return profile
 
 
@@ -185,7 +201,7 @@ def _image_profile(ledger: Ledger) -> Profile:
     with temporary_database() as database:
         scanner = ledger.dataset().scanner(columns=list(_FACTS), filter=pc.field("view") == 0, **SCAN)
         database.register("images", scanner.to_reader())
-        return _profile(Rows(database, "images"), ())
+        return _profile(Rows(database, "images"))
 
 
 def _count(profile: Profile, name: str, value: Any, n: int) -> None:

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from clipfake import __version__
 from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
@@ -22,9 +20,7 @@ from clipfake.report.page import render_report
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.thumbnails import thumbnails
 from clipfake.storage import uri as uris
-from clipfake.storage.footers import read_footer
-from clipfake.storage.ledger import Ledger
-from clipfake.storage.reports import below, detectors, latest, open_report, rows_of
+from clipfake.storage.reports import below, detectors, footer_of, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 
@@ -74,7 +70,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
         there = detectors(rows)
         detector = _chosen(there, wanted, place)
         records = [record for record in records if record.get("key") == detector]
-        footer = _footer(ledger, detector)
+        footer = footer_of(ledger, detector)
         thresholds = json.loads(footer.get("thresholds", "[]"))
         mine = latest(rows, detector, [options.run_id] if options.run_id else None)
         found = summary.summarise(mine, thresholds, options.shown)
@@ -152,16 +148,6 @@ def _chosen(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
     if wanted and len(matching) > 1:
         raise UsageError(f"{len(matching)} detectors begin with {wanted}: give more of the fingerprint")
     return str(matching[0])
-
-
-def _footer(ledger: Ledger, detector: str) -> dict[str, Any]:
-    """What the newest file of the detector says, and its `columns`."""
-    for name in reversed(ledger.files()):
-        schema = pq.read_schema(ledger.store.path(name), filesystem=ledger.store.filesystem)
-        found = read_footer(schema.metadata)
-        if found.get("detector") == detector:
-            return {**found, "columns": schema.names}
-    return {"columns": []}
 
 
 def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:

@@ -13,10 +13,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.duckdb import temporary_database
+from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import Store, kind_of
@@ -30,6 +32,16 @@ def open_report(place: str) -> Ledger:
     if kind_of(store.uri) != "report":
         raise UsageError(f"{place} holds no report: make one with `clipfake score ... --out REPORTS`")
     return Ledger(store, "report", REPORT_SCHEMA, "", {})
+
+
+def footer_of(report: Ledger, detector: str) -> dict[str, Any]:
+    """What the newest file of the detector says, and its `columns`."""
+    for name in reversed(report.files()):
+        schema = pq.read_schema(report.store.path(name), filesystem=report.store.filesystem)
+        found = read_footer(schema.metadata)
+        if found.get("detector") == detector:
+            return {**found, "columns": schema.names}
+    return {"columns": []}
 
 
 def below(*places: str) -> pads.Expression:

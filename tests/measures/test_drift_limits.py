@@ -6,4 +6,4 @@ from clipfake.measures.drift_limits import DriftLimits
 
 
 def test_the_defaults():
-    assert astuple(DriftLimits()) == (0.1, 0.2, 0.02, 0.25, 0.001)
+    assert astuple(DriftLimits()) == (0.1, 0.2, 0.02, 0.25, 0.005, 0.001)

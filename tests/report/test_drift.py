@@ -54,7 +54,7 @@ def alarms(found):
 def test_by_default_the_last_run_is_compared_with_the_earlier_ones(report):
     found = drift(report)
     assert (found.current, found.reference) == ("run 4", "3 earlier runs")
-    assert alarms(found) == {"decision KS", "decision PSI", "sizes PSI", "error rate"}
+    assert alarms(found) == {"decision KS", "decision PSI", "share above 0", "sizes PSI", "error rate"}
     assert next(f for f in found.findings if f.measure == "sizes PSI").said.startswith("128..255 pixels: 100.0%")
 
 
@@ -68,7 +68,7 @@ def test_the_scheduler_is_told(report):
     assert bad.exit_code == 4
     assert json.loads(bad.stdout)["alarm"] is True
     assert CliRunner().invoke(app, ["drift", report, "--run", "3"]).exit_code == 0
-    loose = ["--ks", "1", "--psi", "99", "--errors", "1"]
+    loose = ["--ks", "1", "--psi", "99", "--errors", "1", "--shares", "1"]
     assert CliRunner().invoke(app, ["drift", report, *loose]).exit_code == 0
 
 
