@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from clipfake.corpus.source import Source, open_source
+from clipfake.errors import UsageError
 from clipfake.status import Status
 from clipfake.storage import uri as uris
 
@@ -22,6 +23,7 @@ MAX_BYTES = 64 << 20  # of an item, unless the user says otherwise
 _JOB_ROWS = 16  # rows that one thread takes at once: one alone is a small piece, and a container is opened for each
 _GIVE_UP_AFTER = 32  # failures in a row, each after all its retries, after which a store counts as down for this call
 _PAUSE_S = 0.1
+_DENIED = ("AWS Error ACCESS_DENIED", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +161,19 @@ class _Fetch:
             elif index not in self.results:
                 wanted[int(self.rows[index].member or 0)].append(index)
         try:
-            for row, data in read_rows(source.file(), sorted(wanted), self.options.bytes_column):
+            for row, data, path in read_rows(source.file(), sorted(wanted), self.options.bytes_column):
                 for index in wanted[row]:
-                    self.results[index] = self._row(data, source.etag)
+                    self.results[index] = self._row(data, path, source.etag)
         except (pa.ArrowException, OSError) as error:
-            if not is_damage(error):
+            if not is_damage(error, source):
                 raise
             return Fetched(None, Status.CORRUPT, f"the Parquet file is damaged: {_one_line(error)}", source.etag)
         return Fetched(None, Status.MISSING, "the Parquet file has no such row", source.etag)
 
-    def _row(self, data: bytes | None, etag: str | None) -> Fetched:
+    def _row(self, data: bytes | None, path: str | None, etag: str | None) -> Fetched:
         if not data:
-            return Fetched(None, Status.EMPTY, "the row holds no bytes", etag)
+            error = f"the row holds a path and no bytes: {path[:200]!r}" if path else "the row holds no bytes"
+            return Fetched(None, Status.EMPTY, error, etag)
         if len(data) > self.options.max_bytes:
             return self._too_large(len(data), etag)
         return Fetched(data, Status.OK, None, etag)
@@ -205,6 +208,8 @@ class _Reader:
                 if self.source is None:
                     self.source = open_source(self.uri, attempts=1)
                 found = read(self.source)
+            except UsageError as error:  # of the row, not of the user: a scheme that is not supported
+                found = Fetched(None, Status.UNSUPPORTED, str(error))
             except (OSError, ValueError) as error:
                 self.__exit__()
                 found = _failure(error)
@@ -222,9 +227,9 @@ def _changed() -> Fetched:
 
 
 def _failure(error: Exception) -> Fetched:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or "NOT_FOUND" in str(error):
         return Fetched(None, Status.MISSING, "not there any more")
-    if isinstance(error, PermissionError) or "AWS Error ACCESS_DENIED" in str(error):
+    if isinstance(error, PermissionError) or any(sign in str(error) for sign in _DENIED):
         return Fetched(None, Status.DENIED, "no permission to read it")
     return Fetched(None, Status.UNREADABLE, _one_line(error))
 

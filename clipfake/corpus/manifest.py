@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from clipfake import __version__
+from clipfake.corpus.absent import said
 from clipfake.corpus.layouts import LAYOUTS
 from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.tally import Tally
@@ -35,13 +37,17 @@ _HOW = "make one with `clipfake index CORPUS --out MANIFEST`"
 
 @dataclass(slots=True)
 class ManifestSummary:
-    """What was listed. generators: name ("" where null) -> counts of real, fake, unlabelled. bytes: of known sizes."""
+    """What was listed. generators: name ("" where null) -> counts of real, fake, unlabelled. bytes: of known sizes.
+
+    absent: files that a table names and that are not there; absent_example is the URI of one.
+    """
 
     items: int = 0
     real: int = 0
     fake: int = 0
     unlabelled: int = 0
     absent: int = 0
+    absent_example: str = ""
     without_group: int = 0
     bytes: int = 0
     parts: int = 0
@@ -90,26 +96,26 @@ def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) 
     for (generator, name), count in sorted(census.items()):
         summary.generators.setdefault(generator, {"real": 0, "fake": 0, "unlabelled": 0})[name] = count
     summary.skipped, summary.warnings = dict(tally.skipped), dict(tally.warnings)
-    if options.group_by and summary.without_group:
-        log.warning(
-            "%d of %d items do not match --group-by: they have no group_id", summary.without_group, summary.items
-        )
+    _warn(summary, options)
     return summary
 
 
-def list_corpus(place: str, layout: str, options: LayoutOptions) -> pa.RecordBatchReader:
+def list_corpus(place: str, layout: str, options: LayoutOptions, tally: Tally | None = None) -> pa.RecordBatchReader:
     """The rows that `write_manifest` would write, as a stream, with MANIFEST_SCHEMA.
+
+    tally : counts what is no item, and warnings; complete when the stream has ended
 
     Raises what it raises, and what concerns the place as a whole before it returns.
     """
-    group, tally = _grouping(options.group_by), Tally()
-    items, first = _begin(place, layout, options, tally)
+    group = _grouping(options.group_by)
+    items, first = _begin(place, layout, options, Tally() if tally is None else tally)
 
     def batches() -> Iterator[pa.RecordBatch]:
         batch, summary, census = first, ManifestSummary(), Counter[tuple[str, str]]()
         while batch:
             yield _record_batch(batch, group, summary, census)
             batch = list(islice(items, ROW_GROUP_ROWS))
+        _warn(summary, options)
 
     return pa.RecordBatchReader.from_batches(MANIFEST_SCHEMA, batches())
 
@@ -122,9 +128,11 @@ def read_manifest(uri: str) -> ds.Dataset:
     if kind_of(uri) != "manifest":
         raise UsageError(f"{shown(uri)} is not a manifest: {_HOW}")
     store = Store(uri)
-    paths = [store.path()]
-    if not store.filesystem.get_file_info(store.path()).is_file:
-        paths = [store.path(file.name) for file in store.list() if re.fullmatch(r"[^_].*\.parquet", file.name)]
+    is_file = store.filesystem.get_file_info(store.path()).is_file
+    parts = []
+    if store.is_object_store or not is_file:  # an object may have the name of a folder
+        parts = [store.path(file.name) for file in store.list() if re.fullmatch(r"[^_].*\.parquet", file.name)]
+    paths = parts if parts or not is_file else [store.path()]
     metadata = []
     for path in paths:
         schema = pq.read_schema(path, filesystem=store.filesystem)
@@ -160,6 +168,16 @@ def _begin(place: str, layout: str, options: LayoutOptions, tally: Tally) -> tup
         seen = "".join(f"; {count} skipped: {kind}" for kind, count in tally.skipped.items())
         raise UsageError(f"nothing at {shown(place)} is an item of the layout {layout}{seen}")
     return items, first
+
+
+def _warn(summary: ManifestSummary, options: LayoutOptions) -> None:
+    """Log what the user should know of the items as a whole."""
+    if summary.absent:
+        log.warning("%s", said(summary.absent, summary.items, summary.absent_example))
+    if options.group_by and summary.without_group:
+        log.warning(
+            "%d of %d items do not match --group-by: they have no group_id", summary.without_group, summary.items
+        )
 
 
 def _is_complete(footers: list[dict[bytes, bytes]]) -> bool:
@@ -210,20 +228,34 @@ def _record_batch(
     """The items as rows, counted into the summary."""
     ids = [item_id(item.uri, item.member) for item in items]
     groups = [group(found) for found in ids] if group else [item.group_id for item in items]
-    made = {"item_id": ids, "group_id": groups, "member": [_readable(item.member) for item in items]}
-    columns = [made.get(f.name) or [getattr(item, f.name) for item in items] for f in MANIFEST_SCHEMA]
+    made: dict[str, list[Any]] = {
+        "item_id": ids,
+        "group_id": groups,
+        "member": [_readable(item.member) for item in items],
+    }
+    columns: list[list[Any]] = [made.get(f.name) or [getattr(item, f.name) for item in items] for f in MANIFEST_SCHEMA]
     names = {REAL: "real", FAKE: "fake", None: "unlabelled"}
     labels = Counter(item.label for item in items)
     summary.items += len(items)
     summary.real += labels[REAL]
     summary.fake += labels[FAKE]
     summary.unlabelled += labels[None]
-    summary.absent += sum(item.size is None and item.member is None for item in items)
+    absent = [item.uri for item in items if item.size is None and item.member is None]
+    summary.absent += len(absent)
+    summary.absent_example = summary.absent_example or next(iter(absent), "")
     summary.without_group += groups.count(None)
     summary.bytes += sum(item.size or 0 for item in items)
     census.update((item.generator or "", names[item.label]) for item in items)
-    arrays = [pa.array(column, f.type) for column, f in zip(columns, MANIFEST_SCHEMA, strict=True)]
+    arrays = [_array(column, f.type) for column, f in zip(columns, MANIFEST_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=MANIFEST_SCHEMA)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """As pa.array; text that is no valid UTF-8 (lone surrogates out of JSON) gets ? in place of what is not."""
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([value and value.encode("utf-8", "replace").decode() for value in values], kind)
 
 
 def _readable(member: str | None) -> str | None:

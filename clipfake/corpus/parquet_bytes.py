@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from clipfake.corpus.source import Source
 
 # The first of these that holds bytes (or Hugging Face's struct of bytes and path), unless --columns names one.
 BYTES_COLUMNS = ("image", "image_bytes", "bytes", "img", "jpg", "png", "webp", "data", "content")
@@ -26,8 +28,10 @@ def find_bytes_column(schema: pa.Schema, wanted: str | None = None) -> str | Non
     return None
 
 
-def read_rows(file: IO[bytes], rows: list[int], wanted: str | None = None) -> Iterator[tuple[int, bytes | None]]:
-    """(row number, its bytes or None where null) for each of the sorted `rows` that the file has.
+def read_rows(
+    file: IO[bytes], rows: list[int], wanted: str | None = None
+) -> Iterator[tuple[int, bytes | None, str | None]]:
+    """(row number, its bytes or None where null, the path beside them) for each of the sorted `rows` that it has.
 
     Each row group in need is read once, a few rows at a time. Raises ArrowInvalid or OSError for a damaged file.
     """
@@ -44,26 +48,40 @@ def read_rows(file: IO[bytes], rows: list[int], wanted: str | None = None) -> It
         first = end
 
 
-def is_damage(error: Exception) -> bool:
+def is_damage(error: Exception, source: Source) -> bool:
     """Whether an error of pyarrow means a damaged file, and not that its bytes could not be had."""
-    return not isinstance(error, OSError) or (error.errno is None and "AWS Error" not in str(error))
+    return not source.failed and not (isinstance(error, OSError) and error.errno is not None)
+
+
+def texts(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column as Python has them; what is no UTF-8 in a text gets U+FFFD."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [value and value.decode("utf-8", "replace") for value in column.cast(pa.large_binary()).to_pylist()]
 
 
 def _read_group(
     table: pq.ParquetFile, group: int, column: str, first: int, needed: list[int]
-) -> Iterator[tuple[int, bytes | None]]:
+) -> Iterator[tuple[int, bytes | None, str | None]]:
     last = needed[-1]
     wanted = set(needed)
     row = first
-    for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
+    columns = [column, f"{column.removesuffix('.bytes')}.path"] if column.endswith(".bytes") else [column]
+    for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
         for value in batch.column(0):
             if row in wanted:
                 found = value.as_py()
-                yield row, found["bytes"] if isinstance(found, dict) else found
+                is_struct = isinstance(found, dict)
+                yield row, found["bytes"] if is_struct else found, found.get("path") if is_struct else None
             row += 1
         if row > last:
             return
 
 
 def _is_binary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)

@@ -8,20 +8,27 @@ import io
 import os
 import stat
 import time
-from contextlib import suppress
-from typing import IO, Protocol, cast
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from clipfake.storage import uri as uris
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 
 class Source(Protocol):
-    """size in bytes; etag where the store has one. All methods raise OSError."""
+    """size in bytes; etag where the store has one; failed: whether a read of it failed. All methods raise OSError."""
 
     @property
     def size(self) -> int: ...
 
     @property
     def etag(self) -> str | None: ...
+
+    @property
+    def failed(self) -> bool: ...
 
     def is_version(self, version: str) -> bool:
         """Whether this is still the file that was listed with this version."""
@@ -44,6 +51,7 @@ class LocalSource:
     """A regular file of this machine. A FIFO or a device that took the place of one is refused and never waited for."""
 
     etag = None
+    failed = False  # its errors have a number
 
     def __init__(self, uri: str) -> None:
         self._descriptor = os.open(uris.to_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -78,28 +86,74 @@ class RemoteSource:
 
     def __init__(self, uri: str, attempts: int | None) -> None:
         filesystem, path = uris.filesystem(uri, attempts)
-        self._file = filesystem.open_input_file(path)
-        self.size = self._file.size()
-        metadata = {key: value.decode("utf-8", "replace") for key, value in (self._file.metadata() or {}).items()}
-        self.etag = metadata.get("ETag")
-        if "Last-Modified" in metadata:  # S3 answers it with the open; whole seconds
-            self._seconds = calendar.timegm(time.strptime(metadata["Last-Modified"], "%Y-%m-%dT%H:%M:%SZ"))
-        else:
-            self._seconds = (filesystem.get_file_info(path).mtime_ns or 0) // 10**9
+        self.failed = False
+        with self._only_os_errors():
+            self._file = filesystem.open_input_file(path)
+            self.size = self._file.size()
+            metadata = {key: value.decode("utf-8", "replace") for key, value in (self._file.metadata() or {}).items()}
+            self.etag = metadata.get("ETag") or metadata.get("etag")
+            if "Last-Modified" in metadata:  # S3 answers it with the open; whole seconds
+                self._seconds = calendar.timegm(time.strptime(metadata["Last-Modified"], "%Y-%m-%dT%H:%M:%SZ"))
+            else:
+                self._seconds = (filesystem.get_file_info(path).mtime_ns or 0) // 10**9
 
     def is_version(self, version: str) -> bool:
         size, _, mtime_ns = version.partition("-")
         return size == str(self.size) and mtime_ns.isdigit() and int(mtime_ns) // 10**9 == self._seconds
 
     def read_at(self, offset: int, length: int) -> bytes:
-        return self._file.read_at(length, offset)
+        with self._only_os_errors():
+            return self._file.read_at(length, offset)
 
     def file(self) -> IO[bytes]:
         # Large ranges make a walk through a container a stream; what is larger than one is skipped, not read.
-        return cast(IO[bytes], io.BufferedReader(self._file, buffer_size=8 << 20))
+        return cast(IO[bytes], io.BufferedReader(_Reading(self), buffer_size=8 << 20))
 
     def close(self) -> None:
         self._file.close()
+
+    @contextmanager
+    def _only_os_errors(self) -> Iterator[None]:
+        """Notes that a read failed. gs:// raises other kinds of pyarrow's errors too."""
+        from pyarrow import ArrowException
+
+        try:
+            yield
+        except OSError:
+            self.failed = True
+            raise
+        except ArrowException as error:
+            self.failed = True
+            raise OSError(str(error)) from error
+
+
+class _Reading(io.RawIOBase):
+    """A remote source as a raw file, from its beginning."""
+
+    def __init__(self, source: RemoteSource) -> None:
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer)
+        length = min(len(view), max(0, self._source.size - self._at))
+        data = self._source.read_at(self._at, length) if length else b""
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def read_head(uri: str, length: int) -> bytes:

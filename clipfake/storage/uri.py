@@ -82,6 +82,17 @@ def scheme_of(uri: str) -> str:
     return uri.partition("://")[0]
 
 
+def check_within_reach(table: str, named: str) -> None:
+    """Raises UsageError where a table on an object store names what only other credentials or this machine can reach.
+
+    A table of this machine may name what it likes.
+    """
+    scheme, other = scheme_of(table), scheme_of(named)
+    hosts = {uri.split("/")[2] for uri in (table, named)} if scheme == "hdfs" == other else set()
+    if scheme != "file" and (other != scheme or len(hosts) > 1):
+        raise UsageError(f"{shown(table)} names {shown(named)}, which lies elsewhere: allow it with --allow-outside")
+
+
 def join(uri: str, name: bytes | str) -> str:
     """The URI of `name` (raw bytes or text, may hold `/`) below the folder `uri`."""
     raw = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")

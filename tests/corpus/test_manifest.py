@@ -1,5 +1,7 @@
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import duckdb
@@ -9,7 +11,8 @@ import pytest
 
 from clipfake.corpus import manifest
 from clipfake.corpus.layouts import LayoutOptions
-from clipfake.corpus.manifest import read_manifest, write_manifest
+from clipfake.corpus.manifest import list_corpus, read_manifest, write_manifest
+from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.schemas import MANIFEST_SCHEMA
@@ -201,3 +204,23 @@ def test_mini_artifact(tmp_path: Path) -> None:
 def test_crawl(tmp_path: Path) -> None:
     out = Store(uris.from_path(tmp_path / "manifest"))
     assert write_manifest(uris.from_path(DATA / "crawl"), "images", LayoutOptions(), out).items == 390
+
+
+def test_text_that_cannot_be_written_is_one_item_s_own_fault(tmp_path: Path) -> None:
+    members = {"a.jpg": b"\xff\xd8\xff", "a.json": b'{"caption": "half a pair: \\ud83d"}', "b.jpg": b"\xff\xd8\xff"}
+    members |= {"b.json": b"[" * 100_000, "c.jpg": b"\xff\xd8\xff", "c.txt": b"caf\xe9"}
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    table = list_corpus(uris.from_path(tmp_path), "webdataset", LayoutOptions()).read_all()
+    assert table["caption"].to_pylist() == ["half a pair: ?", None, "caf\ufffd"]
+
+
+def test_a_tally_is_complete_when_the_listing_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "link.jpg").symlink_to("/etc/hostname")
+    tally = Tally()
+    list_corpus(uris.from_path(tmp_path), "images", LayoutOptions(), tally).read_all()
+    assert sum(tally.skipped.values()) == 1

@@ -6,8 +6,9 @@ import posixpath
 from collections.abc import Iterator
 from itertools import tee
 
-from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
+from clipfake.corpus.layouts.base import ABSENT, Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
+from clipfake.corpus.layouts.labels import label_of_number
 from clipfake.corpus.listing import stat_files, walk
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
@@ -18,7 +19,7 @@ METADATA = "metadata.csv"
 
 def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     """The rows of every metadata.csv. Folders above (a mirror has Real/ and Fake/) say nothing about the label."""
-    for folder in walk(place, tally):
+    for folder in walk(place, tally, allow_outside=options.allow_outside):
         metadata = f"{folder.uri}/{METADATA}"
         if any(entry.uri == metadata for entry in folder.files):
             folder.folders.clear()  # what is below belongs to this table
@@ -29,7 +30,7 @@ def _rows(folder: str, table: CsvFile) -> Iterator[Item]:
     """target 0 is real and any other integer fake; image_path counts from the folder; memory: its paths."""
     lacking = {"image_path", "target"} - set(table.columns)
     if lacking:
-        raise UsageError(f"{uris.shown(table.uri)} lacks the columns {', '.join(sorted(lacking))}")
+        raise UsageError(f"{uris.shown(table.uri)} lacks the columns {', '.join(sorted(lacking))}: {table.described()}")
     generator = uris.shown(folder.rpartition("/")[2])
     rows, paths = tee(_checked(folder, table))
     for row, entry in zip(rows, stat_files(row[0] for row in paths), strict=True):
@@ -56,7 +57,7 @@ def _checked(folder: str, table: CsvFile) -> Iterator[tuple[str, int, str, str |
             raise table.error(line, f"image_path {path!r} is there twice")
         seen.add(path)
         try:
-            label = REAL if int(target) == 0 else FAKE
+            label = label_of_number(target)
         except ValueError:
             raise table.error(line, f"target {target!r} is not an integer (0 is real, any other fake)") from None
         yield uris.join(folder, path), label, target, clean(row.get("category"))

@@ -50,6 +50,8 @@ class LayoutOptions:
     real, fake: globs of folders, for the layout `folders`.
     group_by: a regular expression searched in the decoded item_id; its groups joined by "/" (the whole match where it
     has none) are the group_id.
+    allow_outside: follow symbolic links out of the corpus, and take from a table on an object store the names of files
+    in other places, this machine's among them.
     """
 
     columns: dict[str, str] = option(  # noqa: RUF009 - a field, with a default factory
@@ -63,6 +65,11 @@ class LayoutOptions:
     fake: tuple[str, ...] = option((), "Glob of folders that hold fake images (layout folders).", inputs=("corpus",))
     group_by: str | None = option(
         None, "Regular expression on the path; its groups give group_id (scene, video).", inputs=("corpus",)
+    )
+    allow_outside: bool = option(
+        False,
+        "Follow symbolic links out of the corpus; let a table on an object store name files that lie elsewhere.",
+        inputs=("corpus",),
     )
 
 

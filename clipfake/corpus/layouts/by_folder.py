@@ -111,10 +111,10 @@ def by_globs(options: LayoutOptions) -> Rule:
     return rule
 
 
-def list_by(rule: Rule, place: str, tally: Tally) -> Iterator[Item]:
+def list_by(rule: Rule, place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     """The files in the folders that the rule labels; the others are counted as skipped."""
     top = uris.shown(place.rpartition("/")[2])
-    for folder in walk(place, tally):
+    for folder in walk(place, tally, allow_outside=options.allow_outside):
         below = uris.shown(folder.uri[len(place) :]).strip("/")
         labels = rule((top, *below.split("/")) if below else (top,))
         for entry in folder.files:
@@ -135,13 +135,13 @@ def list_by(rule: Rule, place: str, tally: Tally) -> Iterator[Item]:
 
 def _layout(name: str, text: str, rule: Rule) -> Layout:
     def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
-        return list_by(rule, place, tally)
+        return list_by(rule, place, options, tally)
 
     return Layout(name, text, items)
 
 
 def _items_by_globs(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
-    return list_by(by_globs(options), place, tally)
+    return list_by(by_globs(options), place, options, tally)
 
 
 LAYOUTS = (

@@ -10,6 +10,8 @@ from typing import IO, cast
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 
+_SEPARATORS = (("\t", "tabs"), (";", "semicolons"), ("|", "|"))
+
 
 class CsvFile:
     """A CSV with a header. Text is UTF-8 (a BOM is dropped); other bytes are kept as surrogates, for paths."""
@@ -17,7 +19,13 @@ class CsvFile:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         with _open(uri) as stream:
-            header = next(csv.reader(_text(stream)), [])
+            if stream.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise UsageError(f"{uris.shown(uri)} is UTF-16: save it as UTF-8")
+        with _open(uri) as stream:
+            try:
+                header = next(csv.reader(_text(stream)), [])
+            except csv.Error as error:
+                raise UsageError(f"{uris.shown(uri)} is no CSV: {error}") from None
         self.columns = [name.strip() for name in header]
         if not self.columns:
             raise UsageError(f"{uris.shown(uri)} is empty: a CSV with a header is needed")
@@ -36,6 +44,13 @@ class CsvFile:
                     yield reader.line_num, dict(zip(self.columns, row, strict=True))
             except csv.Error as error:
                 raise self.error(reader.line_num, str(error)) from None
+
+    def described(self) -> str:
+        """Its header and separator, for a message: "its header is 'path', 'label', separated by tabs; ..."."""
+        sign, name = next((s for s in _SEPARATORS if s[0] in "".join(self.columns)), (",", "commas"))
+        columns = [part.strip() for part in ",".join(self.columns).split(sign)]
+        header = f"its header is {', '.join(map(repr, columns))[:500]}, separated by {name}"
+        return header if sign == "," else f"{header}; save it with commas"
 
     def error(self, line: int, what: str) -> UsageError:
         """An error that names the file and the line."""

@@ -8,10 +8,12 @@ from itertools import tee
 
 from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
+from clipfake.corpus.layouts.labels import label_of
 from clipfake.corpus.listing import stat_files
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
+from clipfake.storage.uri import check_within_reach
 
 # What is wanted -> the table's columns that are taken for it, the first that is there; --columns comes before.
 COLUMNS = {
@@ -28,8 +30,9 @@ COLUMNS = {
 def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     """The rows of the CSV at `place`. Paths count from its folder, unless absolute or URIs.
 
-    A label is 0 or real, 1 or fake (in any case); any other integer is fake as in ArtiFact; empty is none. A column
-    `typ` (grip-unina) is `real` or the generator's name. All else is an error that names the line.
+    A label is 0, false or real, 1, true or fake (in any case); any other integer is fake as in ArtiFact; empty is none.
+    A table on an object store names files of that kind of store only, unless `allow_outside`.
+    A column `typ` (grip-unina) is `real` or the generator's name. All else is an error that names the line.
     """
     table = CsvFile(place)
     columns = _columns(table, options)
@@ -37,7 +40,7 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     def value(row: dict[str, str], name: str) -> str | None:
         return clean(row[columns[name]]) if name in columns else None
 
-    rows, paths = tee(_checked(table, columns))
+    rows, paths = tee(_checked(table, columns, options.allow_outside))
     for (uri, line, row), entry in zip(rows, stat_files(uri for uri, _, _ in paths), strict=True):
         target = row.get(columns.get("label", ""), "").strip()
         yield Item(
@@ -60,9 +63,7 @@ def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
         raise UsageError(f"--columns knows {', '.join(COLUMNS)}, not {', '.join(sorted(unknown))}")
     lacking = set(options.columns.values()) - set(table.columns)
     if lacking:
-        raise UsageError(
-            f"{uris.shown(table.uri)} has no column {', '.join(sorted(lacking))}: it has {', '.join(table.columns)}"
-        )
+        raise UsageError(f"{uris.shown(table.uri)} has no column {', '.join(sorted(lacking))}: {table.described()}")
     found = {
         name: next(column for column in candidates if column in table.columns)
         for name, candidates in COLUMNS.items()
@@ -71,12 +72,13 @@ def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
     found.update(options.columns)
     if "path" not in found:
         raise UsageError(
-            f"{uris.shown(table.uri)} has no column {' or '.join(COLUMNS['path'])}: name it with --columns path=NAME"
+            f"{uris.shown(table.uri)} has no column {' or '.join(COLUMNS['path'])}: {table.described()}; name "
+            "the column of the paths with --columns path=NAME"
         )
     return found
 
 
-def _checked(table: CsvFile, columns: dict[str, str]) -> Iterator[tuple[str, int, dict[str, str]]]:
+def _checked(table: CsvFile, columns: dict[str, str], allow_outside: bool) -> Iterator[tuple[str, int, dict[str, str]]]:
     """(URI, line, row) of each row; a file named twice is an error, since it would be one item with two rows."""
     folder = table.uri.rpartition("/")[0]
     seen: set[str] = set()
@@ -86,6 +88,8 @@ def _checked(table: CsvFile, columns: dict[str, str]) -> Iterator[tuple[str, int
             raise table.error(line, "the path is empty")
         try:
             uri = _locate(folder, text)
+            if not allow_outside:
+                check_within_reach(table.uri, uri)
         except UsageError as error:
             raise table.error(line, str(error)) from None
         if uri in seen:
@@ -103,17 +107,12 @@ def _locate(folder: str, text: str) -> str:
 
 
 def _label(table: CsvFile, line: int, target: str, is_typ: bool) -> int | None:
-    word = target.lower()
-    if not word:
-        return None
-    if word == "real":
-        return REAL
-    if word == "fake" or is_typ:
-        return FAKE
+    if is_typ and target:
+        return REAL if target.lower() == "real" else FAKE
     try:
-        return REAL if int(word) == 0 else FAKE
+        return label_of(target)
     except ValueError:
-        raise table.error(line, f"the label {target!r} is neither 0, 1, real nor fake") from None
+        raise table.error(line, f"the label {target!r} is neither 0, 1, false, true, real nor fake") from None
 
 
 LAYOUT = Layout(

@@ -30,7 +30,7 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     `Samples` joins them. A shard that breaks off gives the members whose headers it still has. Memory: the names of
     one shard's images, and what `Samples` keeps.
     """
-    for entry in list_files(place, tally):
+    for entry in list_files(place, tally, allow_outside=options.allow_outside):
         name = uris.shown(entry.uri)
         if name.lower().endswith(_COMPRESSED):
             raise UsageError(f"{name} is compressed: members of it cannot be read on their own, unpack it to a .tar")

@@ -4,14 +4,18 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from gcs import FakeGcs
 
 from clipfake.corpus.layouts import LAYOUTS, Item, LayoutOptions
+from clipfake.corpus.listing import Entry, list_files
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
@@ -175,6 +179,12 @@ def test_parquet_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--columns image=NAME"):
         listed(tmp_path, "parquet")
     pq.write_table(pa.table({"image": [JPEG], "label": [3]}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({"images": [[JPEG]], "n": [1]}), tmp_path / "0.parquet")
+    with pytest.raises(UsageError, match=r"it has images \(list<.*binary.*\), n \(int64\); use --columns"):
+        listed(tmp_path, "parquet")
+    with pytest.raises(UsageError, match=r"of the name images, which is list<.*binary.*>: it has[^;]*$"):
+        listed(tmp_path, "parquet", image="images")
+    pq.write_table(pa.table({"image": [JPEG], "label": [3]}), tmp_path / "0.parquet")
     for columns, message in (
         ({"label": "label"}, "row 0: the label '3'"),
         ({"label": "x"}, "no column x"),
@@ -186,3 +196,51 @@ def test_parquet_errors(tmp_path: Path) -> None:
     tally = Tally()
     assert listed(tmp_path, "parquet", tally) == []
     assert tally.warnings == {"truncated_container": 1}
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0, None], [False, True, None], ["Real", "fake", ""]])
+def test_labels_of_other_writers(labels: list[object], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [JPEG] * 3, "typed": labels}), tmp_path / "0.PARQUET")
+    assert [item.label for item in listed(tmp_path, "parquet", label="typed")] == [0, 1, None]
+
+
+def test_columns_that_folders_name(tmp_path: Path) -> None:
+    for folder in ("label=fake/generator=sd%20xl", "label=real/generator=camera"):
+        (tmp_path / folder).mkdir(parents=True)
+        pq.write_table(pa.table({"image": [JPEG] * 2}), tmp_path / folder / "0.parquet")
+    found = listed(tmp_path, "parquet", label="label")
+    assert [(item.label, item.generator) for item in found] == [(1, "sd%20xl")] * 2 + [(0, "camera")] * 2
+    assert {item.label for item in listed(tmp_path, "parquet")} == {None}  # no label without --columns
+
+
+def test_dictionary_encoded_columns(tmp_path: Path) -> None:
+    images, captions = pa.array([JPEG, JPEG]).dictionary_encode(), pa.array(["a", "b"]).dictionary_encode()
+    pq.write_table(pa.table({"image": images, "caption": captions}), tmp_path / "0.parquet")
+    assert [item.caption for item in listed(tmp_path, "parquet")] == ["a", "b"]
+
+
+def test_text_that_is_no_utf8(tmp_path: Path) -> None:
+    broken = pa.array([b"caf\xe9", None, b"plain"]).view(pa.string())
+    table = pa.table({"image": [JPEG] * 3, "caption": broken, "generator": pa.array([b"\xff"] * 3).view(pa.string())})
+    pq.write_table(table, tmp_path / "0.parquet")
+    found = listed(tmp_path, "parquet")
+    assert [item.caption for item in found] == ["caf\ufffd", None, "plain"]
+    assert {item.generator for item in found} == {"\ufffd"}
+
+
+def test_gs_that_fails_is_no_damage(gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"image": [os.urandom(50_000)] * 2, "caption": ["a", "b"]}), out)
+    gcs.put(**{"x/0.parquet": out.getvalue(), "x/1.parquet": b"PAR1 and no more"})
+    tally = Tally()
+    found = listed(f"{gcs.uri}/x", "parquet", tally)
+    assert [item.caption for item in found] == ["a", "b"] and tally.warnings == {"truncated_container": 1}
+    monkeypatch.setattr("clipfake.corpus.layouts.parquet.list_files", partial(_failing_after, gcs))
+    with pytest.raises(ClipfakeError, match="broke off"):
+        listed(f"{gcs.uri}/x", "parquet")
+
+
+def _failing_after(gcs: FakeGcs, place: str, tally: Tally, **options: bool) -> Iterator[Entry]:
+    entries = list(list_files(place, tally, **options))
+    gcs.fail(503)
+    yield from entries

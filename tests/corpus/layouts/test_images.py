@@ -42,6 +42,18 @@ def test_a_corpus_without_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         names(place)
 
 
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("0.tar", "webdataset"), ("a.PARQUET", "parquet"), ("x/metadata.csv", "artifact"), ("list.csv", "csv"), ("x", "")],
+)
+def test_a_corpus_of_another_layout_is_named(name: str, layout: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"no image")
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(UsageError, match=f"give --layout {layout}$" if layout else "like one$"):
+            names(uris.from_path(place))
+
+
 def test_on_s3(s3: str) -> None:
     client = boto3.client("s3")
     for key, data in (("a", b"text"), ("b", b"\xff\xd8\xff"), ("c", b"")):

@@ -137,3 +137,39 @@ def test_csv_that_is_no_file(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing.csv"):
         with pytest.raises(UsageError, match="give a CSV file"):
             items(place, "csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"filepath\ttitle\na.jpg\tx\n", "header is 'filepath', 'title', separated by tabs"),
+        (b"path;label\r\na.jpg;0\r\n", "header is 'path', 'label', separated by semicolons"),
+        (b"file_name,text\na.jpg,x\n", "header is 'file_name', 'text', separated by commas; name the column"),
+        ("path,label\na.jpg,0\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+    ],
+)
+def test_a_csv_of_another_writer_is_described(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(data)
+    with pytest.raises(UsageError, match=message):
+        items(tmp_path / "list.csv", "csv")
+
+
+def test_labels_of_other_writers(tmp_path: Path) -> None:
+    for zero, one in (("0.0", "1.0"), ("False", "True"), ("real", "FAKE")):
+        write(tmp_path, "list.csv", f"path,label\na.jpg,{zero}\nb.jpg,{one}\nc.jpg,\n")
+        assert [item.label for item in items(tmp_path / "list.csv", "csv")] == [0, 1, None]
+    write(tmp_path, "metadata.csv", "image_path,target\na.jpg,0.0\nb.jpg,6.0\n")
+    assert [item.label for item in items(tmp_path, "artifact")] == [0, 1]
+
+
+def test_a_csv_on_s3_names_nothing_elsewhere(tmp_path: Path, s3: str) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"1")
+    client, bucket = boto3.client("s3"), s3.removeprefix("s3://")
+    for number, named in enumerate((uris.from_path(tmp_path / "secret.jpg"), "gs://other/a.jpg", "hdfs://name/a.jpg")):
+        client.put_object(Bucket=bucket, Key=f"{number}.csv", Body=f"path\n{named}\n".encode())
+        with pytest.raises(UsageError, match=r"line 2: .* lies elsewhere: allow it with --allow-outside"):
+            items(f"{s3}/{number}.csv", "csv")
+    allowed = LayoutOptions(allow_outside=True)
+    assert [item.size for item in LAYOUTS["csv"].items(f"{s3}/0.csv", allowed, Tally())] == [1]
+    write(tmp_path, "list.csv", f"path\n{s3}/0.csv\n")
+    assert items(tmp_path / "list.csv", "csv")[0].size  # a table of this machine may
