@@ -69,6 +69,7 @@ class LayoutOptions:
     allow_outside: bool = option(
         False,
         "Follow symbolic links out of the corpus; let a table on an object store name files that lie elsewhere.",
+        flag="--allow-outside",
         inputs=("corpus",),
     )
 
