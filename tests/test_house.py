@@ -31,7 +31,6 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 60
 LONG_FUNCTIONS = {
     "training/head.py::fit_head": "the flow of one training, to be cut by its owner",
     "training/train.py::train_on": "the flow of one training, to be cut by its owner",
-    "scoring/score.py::_scoring": "to be cut with the sources",
     "scoring/job.py::run_job": "the flow of one run, step by step",
 }
 
@@ -49,7 +48,6 @@ cli/groups.py
 cli/index.py
 cli/nightly.py
 cli/report.py
-cli/score.py
 cli/similar.py
 cli/train.py
 corpus/layouts/artifact.py

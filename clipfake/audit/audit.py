@@ -15,7 +15,9 @@ from clipfake.audit.options import SAMPLE, AuditOptions
 from clipfake.audit.sample import measured
 from clipfake.corpus.manifest import read_manifest
 from clipfake.errors import UsageError
+from clipfake.options import refuse_idle
 from clipfake.scoring.chunk import PIXELS
+from clipfake.scoring.options import NO_IMAGE_READ
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -34,6 +36,9 @@ def audit(source: str, options: AuditOptions, progress: Callable[[int], Progress
     kind = kind_of(place)
     if options.out is not None:
         check_new(Store(uris.place(options.out)))
+    if kind is not None:
+        idle = ["--num-cpus"] if kind == "embeddings" and options.scan.job.num_cpus is not None else []
+        refuse_idle(options, kind, NO_IMAGE_READ if kind == "embeddings" else "a manifest", idle)
     if kind == "embeddings":
         return _of_embeddings(source, stored_embeddings(place), options)
     if kind == "manifest":

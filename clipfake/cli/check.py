@@ -11,13 +11,12 @@ import typer
 
 from clipfake.cli.console import print_json
 from clipfake.cli.options import Json
-from clipfake.errors import UsageError
+from clipfake.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from clipfake.detector.bundle import Detector
 
 MOST = 100  # images of a folder
-SOME_UNREADABLE = 3  # the exit code; verdicts do not change it
 
 
 def check(
@@ -44,7 +43,7 @@ def check(
         print("\n\n".join(told(row) for row in rows))
         print(f"\n{summary(rows)}; detector {name} ({loaded.fingerprint[:12]})")
     if any(row["status"] != "ok" for row in rows):
-        raise typer.Exit(SOME_UNREADABLE)
+        raise typer.Exit(ExitCode.TOO_MANY_ERRORS)  # verdicts do not change it
 
 
 def images_at(file: str) -> list[str]:

@@ -23,7 +23,7 @@ from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 from clipfake.storage.schemas import MANIFEST_SCHEMA
-from clipfake.storage.store import KIND_KEY, Store, check_new, kind_of
+from clipfake.storage.store import KIND_KEY, Store, check_apart, check_new, kind_of
 from clipfake.storage.uri import item_id, shown
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) 
     was written, or (beyond PART_ROWS items) a manifest that `read_manifest` refuses as incomplete.
     """
     _rule(layout, options)
-    _check_out(place, layout, out)
+    _check_out(place, out)
     group = _grouping(options.group_by)
     tally = Tally()
     items, first = _begin(place, layout, options, tally)
@@ -190,7 +190,7 @@ def _is_complete(footers: list[dict[bytes, bytes]]) -> bool:
     return len(ids) == 1 and totals == [len(footers)] and parts == list(range(len(footers)))
 
 
-def _check_out(place: str, layout: str, out: Store) -> None:
+def _check_out(place: str, out: Store) -> None:
     if not out.exists():
         pass
     elif not out.filesystem.get_file_info(out.path()).is_file:
@@ -198,8 +198,7 @@ def _check_out(place: str, layout: str, out: Store) -> None:
         check_new(out, parts if kind_of(out.uri) == "manifest" else ())
     else:
         raise UsageError(f"{shown(out.uri)} is a file: give --out a new folder")
-    if layout == "images" and f"{out.uri}/".startswith(f"{place}/"):
-        raise UsageError(f"{shown(out.uri)} lies in the corpus and would become part of it: give --out another folder")
+    check_apart(place, out.uri)
 
 
 def _grouping(pattern: str | None) -> Callable[[str], str | None] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.named import identify, load_detector
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClipfakeError, ExitCode, UsageError
 from clipfake.onray.connection import connected, root_cause
 from clipfake.onray.nodes import Node, ask_nodes, cluster_nodes, node_of
 from clipfake.onray.private import free_resources, has_token, session_folder, token_mode
@@ -58,9 +58,9 @@ def doctor(question: Question) -> list[Finding]:
     return found
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
-    """0, or 1 where something would fail."""
-    return int(any(finding.state == FAIL for finding in findings))
+def exit_code(findings: Sequence[Finding]) -> ExitCode:
+    """FAILED where something would fail."""
+    return ExitCode.FAILED if any(finding.state == FAIL for finding in findings) else ExitCode.DONE
 
 
 def _of_the_cluster(

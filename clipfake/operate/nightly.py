@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from clipfake.detector.inspection import load
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClipfakeError, ExitCode, UsageError
 from clipfake.operate.options import NIGHTS_LIMIT, NightlyOptions
 from clipfake.report.drift import drift_of_places
 from clipfake.report.report import PageOptions, make_page, page_place
@@ -17,11 +17,10 @@ from clipfake.scoring.score import score
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.compaction import compact
-from clipfake.storage.store import kind_of
+from clipfake.storage.failures import explained
+from clipfake.storage.store import check_apart, kind_of
 
 log = logging.getLogger(__name__)
-
-EXIT_FAILED, EXIT_UNUSABLE, EXIT_TOO_MANY_ERRORS, EXIT_DRIFT = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,9 @@ def nightly(
     key = load(detector).fingerprint
     for night in nights:
         page_place(_page(pages, night), "--pages")
+        for option, folder in (("--out", out), ("--pages", pages), ("--save-embeddings", options.save_embeddings)):
+            if folder is not None:
+                check_apart(crawl.place(night), uris.place(folder), option)
     if uris.place(pages) == uris.place(out):
         raise UsageError("a report folder holds nothing but its rows: choose another folder for --pages")
     done = [_scored(crawl.place(night), night, detector, out, options, progress) for night in nights]
@@ -106,7 +108,7 @@ def _scored(
 ) -> dict[str, Any]:
     """The night's entry, with what scoring did."""
     log.info("night %s: scoring %s", night, place)
-    entry: dict[str, Any] = {"date": str(night), "source": place, "exit_code": 0, "error": None}
+    entry: dict[str, Any] = {"date": str(night), "source": place, "exit_code": ExitCode.DONE, "error": None}
 
     def run() -> Outcome:
         if kind := kind_of(place):
@@ -135,7 +137,7 @@ def _shown(entry: dict[str, Any], crawl: Crawl, night: date, detector: str, out:
         entry["drift"] = {"alarm": found.alarm, "against": found.reference, "alarms": alarms}
         entry["page"] = uris.place(page)
         if found.alarm:
-            entry["exit_code"] = entry["exit_code"] or EXIT_DRIFT
+            entry["exit_code"] = entry["exit_code"] or ExitCode.DRIFT
 
     _attempt(entry, run)
 
@@ -144,14 +146,11 @@ def _attempt(entry: dict[str, Any], run: Callable[[], Any]) -> Any:
     """What `run` gives; where it fails None, with the reason and its exit code in the entry."""
     try:
         return run()
-    except UsageError as error:
-        entry |= {"exit_code": EXIT_UNUSABLE, "error": str(error)}
-    except ClipfakeError as error:
-        entry |= {"exit_code": EXIT_FAILED, "error": str(error)}
     except Exception as error:  # whatever it is, the other nights are not to wait for it
         log.debug("the night %s failed", entry["date"], exc_info=True)
         first = (str(error).strip().splitlines() or [""])[0]
-        entry |= {"exit_code": EXIT_FAILED, "error": f"{type(error).__name__}: {first}"}
+        told = explained(error) or ClipfakeError(f"{type(error).__name__}: {first}")
+        entry |= {"exit_code": told.exit_code, "error": str(told)}
     return None
 
 
@@ -167,6 +166,5 @@ def _page(pages: str, night: date) -> str:
     return f"{pages.rstrip('/')}/{night}.html"
 
 
-def _worst(codes: list[int]) -> int:
-    order = (EXIT_FAILED, EXIT_UNUSABLE, EXIT_TOO_MANY_ERRORS, EXIT_DRIFT)
-    return next((code for code in order if code in codes), 0)
+def _worst(codes: list[ExitCode]) -> ExitCode:
+    return min(set(codes) - {ExitCode.DONE}, default=ExitCode.DONE)

@@ -30,7 +30,7 @@ from clipfake.storage.claim import claimed
 from clipfake.storage.ledger import SCAN
 from clipfake.storage.reports import Rows, detectors, latest, open_report, rows_of
 from clipfake.storage.runs import new_run_id
-from clipfake.storage.store import Store, check_new, kind_of
+from clipfake.storage.store import Store, check_apart, check_new, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def filter_corpus(
     not take, for a folder that another filter wrote, and where the report has rows of several detectors.
     """
     place, store, found = uris.place(source), Store(uris.place(out)), FilterSummary()
+    check_apart(place, store.uri)
     with rows_of(open_report(reports).dataset()) as rows:
         chosen = _detector(rows, options.detector)
         listed = _decided(latest(rows, chosen), _listing(place, options), options)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClipfakeError, ExitCode, UsageError
 from clipfake.onray.nodes import Node, tell_changes
 from clipfake.scoring.commit import Sink, Totals
 from clipfake.scoring.executor import Session, opened
@@ -34,7 +34,6 @@ FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measu
 FIRST_STORED_ROWS = 262_144  # the same for stored embeddings
 UNIT_ROWS_LIMITS = (256, 1_000_000)
 UNIT_BYTES = 512 << 20
-EXIT_TOO_MANY_ERRORS = 3
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Outcome:
     counts: Counts
     totals: Totals
     record: dict[str, Any]
-    exit_code: int = 0
+    exit_code: ExitCode = ExitCode.DONE
 
 
 def run_job(
@@ -158,7 +157,7 @@ def run_job(
     }
     write_record(store, run_id, record)
     too_many = totals.rows > 0 and totals.errors / totals.rows > options.max_error_rate
-    return Outcome(run_id, planner.counts, totals, record, EXIT_TOO_MANY_ERRORS if too_many else 0)
+    return Outcome(run_id, planner.counts, totals, record, ExitCode.TOO_MANY_ERRORS if too_many else ExitCode.DONE)
 
 
 def _work(

@@ -24,6 +24,7 @@ ENCODERS_PER_GPU_LIMIT = 64  # each is a process that holds a model
 MAX_VIEWS = 16
 PRECISION = "auto (bf16 where every node computes it fast, else fp32), fp32, bf16 or fp16."
 MANIFEST = "a manifest, which is listed already (`clipfake index` takes such options)"
+NO_IMAGE_READ = "stored embeddings, of which no image is read"
 IMAGES = ("corpus", "manifest")  # the inputs of which images are read
 layout = partial(
     option, "images", "How the corpus is listed and labelled; `clipfake index --help` names the layouts.",

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.embeddings import embedding_ledger, embedding_rows
 from clipfake.scoring.executor import Listing, Session, begun, looked_into, opened
 from clipfake.scoring.job import Job, Outcome, run_job
-from clipfake.scoring.options import MANIFEST, EmbedOptions, ScanOptions
+from clipfake.scoring.options import MANIFEST, NO_IMAGE_READ, EmbedOptions, ScanOptions
 from clipfake.scoring.pipeline import Stages
 from clipfake.scoring.run_precision import chosen_precision
 from clipfake.scoring.waves import Progress
@@ -34,7 +34,7 @@ from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import REPORT_SCHEMA
-from clipfake.storage.store import Store, kind_of
+from clipfake.storage.store import Store, check_apart, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,8 @@ def embed(
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
     options, what = reading(place, options), what or EmbedOptions()
-    few, listing = looked_into(
-        what.checked(_image_listing(place, options)), "images", store, options.job.scale_to, len(what.made)
-    )
+    listing = what.checked(_image_listing(place, options, {"--out": out}))
+    few, listing = looked_into(listing, "images", store, options.job.scale_to, len(what.made))
     with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
         from clipfake.encoder import describe
 
@@ -95,12 +94,12 @@ def score(
         raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
     if kind == "embeddings":
         given = [name for name, value in (("--encoder", encoder), ("--save-embeddings", save_embeddings)) if value]
-        refuse_idle(options, "embeddings", "stored embeddings, of which no image is read", given)
+        refuse_idle(options, "embeddings", NO_IMAGE_READ, given)
         stored = stored_embeddings(place)
         listing: Listing = partial(_stored_listing, stored)
     else:
         options = reading(place, options)
-        listing = _image_listing(place, options)
+        listing = _image_listing(place, options, {"--out": out, "--save-embeddings": save_embeddings})
     detector = identify(detector) if detector is not None else detector_of_folder(Store(uris.place(out)))
     few, listing = looked_into(
         listing, "embeddings" if stored else "images", Store(uris.place(out)), options.job.scale_to
@@ -178,12 +177,19 @@ def _embedding_precision(out: Store, wanted: str | None, session: Session | None
     return chosen_precision(wanted or "fp32", session)
 
 
-def _image_listing(place: str, options: ScanOptions) -> Listing:
-    """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written."""
+def _image_listing(place: str, options: ScanOptions, written: Mapping[str, str | None]) -> Listing:
+    """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written.
+
+    written : option -> the folder that it names
+    """
     if kind_of(place) == "manifest":
-        refuse_idle(options, "manifest", MANIFEST)
+        idle = ["--columns"] if set(options.listing.columns) - {"image"} else []  # the manifest has the others
+        refuse_idle(options, "manifest", MANIFEST, idle)
         manifest = read_manifest(place)
         return lambda: manifest.scanner(**SCAN).to_reader()
+    for option, folder in written.items():
+        if folder is not None:
+            check_apart(place, uris.place(folder), option)
     again = partial(list_corpus, place, options.layout, options.listing)
     return begun(again(), again)
 

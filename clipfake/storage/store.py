@@ -127,7 +127,8 @@ class Store:
         try:
             check()
         except BaseException:
-            self.filesystem.delete_file(temporary)
+            with suppress(OSError):  # what went wrong is the error that matters
+                self.filesystem.delete_file(temporary)
             raise
         self._publish(temporary, self.path(name))
 
@@ -177,7 +178,8 @@ class Store:
                 with self.filesystem.open_output_stream(temporary) as stream:
                     yield cast(IO[bytes], stream)
         except BaseException:
-            self.filesystem.delete_file(temporary)
+            with suppress(OSError):  # what went wrong is the error that matters
+                self.filesystem.delete_file(temporary)
             raise
 
     def _publish(self, temporary: str, path: str) -> None:
@@ -198,6 +200,17 @@ def check_new(store: Store, own: Collection[str] = (), option: str = "--out") ->
     if others := sorted(names - set(own)):
         raise UsageError(
             f"{uris.shown(store.uri)} holds something else ({others[0]}): give {option} a new or empty folder"
+        )
+
+
+def check_apart(corpus: str, out: str, option: str = "--out") -> None:
+    """Raises UsageError where the place `out` lies in the corpus: the next listing would take it for items."""
+    inside, outside = (
+        os.fsdecode(os.path.realpath(uris.to_path(uri))) if uris.is_local(uri) else uri for uri in (out, corpus)
+    )
+    if f"{inside}/".startswith(f"{outside.rstrip('/')}/"):
+        raise UsageError(
+            f"{uris.shown(out)} lies in the corpus and would become part of it: give {option} a place outside of it"
         )
 
 

@@ -72,6 +72,11 @@ def test_index_help_names_every_layout():
         (["embed", "texts", "--encoder", "ViT-B-32/openai", "--out", "out"], "no image"),
         (["embed", "images", "--encoder", "ViT-B-32/openai", "--out", "out"], "ViT-B-32-quickgelu/openai"),
         (["embed", "images", "--encoder", "ViT-S-32-alt/untrained", "--out", "out", "--precision", "fp8"], "fp8"),
+        (["index", "images", "--out", "images/out"], "lies in the corpus"),
+        (["embed", "images", "--encoder", "ViT-S-32-alt/untrained", "--out", "images/out"], "lies in the corpus"),
+        (["score", "images", "--out", "images/out"], "lies in the corpus"),
+        (["score", "images", "--out", "images"], "lies in the corpus"),
+        (["score", "images", "--out", "out", "--save-embeddings", "images/emb"], "give --save-embeddings a place"),
         (["train", "images", "--out", "out"], "no embeddings"),
         (["train", "images", "--out", "out", "--preset", "best"], "no preset"),
         (["reproduce", "--artifact", "images", "--encoder", "ViT-S-32-alt/untrained", "--out", "out"], "cycle_gan"),
@@ -107,6 +112,7 @@ def _refused(stderr: str, says: str, folder: Path) -> None:
     assert says in lines[0]
     assert "key:secret" not in stderr
     assert not (folder / "out").exists()
+    assert [path.name for path in (folder / "images").iterdir()] == ["a.png"]
 
 
 @pytest.fixture

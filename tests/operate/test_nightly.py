@@ -177,6 +177,8 @@ def test_a_night_that_breaks_in_an_unforeseen_way_costs_only_itself(nights, dete
         ({"corpus": "crawl"}, "{date}"),
         ({"detector": "crawl"}, "no detector"),
         ({"pages": "reports"}, "--pages"),
+        ({"pages": "crawl/2026-11-01/pages"}, "give --pages a place outside"),
+        ({"out": "crawl/2026-11-01/reports"}, "give --out a place outside"),
         ({"options": {"against": 0}}, "--against"),
         ({"options": {"scan": ScanOptions(layout="csv")}}, "CSV"),
     ],

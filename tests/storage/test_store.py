@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
-from clipfake.storage.store import Store, check_new, kind_of
+from clipfake.storage.store import Store, check_apart, check_new, kind_of
 
 TABLE = pa.table({"x": [1, 2, 3]})
 
@@ -175,3 +176,38 @@ def test_a_new_folder_is_empty_or_holds_what_is_its_own(store: Store) -> None:
     for own, named in ((set(), "mine"), ({"mine"}, "sub")):
         with pytest.raises(UsageError, match=rf"something else \({named}\): give --to a new or empty folder"):
             check_new(store, own, "--to")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "out", "inside"),
+    [
+        ("s3://b/crawl", "s3://b/crawl/reports", True),
+        ("s3://b/crawl", "s3://b/crawl", True),
+        ("s3://b/crawl", "s3://b/crawl-reports", False),
+        ("s3://b", "s3://b/reports", True),
+        ("s3://b/crawl/1", "s3://b/crawl", False),
+        ("file:///crawl", "s3://b/crawl", False),
+        ("file:///", "file:///out", True),
+    ],
+)
+def test_a_place_in_the_corpus_is_refused(corpus, out, inside):
+    with pytest.raises(UsageError, match="give --pages a place outside of it") if inside else contextlib.nullcontext():
+        check_apart(corpus, out, "--pages")
+
+
+def test_a_link_does_not_hide_that_a_place_lies_in_the_corpus(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "link").symlink_to("corpus")
+    with pytest.raises(UsageError, match="lies in the corpus"):
+        check_apart(f"file://{tmp_path}/corpus", f"file://{tmp_path}/link/out")
+
+
+def test_a_writer_that_fails_says_why_and_not_that_its_file_is_gone(tmp_path, monkeypatch):
+    store = Store(f"file://{tmp_path}")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(OSError, match="No space left"), store.writing("a.parquet"):
+        pass
