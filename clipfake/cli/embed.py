@@ -1,26 +1,57 @@
 """`clipfake embed`: a few lines over clipfake.scoring.score."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from clipfake.cli.options import EncoderName, Json, Out, Without
+from clipfake.cli.options import ENCODER, Json, Out, Without
 from clipfake.cli.outcome import finish
 from clipfake.cli.progress import progress_bar
+from clipfake.errors import UsageError
+from clipfake.options import typed
 from clipfake.scoring.options import EmbedOptions, ScanOptions
 
 
 def embed(
     manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus to list on the way.")],
-    encoder: EncoderName,
     out: Out,
     what: EmbedOptions,
     options: Annotated[ScanOptions, Without("image_only")],
+    encoder: Annotated[str | None, typer.Option(help=ENCODER, show_default=False)] = None,
+    for_detector: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="In the place of --encoder: a detector, whose encoder, feature and decoder are taken.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compute CLIP embeddings into Parquet; run again, it computes only what is new."""
     from clipfake.scoring import score
 
+    if for_detector is not None and encoder is None:
+        encoder, what = needed_by(for_detector, what)
+    elif encoder is None or for_detector is not None:
+        raise UsageError("give either --encoder, or with --for the detector that shall score the embeddings")
     with progress_bar() as progress:
         outcome = score.embed(manifest, encoder, out, options, progress, what)
     finish(outcome, out, as_json=as_json, dry_run=options.job.dry_run)
+
+
+def needed_by(detector: str, what: EmbedOptions) -> tuple[str, EmbedOptions]:
+    """The name of the detector's encoder, and the options with its feature, its decoder and the text that it reads.
+
+    Raises UsageError where the user gave one of these too.
+    """
+    from clipfake.detector.named import load_detector
+    from clipfake.encoder.description import EncoderDescription
+
+    if given := sorted({"--feature", "--decoder"} & typed.get()):
+        raise UsageError(f"--for takes the detector's own feature and decoder: leave {' and '.join(given)} out")
+    loaded = load_detector(detector)
+    needed = EncoderDescription.from_dict(loaded.encoder)
+    text = what.text or (loaded.text.template if loaded.text else None)
+    return needed.name, replace(what, feature=needed.feature, decoder=needed.decoder, text=text)

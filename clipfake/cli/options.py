@@ -18,9 +18,8 @@ DetectorName = Annotated[
         show_default=False,
     ),
 ]
-EncoderName = Annotated[
-    str, typer.Option(help="ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file.")
-]
+ENCODER = "ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file."
+EncoderName = Annotated[str, typer.Option(help=ENCODER)]
 MovedEncoder = Annotated[
     str | None, typer.Option("--encoder", help="The encoder, ARCH/PATH, if its weights file has moved since.")
 ]

@@ -1,33 +1,48 @@
-"""`clipfake embed` passes its options on as dataclasses."""
+"""`clipfake embed --for DETECTOR`: the embeddings that the detector can score."""
 
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from clipfake.cli.app import app
-from clipfake.corpus.layouts import LayoutOptions
-from clipfake.images.limits import Limits
+from clipfake.detector import named
+from clipfake.errors import UsageError
 from clipfake.scoring import score
-from clipfake.scoring.options import EmbedOptions, JobOptions, ScanOptions
 
 
-def test_options_reach_the_library(monkeypatch):
-    seen: list[Any] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What the command asks for, in the place of doing it."""
+    calls: list[tuple] = []
 
-    def embed(*given: Any) -> Any:
-        seen.extend(given)
-        return SimpleNamespace(record={"listed": 3}, exit_code=0)
+    def embed(source, encoder, out, options, progress, what):
+        calls.append((encoder, what.feature, what.decoder, what.views))
+        raise UsageError("nothing is done here")
 
     monkeypatch.setattr(score, "embed", embed)
-    given = "M --encoder A/untrained --out O --text caption --allow-word cat --allow-word dog --views 2 --layout csv"
-    given += " --columns label=target --max-bytes 9 --decode-timeout 3 --stall-timeout 7 --dry-run --json"
-    done = CliRunner().invoke(app, ["embed", *given.split()])
-    assert done.exit_code == 0, done.output
-    assert done.stdout == '{\n "listed": 3\n}\n'
-    source, encoder, out, options, _, what = seen
-    assert (source, encoder, out) == ("M", "A/untrained", "O")
-    assert what == EmbedOptions(text="caption", allow_words=("cat", "dog"), views=2)
-    listing = LayoutOptions(columns={"label": "target"})
-    job = JobOptions(stall_timeout=7.0, dry_run=True)
-    assert options == ScanOptions("csv", listing, limits=Limits(max_bytes=9, timeout_s=3.0), job=job)
+    return calls
+
+
+def run(*words: object):
+    return CliRunner().invoke(app, ["embed", "corpus", "--out", "out", *map(str, words)])
+
+
+def test_encoder_feature_and_decoder_are_the_detectors(asked, detector: Path, monkeypatch):
+    loaded = named.load_detector(str(detector))
+    other = replace(loaded, encoder={**loaded.encoder, "feature": "blocks:2,4", "decoder": "fast"})
+    monkeypatch.setattr(named, "load_detector", lambda place: {"mine": loaded, "other": other}[place])
+    run("--for", "mine")
+    run("--for", "other", "--views", "2")
+    assert asked == [
+        ("ViT-S-32-alt/untrained", "projected", "exact", 0),
+        ("ViT-S-32-alt/untrained", "blocks:2,4", "fast", 2),
+    ]
+    for words, said in (
+        (("--for", "mine", "--feature", "projected"), "leave --feature out"),
+        (("--for", "mine", "--encoder", "RN50/untrained"), "give either --encoder"),
+        ((), "give either --encoder"),
+    ):
+        assert said in str(run(*words).exception)
+    assert len(asked) == 2
