@@ -17,7 +17,7 @@ def prevalence(
 ) -> None:
     """How much of it is fake: the share called fake, corrected for the detector's error rates, with a 95 % interval.
 
-    It holds where only the share of fakes differs from the test data; where the images are unlike them, that is said.
+    The band supposes images like those of the test part, in any mix of their sources; where they are not, that is said.
     """
     from dataclasses import asdict
 
@@ -35,6 +35,10 @@ def prevalence(
         f"corrected for a TPR of {r.tpr:.1%} (of {r.fakes} fakes) and an FPR of {r.fpr:.2%} (of {r.reals} reals) "
         f"on the test part, at decisions from {r.decision:.4f}"
     )
+    if found.whole.by_source:
+        print("the 95 % band allows for any mix of the generators and of the sources of reals of the test part")
+    else:
+        print("the 95 % band supposes the mix of generators and sources of the test part")
     for doubt in found.whole.doubts:
         print(f"doubtful: {doubt}")
 

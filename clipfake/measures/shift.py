@@ -17,6 +17,7 @@ BINS = 4_096
 QUANTILES = 101
 _SMALL = 0.5  # counted into each class of PSI, which is infinite where one is empty
 _DECILES = 10
+_CHANCE = 0.001  # what chance gives more often is no misfit
 
 
 def bin_of(values: np.ndarray) -> np.ndarray:
@@ -177,6 +178,19 @@ def nearest_mixture(a: np.ndarray, real: np.ndarray, fake: np.ndarray) -> tuple[
     gaps = np.abs(shares * np.cumsum(fake) + (1 - shares) * np.cumsum(real) - of_a).max(axis=1)
     share = float(shares[gaps.argmin(), 0])
     return share, share * fake + (1 - share) * real
+
+
+def misfit(
+    decision: np.ndarray, quantiles: Mapping[str, Sequence[float]], validated: int, effect: float = 1.0
+) -> float | None:
+    """How far decisions are, by KS, from the nearest mixture of validation reals and fakes; None where chance gives it.
+
+    decision : (BINS,) counts; quantiles : of `quantiles_by_class`, of `validated` items; effect : the design effect of
+    units on the decisions. Images whose decisions are like those of fakes fit, whatever they are.
+    """
+    mixture = nearest_mixture(decision, *(histogram_of(quantiles[name]) for name in ("real", "fake")))[1]
+    value, p = ks(decision / effect, mixture * validated)
+    return value if p <= _CHANCE else None
 
 
 @dataclass

@@ -17,10 +17,11 @@ from clipfake.report.card import render_card
 from clipfake.report.drift import Drift, drift
 from clipfake.report.options import PageOptions
 from clipfake.report.page import render_report
+from clipfake.report.prevalence import evidence
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.thumbnails import thumbnails
 from clipfake.storage import uri as uris
-from clipfake.storage.reports import below, detectors, footer_of, latest, open_report, rows_of
+from clipfake.storage.reports import Rows, below, detectors, footer_of, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 
@@ -77,12 +78,13 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
         if not found["total"]["n"]:
             which = f"run {options.run_id}: _runs/ names its runs" if options.run_id else f"items below {options.below}"
             raise UsageError(f"{place} has no rows of {which}")
+        bundle = bundle or _recorded_bundle(records, detector)
+        no_prevalence = _estimate(found, mine, bundle)
         by_run = rows.ask("SELECT run_id, count(*) AS n FROM $rows WHERE detector = $d GROUP BY 1", d=detector)
     here = {row["run_id"]: row["n"] for row in by_run}
     if options.below is not None:
         records = [record for record in records if record["run_id"] in here or _source(record) == options.below]
     runs = runs_of(records, here)
-    bundle = bundle or _recorded_bundle(records, detector)
     return {
         "place": store.uri,
         "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
@@ -95,7 +97,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
         "thresholds": thresholds,
         "bundle": described(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
-        "no_prevalence": _estimate(found, bundle),
+        "no_prevalence": no_prevalence,
         "drift": _as_values(compared or drift(store.uri, options.run_id or max(here))),
         "rows": sum(here.values()),
         "runs": runs,
@@ -104,7 +106,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
     }
 
 
-def _estimate(found: dict[str, Any], bundle: Detector | None) -> str | None:
+def _estimate(found: dict[str, Any], rows: Rows, bundle: Detector | None) -> str | None:
     """Puts `prevalence`, of clipfake.measures.prevalence, to each tally; or says why there is none."""
     groups = [*found["days"], *found["folders"], *found["hot_folders"], *filter(None, [found["other_folders"]])]
     for tally in (found["total"], *groups):
@@ -117,11 +119,14 @@ def _estimate(found: dict[str, Any], bundle: Detector | None) -> str | None:
         return f"{error}."
     if rates.decision != found["flag"]["decision"]:
         return "the detector states none at the threshold that is counted here."
+    effect, misfit = evidence(rows, rates, bundle.metrics)
     far, measured = found["unfamiliar"]["0.99"], found["unfamiliar"]["measured"]
     for tally in (found["total"], *groups):
-        unlike = far / measured if measured and tally is found["total"] else None
+        whole = tally is found["total"]  # what is known of all alone
+        unlike = far / measured if measured and whole else None
         if tally["scored"]:
-            tally["prevalence"] = asdict(estimate(tally["flagged"], tally["scored"], rates, unlike))
+            counts = tally["flagged"], tally["scored"]
+            tally["prevalence"] = asdict(estimate(*counts, rates, unlike, effect, misfit if whole else None))
     return None
 
 

@@ -26,6 +26,7 @@ from clipfake.detector.unfamiliarity import fit_reference
 from clipfake.encoder import load as load_encoder
 from clipfake.encoder.test_card import TOLERANCE
 from clipfake.errors import UsageError
+from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import by_generator, macro_mean
 from clipfake.measures.shift import quantiles_by_class
 from clipfake.measures.split import PARTS
@@ -163,6 +164,9 @@ def train_on(
             "test_by_generator": generators,
             "val_quantiles": quantiles_by_class(decision["val"], parts["val"].y),
             "test_macro": macro_mean(generators),
+            "detection_rates": detection_rates(
+                fitted.thresholds, test.y, decision["test"], data.unit[rows["test"]], test.generator
+            ),
             "at_thresholds": rates_at(fitted.thresholds, test.y, decision["test"]),
             "verdicts": verdict_counts(test.y, decision["test"], fitted.thresholds),
             "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},

@@ -21,6 +21,7 @@ from clipfake.evaluation.evaluate import EvaluateOptions, evaluate
 from clipfake.evaluation.protocols import Items, grouped, matrix
 from clipfake.evaluation.retraining import Recipe, refit, refit_all
 from clipfake.measures.split import PARTS
+from clipfake.report.evaluation_files import evaluation_folder, save
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema
@@ -89,7 +90,8 @@ def test_all_protocols_agree_with_each_other_and_everything_is_written(warm_ray,
     embeddings, place = trained
     out = tmp_path / "out"
     options = EvaluateOptions(EVERY, seeds=(0, 1))
-    result = evaluate(embeddings, place, options, str(out), {"further": lambda _: {"mine": 1}})
+    result = evaluate(embeddings, place, options, {"further": lambda _: {"mine": 1}})
+    save(result, evaluation_folder(str(out)))
     assert json.loads((out / "evaluation.json").read_text()) == result
     assert list(result["protocols"]) == list(EVERY)
     assert result["further"] == {"mine": 1}

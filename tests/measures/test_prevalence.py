@@ -1,5 +1,6 @@
 """The interval covers what it says, in simulation; the point estimate is Rogan and Gladen's; doubts are said."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from clipfake.errors import UsageError
 from clipfake.measures.prevalence import Rates, estimate, interval, rates_of
+from clipfake.measures.shift import BINS, bin_of, misfit, quantiles_by_class
 from clipfake.measures.thresholds import Threshold
 
 RUNS = 2_000
@@ -149,3 +151,78 @@ def test_rates_are_those_of_the_verdict_fake():
 def test_without_rates_it_is_refused(metrics):
     with pytest.raises(UsageError, match="train it"):
         rates_of((), metrics)
+
+
+# --- another mix of sources than the test part's
+
+TPR, FPR = np.array([0.9, 0.7, 0.5, 0.3]), np.array([0.002, 0.01, 0.04])
+
+
+def mixed(share, n, generators, sources, random):
+    """(called, rates) of one corpus and one test part of 250 fakes a generator and 500 reals a source."""
+    hits, alarms = random.binomial(250, TPR), random.binomial(500, FPR)
+    called = random.binomial(n, share * generators @ TPR + (1 - share) * sources @ FPR)
+    known = [tuple((int(k), size) for k in counts) for counts, size in ((hits, 250), (alarms, 500))]
+    return called, Rates(0.0, int(hits.sum()), 1_000, int(alarms.sum()), 1_500, *known)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 0.9])
+def test_the_band_covers_under_prior_shift_and_under_any_mix_of_the_sources(share, shifted):
+    random = np.random.default_rng([8, shifted, int(100 * share)])
+    covered = 0
+    for _ in range(RUNS):
+        mixes = (random.dirichlet(np.full(k, 0.3)) if shifted else np.full(k, 1 / k) for k in (4, 3))
+        called, rates = mixed(share, 20_000, *mixes, random)
+        found = estimate(called, 20_000, rates)
+        covered += found.low <= share <= found.high
+    assert covered / RUNS >= 0.93
+
+
+def test_at_one_rate_for_all_sources_the_interval_would_not_cover_another_mix():
+    random = np.random.default_rng(9)
+    covered = 0
+    for _ in range(500):
+        called, rates = mixed(0.0, 20_000, np.full(4, 0.25), np.array([0.0, 0.0, 1.0]), random)
+        found = estimate(called, 20_000, replace(rates, generators=(), sources=()))
+        covered += found.low <= 0.0
+    assert covered / 500 < 0.1
+
+
+def test_units_make_the_band_wider():
+    rates = Rates(0.0, 900, 1_000, 50, 1_000)
+    one, ten = estimate(3_000, 10_000, rates), estimate(3_000, 10_000, rates, effect=40.0)
+    assert ten.value == one.value
+    assert ten.low < one.low < one.high < ten.high
+    few = replace(rates, generators=((90.0, 100.0),), sources=((5.0, 100.0),))
+    assert estimate(3_000, 10_000, few).low < one.low
+
+
+def test_scores_like_none_that_were_validated_are_doubted():
+    rates = Rates(0.0, 900, 1_000, 50, 1_000)
+    assert estimate(300, 1_000, rates, misfit=0.05).doubts == ()
+    assert "no mixture" in estimate(300, 1_000, rates, misfit=0.2).doubts[0]
+
+
+@pytest.mark.parametrize("unknown", [-2.0, -1.0, 0.0, 0.7, 1.0, 1.5, 2.0, 4.0])
+def test_reals_of_a_source_never_seen_are_covered_or_doubted(unknown):
+    """Decisions of known reals lie about 0, of fakes about 3; those of a further source of reals about `unknown`.
+
+    Of a source about 3, whose reals score like fakes, nothing in the scores can tell, and a source about 0.3 is told by
+    larger validation data only: the limits of the method.
+    """
+    random = np.random.default_rng([10, int(10 * unknown) + 20])
+    said = 0
+    for _ in range(100):
+        y, decision = np.repeat([0, 1], 2_000), random.normal(size=4_000)
+        decision[y == 1] += 3
+        hits, alarms = int((decision[y == 1] >= 2).sum()), int((decision[y == 0] >= 2).sum())
+        share, n = 0.05, 20_000
+        fake, new = random.random(n) < share, random.random(n) < 0.5
+        scored = random.normal(size=n) + np.where(fake, 3.0, np.where(new, unknown, 0.0))
+        histogram = np.bincount(bin_of(scored), minlength=BINS).astype(float)
+        far = misfit(histogram, quantiles_by_class(decision, y), 4_000)
+        rates = Rates(2.0, hits, 2_000, alarms, 2_000, ((hits, 2_000),), ((alarms, 2_000),))
+        found = estimate(int((scored >= 2).sum()), n, rates, misfit=far)
+        said += bool(found.doubts) or found.low <= share <= found.high
+    assert said >= 93
