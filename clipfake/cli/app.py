@@ -29,6 +29,7 @@ from clipfake.cli import (
     prevalence,
     report,
     reproduce,
+    review,
     runs,
     score,
     similar,
@@ -46,7 +47,14 @@ _INTERRUPTED = 128 + signal.SIGINT  # as Typer ends after Ctrl-C
 GROUPS = {
     "Start": (check.check, demo.demo, doctor.doctor),
     "Score": (index.index, embed.embed, score.score, report.report, filter.filter_),
-    "Understand": (groups.groups, prevalence.prevalence, drift.drift, similar.similar, clusters.clusters),
+    "Understand": (
+        review.review,
+        groups.groups,
+        prevalence.prevalence,
+        drift.drift,
+        similar.similar,
+        clusters.clusters,
+    ),
     "Train": (audit.audit, train.train, evaluate.evaluate, reproduce.reproduce),
     "Operate": (nightly.nightly, runs.runs, compact.compact),
 }

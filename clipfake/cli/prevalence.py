@@ -13,6 +13,9 @@ def prevalence(
     detector: Annotated[str, typer.Option(help="Folder of the detector that scored it.", show_default=False)],
     by: Annotated[str | None, typer.Option(help="Also by folder, host or day (scored, UTC).")] = None,
     top: Annotated[int, typer.Option(help="How many of the largest groups; the others are added up.", min=1)] = 50,
+    audit: Annotated[
+        str | None, typer.Option(help="The labels.csv of a `clipfake review`: the share by its random sample too.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """How much of it is fake: the share called fake, corrected for the detector's error rates, with a 95 % interval.
@@ -21,11 +24,15 @@ def prevalence(
     """
     from dataclasses import asdict
 
+    from clipfake.detector.inspection import load
+    from clipfake.report.audited import audited
     from clipfake.report.prevalence import prevalence as run
 
-    found = run(reports, detector, by, top)
+    bundle = load(detector)
+    seen = audited(reports, bundle.fingerprint, audit) if audit else None
+    found = run(reports, bundle, by, top)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(found) | ({"audit": asdict(seen)} if seen else {}))
         return
     columns = ("scored items", "n", "called fake", "fake", "95% low", "high", "unlike", "doubt")
     estimates = [("all", found.whole), *found.groups.items()]
@@ -41,11 +48,27 @@ def prevalence(
         print("the 95 % band supposes the mix of generators and sources of the test part")
     for doubt in found.whole.doubts:
         print(f"doubtful: {doubt}")
+    if seen:
+        _print_audit(seen)
 
 
 def _row(name: str, one: Any) -> tuple[Any, ...]:
     shares = [_percent(share) for share in (one.called / one.n, one.value, one.low, one.high, one.unlike)]
     return (name, one.n, *shares, "yes" if one.doubts else "no")
+
+
+def _print_audit(seen: Any) -> None:
+    rows = [
+        (name, one.n, one.fakes, *(_percent(share) for share in (one.value, one.low, one.high)))
+        for name, one in [("all", seen.whole), *((f"called {name}", one) for name, one in seen.verdicts.items())]
+    ]
+    print_table(("random sample", "labelled", "fake", "share", "95% low", "high"), rows)
+    print(
+        f"as people labelled a random sample of {seen.drawn_from} scored items; left out: {seen.undecided} that nobody "
+        f"could tell, {seen.gone} without a scored row"
+    )
+    if seen.scored != seen.drawn_from:
+        print(f"doubtful: the report has {seen.scored} scored items now, so the sample is not one of all of them")
 
 
 def _percent(share: float | None) -> str:

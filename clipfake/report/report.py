@@ -39,7 +39,7 @@ def make_page(place: str, out: str, options: PageOptions, compared: Drift | None
     found = summarise(place, options, compared)
     kinds = [found["highest"], found["unsure"], found["unfamiliar_items"], found["declared"]["items"]]
     wanted = {item["item_id"]: item for kind in kinds for item in kind}
-    made = dict(zip(wanted, thumbnails(list(wanted.values()), _bytes_column(found["runs"])), strict=True))
+    made = dict(zip(wanted, thumbnails(list(wanted.values()), bytes_column(found["runs"])), strict=True))
     folder.write_bytes(name, render_report(found, made).encode())
     return found
 
@@ -62,14 +62,14 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
     """Everything that the page says, as JSON values: `clipfake.report.summary.summarise`, and where it comes from."""
     ledger = open_report(place)
     store = ledger.store
-    bundle, wanted = _bundle(options.detector)
+    bundle, wanted = named_bundle(options.detector)
     records = [record for record in read_records(store) if record.get("command") == "score"]
     dataset = ledger.dataset()
     if options.below is not None:
         dataset = dataset.filter(below(options.below))
     with rows_of(dataset) as rows:
         there = detectors(rows)
-        detector = _chosen(there, wanted, place)
+        detector = chosen_detector(there, wanted, place)
         records = [record for record in records if record.get("key") == detector]
         footer = footer_of(ledger, detector)
         thresholds = json.loads(footer.get("thresholds", "[]"))
@@ -135,7 +135,7 @@ def _as_values(found: Drift) -> dict[str, Any]:
     return asdict(found) | {"alarm": found.alarm}
 
 
-def _bundle(place: str | None) -> tuple[Detector | None, str | None]:
+def named_bundle(place: str | None) -> tuple[Detector | None, str | None]:
     """The bundle at a place, and the beginning of the fingerprint that is asked for."""
     if place is None:
         return None, None
@@ -145,7 +145,8 @@ def _bundle(place: str | None) -> tuple[Detector | None, str | None]:
     return detector, detector.fingerprint
 
 
-def _chosen(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
+def chosen_detector(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
+    """The one of `detectors` that the beginning of a fingerprint names; None: the one that scored last."""
     matching = [row["detector"] for row in there if row["detector"].startswith(wanted or "")]
     if not matching:
         names = ", ".join(row["detector"][:16] for row in there)
@@ -174,7 +175,7 @@ def _source(record: Mapping[str, Any]) -> str | None:
     return (record.get("options") or {}).get("source")
 
 
-def _bytes_column(runs: list[dict[str, Any]]) -> str | None:
+def bytes_column(runs: list[dict[str, Any]]) -> str | None:
     """The Parquet column that the last run read images from."""
     for run in reversed(runs):
         if run["options"]:

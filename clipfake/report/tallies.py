@@ -31,10 +31,13 @@ class Question:
         """The answer to a query that says TALLIES."""
         return self.rows.ask(query, flag=self.flag)
 
+    def all_of(self, where: str) -> list[dict[str, Any]]:
+        """The items that a condition, with what may follow it in SQL, names."""
+        return self.rows.ask(f"SELECT {_ITEM} FROM $rows WHERE {where}")
+
     def ranked(self, where: str, order: str, shown: int) -> list[dict[str, Any]]:
         """The first `shown` items, equal files once: `copies` says how many of them are among the rows looked at."""
-        query = f"SELECT {_ITEM} FROM $rows WHERE {where} ORDER BY {order}, item_id LIMIT {shown * _COPIES}"
         unique: dict[str, dict[str, Any]] = {}
-        for row in self.rows.ask(query):
+        for row in self.all_of(f"{where} ORDER BY {order}, item_id LIMIT {shown * _COPIES}"):
             unique.setdefault(row["content_sha256"] or row["item_id"], row | {"copies": 0})["copies"] += 1
         return list(unique.values())[:shown]

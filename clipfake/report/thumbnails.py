@@ -25,7 +25,6 @@ EDGE = 192  # pixels of the longer side
 SECONDS = 60.0  # for all of a page: a store that is down must not hold it up
 _BATCH = 4  # images whose bytes are held at once
 _LIMITS = Limits(max_bytes=32 << 20, timeout_s=10.0, memory_bytes=1 << 30)
-_SHAPE = Preprocess(size=(EDGE, EDGE), interpolation="bilinear", resize_mode="longest")
 _QUALITY = 72
 _NOT_FOUND = Fetched(None, Status.MISSING, "not in its archive any more, or that takes too long to read")
 
@@ -41,25 +40,26 @@ class Thumbnail:
 
 
 def thumbnails(
-    items: Sequence[Mapping[str, Any]], bytes_column: str | None = None, seconds: float = SECONDS
+    items: Sequence[Mapping[str, Any]], bytes_column: str | None = None, seconds: float = SECONDS, edge: int = EDGE
 ) -> list[Thumbnail]:
     """One an item, in order; never raises for an item.
 
     items : with uri, member, version and size of a report's row; bytes_column : as in FetchOptions
-    seconds : after which no more are begun
+    seconds : after which no more are begun; edge : pixels of the longer side
     """
+    shape = Preprocess(size=(edge, edge), interpolation="bilinear", resize_mode="longest")
     until = time.monotonic() + seconds
     options = FetchOptions(max_bytes=_LIMITS.max_bytes, retries=1, threads=_BATCH, bytes_column=bytes_column)
     references = _located([_reference(item) for item in items], until)
     made: list[Thumbnail] = []
     if items:
-        with DecoderPool(2, _LIMITS, _SHAPE) as pool:
+        with DecoderPool(2, _LIMITS, shape) as pool:
             for start in range(0, len(items), _BATCH):
                 batch = references[start : start + _BATCH]
                 if time.monotonic() > until:
                     made += [Thumbnail(None, reason="the time for thumbnails was up")] * len(batch)
                 else:
-                    made += _batch(batch, options, pool)
+                    made += _batch(batch, options, pool, shape)
     return made
 
 
@@ -67,24 +67,27 @@ def _reference(item: Mapping[str, Any]) -> ItemRef:
     return ItemRef(item["uri"], item["member"], None, item["size"], item["version"])
 
 
-def _batch(references: Sequence[ItemRef | None], options: FetchOptions, pool: DecoderPool) -> list[Thumbnail]:
+def _batch(
+    references: Sequence[ItemRef | None], options: FetchOptions, pool: DecoderPool, shape: Preprocess
+) -> list[Thumbnail]:
     found = iter(fetch([one for one in references if one is not None], options))
     fetched = [_NOT_FOUND if one is None else next(found) for one in references]
     prepared = pool.prepare([one.data for one in fetched])
-    return [_thumbnail(one, pixels) for one, pixels in zip(fetched, prepared, strict=True)]
+    return [_thumbnail(one, pixels, shape) for one, pixels in zip(fetched, prepared, strict=True)]
 
 
-def _thumbnail(fetched: Fetched, prepared: Prepared) -> Thumbnail:
+def _thumbnail(fetched: Fetched, prepared: Prepared, shape: Preprocess) -> Thumbnail:
     if fetched.data is None:
         return Thumbnail(None, reason=f"{fetched.status.value}: {fetched.error}")
     if prepared.pixels is None:
         return Thumbnail(None, reason=f"{prepared.status.value}: {prepared.error}")
-    return _encoded(prepared, prepared.pixels)
+    return _encoded(prepared, prepared.pixels, shape)
 
 
-def _encoded(prepared: Prepared, pixels: np.ndarray) -> Thumbnail:
-    width, height = _SHAPE.resized(prepared.width or EDGE, prepared.height or EDGE)
-    left, top = (EDGE - width) // 2, (EDGE - height) // 2  # what was padded is cut off again
+def _encoded(prepared: Prepared, pixels: np.ndarray, shape: Preprocess) -> Thumbnail:
+    edge = shape.size[0]
+    width, height = shape.resized(prepared.width or edge, prepared.height or edge)
+    left, top = (edge - width) // 2, (edge - height) // 2  # what was padded is cut off again
     picture = io.BytesIO()
     Image.fromarray(pixels[top : top + height, left : left + width]).save(picture, "JPEG", quality=_QUALITY)
     encoded = base64.b64encode(picture.getvalue()).decode()

@@ -1,8 +1,9 @@
 """What pages are made of: a report folder with nights, errors and names that attack, and an evaluation's result."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,25 @@ ATTACKS = (
     "$\\frac{1}{0}$.jpg",
 )
 Row = dict[str, Any]
+CHROMIUM = """--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync
+    --no-first-run"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium. Without it the test skips; where CLIPFAKE_BROWSER is "required", as in .ci/run, it fails."""
+    missing = pytest.fail if os.environ.get("CLIPFAKE_BROWSER") == "required" else pytest.skip
+    try:
+        from playwright import sync_api
+    except ImportError:
+        missing("needs the Python package playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        missing("needs Chromium: install the package `chromium`")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM.split())
+        yield found
+        found.close()
 
 
 def verdict(decision: float) -> str:

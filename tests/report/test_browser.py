@@ -3,9 +3,6 @@
 Without a browser these tests skip; where CLIPFAKE_BROWSER is "required", as in .ci/run, they fail instead.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +11,7 @@ import pytest
 from clipfake.report.card import render_card
 from clipfake.report.report import PageOptions, make_page
 
-REQUIRED = os.environ.get("CLIPFAKE_BROWSER") == "required"
-if REQUIRED:
-    from playwright import sync_api
-else:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-
-ARGUMENTS = """--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync
-    --no-first-run"""
 ATTACK = '"><img src=x onerror=alert(1)>.jpg'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        (pytest.fail if REQUIRED else pytest.skip)("needs Chromium: install the package `chromium`")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS.split())
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
