@@ -119,6 +119,8 @@ def test_it_fits_and_strangers_names_are_harmless(opened, hostile, tmp_path, wid
     for _ in range(60):
         assert page.locator("article:visible").count() == 1
         assert page.evaluate(overflow) == 0
+        image, frame = (page.locator(f"article:visible .shot{one}").bounding_box() for one in (" img", ""))
+        assert image["height"] <= frame["height"]  # nothing of it is cut off
         said += page.inner_text("main")
         page.keyboard.press("ArrowRight")
     assert page.locator("#end").is_visible()
