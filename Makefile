@@ -6,7 +6,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 .PHONY: demo quick test lint bench lock clean
 
 demo: .venv/.installed
-	$(BIN)/clipfake demo
+	$(BIN)/clipfake demo $(if $(IMAGES),--images "$(IMAGES:~/%=$(HOME)/%)")
 
 quick: .venv/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m "not slow"

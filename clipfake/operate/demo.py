@@ -1,5 +1,6 @@
-"""The demo: the production way from end to end, on a small corpus that it makes on the spot."""
+"""The demo: pictures scored with the package's detector, then the way to a detector of one's own, on made pictures."""
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,18 @@ import numpy as np
 
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
-from clipfake.images.synthetic.demo import GROUP_BY, make_demo_corpus
+from clipfake.detector import named
+from clipfake.errors import UsageError
+from clipfake.images.synthetic.demo import GROUP_BY, DemoCorpus, make_demo_corpus
 from clipfake.measures.metrics import metrics
 from clipfake.onray.connection import connected
+from clipfake.report.options import PageOptions
+from clipfake.report.report import make_page
 from clipfake.scoring.job import JobOptions, Outcome
 from clipfake.scoring.score import ScanOptions, embed, score
 from clipfake.scoring.waves import Progress
 from clipfake.storage import uri as uris
+from clipfake.storage.latest_rows import latest_rows
 from clipfake.storage.store import Store
 from clipfake.training.dataset import read_labelled
 from clipfake.training.head import HeadOptions
@@ -25,36 +31,89 @@ ENCODER = "clipfake-nano/v1"
 
 
 @dataclass(frozen=True)
-class Demo:
-    """What came out. held_out : metrics on the generator that training never saw."""
+class Shipped:
+    """What the package's detector said of the pictures.
 
+    called_fake : {"photographs": (called fake, of so many with a verdict), "re-synthesised": ...}; None of the user's
+        own pictures, of which nobody knows
+    """
+
+    detector: str
+    scored: Outcome
+    called_fake: dict[str, tuple[int, int]] | None
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What came out. shipped : None where no detector of the package could score; held_out : metrics on the generator
+    that training never saw.
+    """
+
+    shipped: Shipped | None
     trained: Trained
     held_out: dict[str, Any]
     scored: Outcome
 
 
-def run_demo(out: Path, num_cpus: int | None, progress: Callable[[int], Progress], say: Callable[[str], None]) -> Demo:
-    """Makes the corpus, indexes, embeds, trains, judges the held-out generator and scores the crawl, all below `out`.
+def run_demo(
+    out: Path, images: str | None, num_cpus: int | None, progress: Callable[[int], Progress], say: Callable[[str], None]
+) -> Demo:
+    """Scores `images`, by default pictures that it makes, with the package's detector; then makes a detector: index,
+    embed, train, judge the held-out generator, score a crawl. All of it lies below `out`.
 
-    Raises UsageError where `out` is there already and not empty.
+    Raises UsageError where `out` is there already and not empty, and where `images` cannot be read.
     """
-    say("1/5 making a corpus: photographs, and the same photographs re-synthesised by four small decoders")
+    say("1/6 making a corpus: photographs, and the same photographs re-synthesised by four small decoders")
     corpus = make_demo_corpus(out / "corpus")
     grouped = LayoutOptions(group_by=GROUP_BY)
     options = ScanOptions(job=JobOptions(num_cpus=num_cpus))
+    say(f"2/6 scoring {images or corpus.crawl} with the package's detector")
+    shipped = _shipped(out, images, corpus, options, progress, say)
     with connected(num_cpus):
-        for step, name, folder in ((2, "train", corpus.train), (3, "held_out", corpus.held_out)):
-            say(f"{step}/5 indexing and embedding {folder}")
+        for step, name, folder in ((3, "train", corpus.train), (4, "held_out", corpus.held_out)):
+            say(f"{step}/6 indexing and embedding {folder}")
             manifest = out / f"{name}_manifest"
             write_manifest(uris.from_path(str(folder)), "artifact", grouped, Store(uris.from_path(str(manifest))))
             embed(str(manifest), ENCODER, str(out / f"{name}_embeddings"), options, progress)
-        say("4/5 training a detector")
+        say("5/6 training a detector of our own")
         head = HeadOptions()
         trained = train(str(out / "train_embeddings"), str(out / "detector"), TrainOptions(head, num_cpus=num_cpus))
         held_out = _judge(trained, str(out / "held_out_embeddings"))
-        say(f"5/5 scoring {corpus.crawl}")
+        say(f"6/6 scoring {corpus.crawl} with it")
         scored = score(str(corpus.crawl), str(out / "detector"), str(out / "reports"), options, progress)
-    return Demo(trained, held_out, scored)
+    make_page(str(out / "reports"), str(out / "report.html"), PageOptions())
+    return Demo(shipped, trained, held_out, scored)
+
+
+def _shipped(
+    out: Path, images: str | None, corpus: DemoCorpus, options: ScanOptions, progress: Callable[[int], Progress],
+    say: Callable[[str], None],
+) -> Shipped | None:  # fmt: skip
+    """None, and why is said, where the package has no detector or its encoder cannot be had."""
+    reports = out / "pictures_reports"
+    try:
+        detector = named.newest()
+        scored = score(images or str(corpus.crawl), detector, str(reports), options, progress)
+    except UsageError as error:
+        if images is not None and named.names():
+            raise
+        say(f"left out: {error}")
+        return None
+    make_page(str(reports), str(out / "pictures.html"), PageOptions())
+    return Shipped(detector, scored, None if images else _called_fake(str(reports), corpus.crawl_truth))
+
+
+def _called_fake(reports: str, truth: Path) -> dict[str, tuple[int, int]]:
+    """How many of the made photographs and of their re-syntheses have the verdict fake, of so many with a verdict."""
+    with truth.open(newline="", encoding="utf-8") as file:
+        labels = {uris.from_path(str(truth.parent / row["path"])): int(row["label"]) for row in csv.DictReader(file)}
+    with latest_rows(reports) as report:
+        rows = report.table(["item_id", "verdict"], where="verdict IS NOT NULL").to_pylist()
+    counts = {}
+    for label, name in enumerate(("photographs", "re-synthesised")):
+        verdicts = [row["verdict"] for row in rows if labels.get(row["item_id"]) == label]
+        counts[name] = (verdicts.count("fake"), len(verdicts))
+    return counts
 
 
 def _judge(trained: Trained, embeddings: str) -> dict[str, Any]:

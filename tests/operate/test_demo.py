@@ -1,21 +1,56 @@
 """The demo as `make demo` runs it: the detector it ends with works, on a generator and on scenes that it never saw."""
 
+import shutil
+
 import pyarrow.dataset as ds
 import pytest
 
-from clipfake.operate.demo import run_demo
+from clipfake.detector import named
+from clipfake.errors import UsageError
+from clipfake.images.synthetic.demo import DemoCorpus
+from clipfake.operate.demo import _called_fake, _shipped, run_demo
+from clipfake.scoring.score import ScanOptions
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path):
+def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path, monkeypatch):
     said: list[str] = []
-    result = run_demo(tmp_path / "demo", None, lambda _: lambda n: None, said.append)
-    assert len(said) == 5
+    monkeypatch.setattr(named, "FOLDER", tmp_path / "none")  # what it does without a detector in the package
+    result = run_demo(tmp_path / "demo", None, None, lambda _: lambda n: None, said.append)
+    assert len([line for line in said if "/6 " in line]) == 6
+    assert result.shipped is None
+    assert any("no detector is in this package yet" in line for line in said)
+    assert "<title>" in (tmp_path / "demo" / "report.html").read_text()
     assert result.trained.detector.encoder["weights"] == "v1"
     assert result.held_out["reals"] == result.held_out["fakes"] == 56
     assert result.held_out["auc"] > 0.65  # docs/nano.md has what it is; chance is 0.5
     statuses = ds.dataset(tmp_path / "demo" / "reports", format="parquet").to_table(columns=["status"])["status"]
     assert sorted(set(statuses.to_pylist())) == ["empty", "ok", "truncated", "unsupported"]
     assert result.scored.totals.rows == len(statuses) == 14 * 4 * 2 + 3
+
+
+def test_the_package_s_detector_answers_first(detector, pictures, tmp_path, monkeypatch):
+    shutil.copytree(detector, tmp_path / "shipped" / "field" / "v1")
+    monkeypatch.setattr(named, "FOLDER", tmp_path / "shipped")
+    crawl, truth = tmp_path / "crawl", tmp_path / "crawl.csv"
+    shutil.copytree(pictures, crawl)
+    rows = [f"crawl/{path.name},{i % 2}" for i, path in enumerate(sorted(crawl.iterdir()))]
+    truth.write_text("\n".join(["path,label", *rows]))
+    (crawl / "empty.jpg").write_bytes(b"")
+    corpus = DemoCorpus(tmp_path, tmp_path, crawl, truth)
+    for images in (None, str(crawl)):
+        out = tmp_path / f"out-{images is None}"
+        found = _shipped(out, images, corpus, ScanOptions(), lambda _: lambda n: None, print)
+        assert found.detector == "field/v1"
+        assert found.scored.totals.status == {"ok": 40, "empty": 1}
+        assert "<title>" in (out / "pictures.html").read_text()
+    verdicts = (
+        ds.dataset(tmp_path / "out-True" / "pictures_reports").to_table(columns=["verdict"])["verdict"].to_pylist()
+    )
+    called = _called_fake(str(tmp_path / "out-True" / "pictures_reports"), truth)
+    assert [n for _, n in called.values()] == [20, 20]
+    assert sum(fakes for fakes, _ in called.values()) == verdicts.count("fake")
+    assert found.called_fake is None
+    with pytest.raises(UsageError, match="not there"):
+        _shipped(tmp_path / "out", str(tmp_path / "nowhere"), corpus, ScanOptions(), lambda _: lambda n: None, print)
