@@ -18,6 +18,7 @@ from clipfake.detector.named import load_detector
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.feature import PROJECTED
 from clipfake.encoder.precision import AUTO, Precision, check_precision, fastest, this_machine
+from clipfake.encoder.protocol import Encoder
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
@@ -37,14 +38,11 @@ class ImageEncoder:
     """An encoder that takes images as they come. Made by `load_encoder`; one thread at a time.
 
     An image is a path or URI, the bytes of a file, a PIL image, or a uint8 array of shape (height, width) or (height,
-    width, 1, 3 or 4). Bytes are decoded in `decoders` child processes within `limits`, as `clipfake score` does it.
+    width, 1, 3 or 4). Bytes are decoded in the pool's child processes within `limits`, as `clipfake score` does it.
     """
 
-    def __init__(self, encoder: Any, limits: Limits = LIMITS, decoders: int = 1) -> None:
-        self._encoder = encoder
-        self._limits = limits
-        options = encoder.description.preprocess, (), encoder.description.decoder
-        self._pool = DecoderPool(decoders, limits, *options)
+    def __init__(self, encoder: Encoder, pool: DecoderPool, limits: Limits) -> None:
+        self._encoder, self._pool, self._limits = encoder, pool, limits
 
     @property
     def description(self) -> EncoderDescription:
@@ -126,6 +124,7 @@ def load_encoder(
     precision : fp32, bf16, fp16, or "auto" for the fastest here; by default that in which the detector was trained,
         else fp32
     device : "cpu", "cuda" or "cuda:1"; batch_size : images a forward pass
+    limits : what one image may cost; decoders : child processes that decode
 
     Raises UsageError for an encoder that is not known or cannot be had, or is not what the detector was trained on.
     """
@@ -141,8 +140,13 @@ def load_encoder(
         precision = encoder.provenance.get("precision", "fp32") if isinstance(encoder, Detector) else "fp32"
     if precision == AUTO:
         precision = fastest([this_machine()], "cuda" if device.startswith("cuda") else "cpu")
-    loaded = load(described, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
-    return ImageEncoder(loaded, limits, decoders)
+    pool = DecoderPool(decoders, limits, described.preprocess, (), described.decoder)  # starts while weights are read
+    try:
+        loaded = load(described, precision=precision, device=device, batch_size=batch_size)  # type: ignore[arg-type]
+    except BaseException:
+        pool.close()
+        raise
+    return ImageEncoder(loaded, pool, limits)
 
 
 def score_images(

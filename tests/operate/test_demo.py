@@ -45,10 +45,9 @@ def test_the_package_s_detector_answers_first(detector, pictures, tmp_path, monk
         assert found.detector == "field/v1"
         assert found.scored.totals.status == {"ok": 40, "empty": 1}
         assert "<title>" in (out / "pictures.html").read_text()
-    verdicts = (
-        ds.dataset(tmp_path / "out-True" / "pictures_reports").to_table(columns=["verdict"])["verdict"].to_pylist()
-    )
-    called = _called_fake(str(tmp_path / "out-True" / "pictures_reports"), truth)
+    reports = tmp_path / "out-True" / "pictures_reports"
+    verdicts = ds.dataset(reports).to_table(columns=["verdict"])["verdict"].to_pylist()
+    called = _called_fake(str(reports), truth)
     assert [n for _, n in called.values()] == [20, 20]
     assert sum(fakes for fakes, _ in called.values()) == verdicts.count("fake")
     assert found.called_fake is None
