@@ -18,7 +18,7 @@ from clipfake.errors import UsageError
 from clipfake.options import refuse_idle
 from clipfake.scoring.chunk import PIXELS
 from clipfake.scoring.options import NO_IMAGE_READ
-from clipfake.scoring.waves import Progress
+from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer

@@ -9,7 +9,8 @@ from clipfake.images.preprocess import Preprocess
 from clipfake.onray.connection import connected
 from clipfake.onray.nodes import cluster_nodes
 from clipfake.onray.tasks import map_actors
-from clipfake.scoring.score import ScanOptions, reading
+from clipfake.scoring.listing import reading
+from clipfake.scoring.options import ScanOptions
 from clipfake.scoring.stages import Prepare, PrepareOptions
 
 CHUNK_ROWS = 256

@@ -1,4 +1,4 @@
-"""`clipfake embed`: a few lines over clipfake.scoring.score."""
+"""`clipfake embed`: a few lines over clipfake.scoring.embed."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -30,14 +30,14 @@ def embed(
     as_json: Json = False,
 ) -> None:
     """Compute CLIP embeddings into Parquet; run again, it computes only what is new."""
-    from clipfake.scoring import score
+    from clipfake.scoring import embed as job
 
     if for_detector is not None and encoder is None:
         encoder, what = needed_by(for_detector, what)
     elif encoder is None or for_detector is not None:
         raise UsageError("give either --encoder, or with --for the detector that shall score the embeddings")
     with progress_bar() as progress:
-        outcome = score.embed(manifest, encoder, out, options, progress, what)
+        outcome = job.embed(manifest, encoder, out, options, progress, what)
     finish(outcome, out, as_json=as_json, dry_run=options.job.dry_run)
 
 

@@ -21,7 +21,7 @@ from clipfake.onray.connection import connected
 from clipfake.onray.nodes import cluster_nodes
 from clipfake.onray.tasks import map_actors
 from clipfake.scoring.layout import Layout, plan_layout
-from clipfake.scoring.waves import Progress
+from clipfake.scoring.unit_runner import Progress
 
 log = logging.getLogger(__name__)
 

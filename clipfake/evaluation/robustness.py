@@ -22,10 +22,10 @@ from clipfake.errors import ClipfakeError
 from clipfake.evaluation.robustness_tables import sweep
 from clipfake.evaluation.stored_images import Images, images_of, listing
 from clipfake.images.conditions.conditions import Condition, choose, standard
-from clipfake.scoring.embeddings import EmbedOptions, embedding_ledger
-from clipfake.scoring.job import JobOptions
-from clipfake.scoring.score import ScanOptions, embed_listing
-from clipfake.scoring.waves import Progress
+from clipfake.scoring.embed import embed_listing
+from clipfake.scoring.embeddings import embedding_ledger
+from clipfake.scoring.options import EmbedOptions, JobOptions, ScanOptions
+from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import SCAN, Ledger

@@ -29,6 +29,8 @@ from clipfake.status import Status
 
 _LOG = logging.getLogger(__name__)
 _START_S: Final = 120.0  # a child is ready in 0.2 s, with torch in 3 s; on a machine that thrashes it may take long
+# What a child inherits of the environment. Keys of stores and Ray's token are none of an image's business.
+_INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 _RIDES_ALONG: Final = 64 << 10  # bytes that always fit into the socket's buffer beside an image that is being decoded
 
 
@@ -173,7 +175,8 @@ class _Child:
         settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": names, "decoder": decoder}
         self._settings = json.dumps(settings).encode()
         self._link, theirs = socket.socketpair()
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         environment["OMP_NUM_THREADS"] = "1"  # torch's
         try:
             with theirs:
@@ -182,7 +185,7 @@ class _Child:
                     [sys.executable, "-P", "-m", "clipfake.images.decoder_child"],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    env=os.environ | environment,
+                    env=environment,
                     process_group=0,  # a terminal's Ctrl-C is for this process; the children end with their socket
                 )
         except OSError as error:

@@ -17,9 +17,11 @@ from clipfake.measures.metrics import metrics
 from clipfake.onray.connection import connected
 from clipfake.report.options import PageOptions
 from clipfake.report.report import make_page
-from clipfake.scoring.job import JobOptions, Outcome
-from clipfake.scoring.score import ScanOptions, embed, score
-from clipfake.scoring.waves import Progress
+from clipfake.scoring.embed import embed
+from clipfake.scoring.job import Outcome
+from clipfake.scoring.options import JobOptions, ScanOptions
+from clipfake.scoring.score import score
+from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.latest_rows import latest_rows
 from clipfake.storage.store import Store

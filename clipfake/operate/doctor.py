@@ -30,8 +30,8 @@ from clipfake.operate.checks import (
 )
 from clipfake.operate.node_facts import EncoderFacts, encoder_facts, node_facts
 from clipfake.operate.options import Question
-from clipfake.scoring.job import measured_speed
 from clipfake.scoring.layout import Layout
+from clipfake.scoring.speed import measured_speed
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store

@@ -14,7 +14,7 @@ from clipfake.report.drift import drift_of_places
 from clipfake.report.report import PageOptions, make_page, page_place
 from clipfake.scoring.job import Outcome
 from clipfake.scoring.score import score
-from clipfake.scoring.waves import Progress
+from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.compaction import compact
 from clipfake.storage.failures import explained

@@ -23,10 +23,11 @@ from clipfake.onray.connection import connected
 from clipfake.reproduce.options import ReproduceOptions
 from clipfake.reproduce.page import figures, overview_figure, page, tables_csv
 from clipfake.reproduce.reported import TOTALS
-from clipfake.scoring import score
-from clipfake.scoring.embeddings import EmbedOptions
-from clipfake.scoring.waves import Progress
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import EmbedOptions, ScanOptions
+from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
+from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.store import Store, check_new
 from clipfake.training.dataset import Labelled, read_labelled
@@ -56,7 +57,7 @@ def reproduce(
             write_manifest(folder, "artifact", LayoutOptions(), Store(manifest))
             _embed(manifest, encoder, embeddings, options, progress)
         data = {"image": read_labelled(embeddings)}
-        text = TextInput.from_footer(read_footer(score.stored_embeddings(embeddings).footer))
+        text = TextInput.from_footer(read_footer(stored_embeddings(embeddings).footer))
         if text is None:
             say("the embeddings hold no text: only the three experiments on images are run")
         else:
@@ -80,7 +81,7 @@ def _embed(
 ) -> None:
     """Images and their texts; only what is not there yet."""
     what = EmbedOptions(text=options.text)
-    score.embed(manifest, encoder, embeddings, score.ScanOptions(precision=options.precision), progress, what)
+    embed(manifest, encoder, embeddings, ScanOptions(precision=options.precision), progress, what)
 
 
 def _folder(artifact: Store, name: str) -> str:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipfake.status import Status
+from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
 
 # Columns that only travel inside the pipeline.
@@ -16,22 +17,51 @@ REFUSED = "_refused"  # the only column of what comes instead of rows where the 
 
 
 class Chunk(TypedDict):
-    """What the pipeline is fed: a row group of a unit's item list, and where its first row stands in the unit."""
+    """What the pipeline is fed: rows of a unit's item list, and where the first of them stands in the unit.
+
+    group, offset : the row group of the list, and the first row in it
+    """
 
     path: str
     unit: int
     group: int
+    offset: int
+    rows: int
     first: int
+
+
+def split(chunk: Chunk, parts: int) -> list[Chunk]:
+    """The chunk in so many parts, or fewer where it has fewer rows."""
+    size = -(-chunk["rows"] // parts)
+    return [
+        {**chunk, "offset": chunk["offset"] + at, "first": chunk["first"] + at, "rows": min(size, chunk["rows"] - at)}
+        for at in range(0, chunk["rows"], size)
+    ]
+
+
+PROBE = Chunk(path="", unit=-1, group=0, offset=0, rows=1, first=0)  # an item that is not there: actors answer, or not
 
 
 def read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
     """The chunk's items with their place in the unit."""
     (at,) = chunk.to_pylist()
-    with pq.ParquetFile(store.path(at["path"]), filesystem=store.filesystem) as items:
-        table = items.read_row_group(at["group"])
+    if at["path"]:
+        with pq.ParquetFile(store.path(at["path"]), filesystem=store.filesystem) as items:
+            table = items.read_row_group(at["group"]).slice(at["offset"], at["rows"])
+    else:
+        nothing: dict[str, object] = {"item_id": "probe", "uri": "file:///dev/null/probe", "version": ""}
+        table = pa.Table.from_pylist([nothing], schema=MANIFEST_SCHEMA)
     rows = pa.array(np.arange(at["first"], at["first"] + table.num_rows, dtype=np.int32))
     unit = pa.array(np.full(table.num_rows, at["unit"], np.int32))
     return table.append_column(UNIT, unit).append_column(ROW, rows)
+
+
+def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of the schema that it lacks, all null."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def mark(table: pa.Table, rows: np.ndarray, status: Status, error: str) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from clipfake.scoring.chunk import ROW, UNIT, Chunk
 from clipfake.scoring.timings import Effort
 from clipfake.storage.claim import Claim
 from clipfake.storage.ledger import Ledger
-from clipfake.storage.store import Store
+from clipfake.storage.store import Check, Store, nothing_to_check
 from clipfake.storage.units import Unit, close_unit
 
 UNFAMILIAR = (0.95, 0.99)  # quantiles of unfamiliarity beyond which rows are counted
@@ -69,14 +69,14 @@ class Sink:
     shape: Callable[[pa.Table], pa.Table]
     goes: str
 
-    def commit(self, unit: Unit, rows: pa.Table) -> None:
-        """Each file in one step; doing it again gives the same files."""
+    def commit(self, unit: Unit, rows: pa.Table, check: Check = nothing_to_check) -> None:
+        """Each file in one step, immediately after `check`; doing it again gives the same files."""
         goes = rows[self.goes]
         for name in sorted({name for name in pc.unique(goes).to_pylist() if name}):
-            self.ledger.replace(name, self.shape(rows.filter(pc.equal(goes, name))))
+            self.ledger.replace(name, self.shape(rows.filter(pc.equal(goes, name))), check)
         new = self.shape(rows.filter(pc.is_null(goes)))
         if new.num_rows:
-            self.ledger.commit(unit.name, new)
+            self.ledger.commit(unit.name, new, check)
             if self.ledger.count(unit.name) != new.num_rows:
                 raise ClipfakeError(
                     f"{self.ledger.store.uri}/{unit.name} does not hold the {new.num_rows} rows written to it"
@@ -117,19 +117,33 @@ class Committer:
         """Rows that have not come yet."""
         return sum(int(missing.sum()) for missing in self._missing.values())
 
+    def left(self, number: int) -> int:
+        """Rows of that unit that have not come yet."""
+        return int(self._missing[number].sum()) if number in self._missing else 0
+
     @property
     def open_units(self) -> int:
         """Units that are not committed."""
         return len(self._missing)
 
-    def chunks(self) -> Iterator[Chunk]:
-        """What is still to be worked off: all chunks of which a row is missing."""
-        for number, missing in self._missing.items():
+    def chunks(self, units: Iterable[int] | None = None) -> Iterator[Chunk]:
+        """All chunks of the units of these numbers, by default of all."""
+        for number in range(len(self._units)) if units is None else units:
             unit, first = self._units[number], 0
             for group, rows in enumerate(unit.chunks):
-                if missing[first : first + rows].any():
-                    yield {"path": unit.path, "unit": number, "group": group, "first": first}
+                yield {"path": unit.path, "unit": number, "group": group, "offset": 0, "rows": rows, "first": first}
                 first += rows
+
+    def lacks(self, chunk: Chunk) -> bool:
+        """Whether a row of the chunk has not come yet."""
+        missing = self._missing.get(chunk["unit"])
+        first = chunk["first"]
+        return missing is not None and bool(missing[first : first + chunk["rows"]].any())
+
+    def check(self) -> None:
+        """Raises ClaimLostError where another run writes by now."""
+        for claim in self._claims:
+            claim.check()
 
     def _commit(self, number: int) -> None:
         unit, began = self._units[number], time.perf_counter()
@@ -138,10 +152,9 @@ class Committer:
         rows = pa.concat_tables(parts, promote_options="permissive")
         if not np.array_equal(rows[ROW].to_numpy(), np.arange(unit.rows)):
             rows = rows.sort_by(ROW)
-        for claim in self._claims:
-            claim.check()
         for sink in self._sinks:
-            sink.commit(unit, rows)
+            sink.commit(unit, rows, self.check)
+        self.check()
         close_unit(self._store, unit)
         del self._missing[number]
         self._totals.add(rows, time.perf_counter() - began)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipfake.encoder.description import EncoderDescription
-from clipfake.scoring.chunk import VIEWS
+from clipfake.scoring.chunk import VIEWS, with_columns
 from clipfake.scoring.options import EmbedOptions
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
@@ -45,9 +45,12 @@ def embedding_rows(items: pa.Table, *, schema: pa.Schema, views: int = 0) -> pa.
     An item without embeddings has all its rows too, so that what replaces one another has the same rows.
     """
     count = 1 + views
+    items = with_columns(items, schema.remove(schema.get_field_index("view")))  # of rows that were given up
     view = np.tile(np.arange(count, dtype=np.int16), items.num_rows)
     rows = items
     if views:
+        kind = schema.field("embedding").type
+        items = with_columns(items, pa.schema([(VIEWS, pa.list_(kind.value_type, kind.list_size * views))]))
         vectors = _together(items, schema.field("embedding").type, views)
         rows = items.drop_columns(["embedding", VIEWS]).take(np.repeat(np.arange(items.num_rows), count))
         rows = rows.append_column("embedding", vectors)

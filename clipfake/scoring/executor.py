@@ -1,7 +1,7 @@
 """Where the work of a job runs: on Ray, or, few items on this machine, in this process."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from clipfake.errors import ClipfakeError
+from clipfake.errors import ClipfakeError, UsageError, WorkFailedError
 from clipfake.onray.autoscaling import nodes_to_plan_for
 from clipfake.onray.connection import (
     Connection,
@@ -25,20 +25,26 @@ from clipfake.onray.private import map_blocks
 from clipfake.scoring.chunk import Chunk
 from clipfake.scoring.layout import Layout
 from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.sources import Listing
 from clipfake.scoring.timings import HERE
 from clipfake.storage.store import Store
 from clipfake.storage.units import PLAN_FOLDER
 
 log = logging.getLogger(__name__)
 
-# Up to so many items this process is done sooner than a Ray of its own and its actors have started (15 s and more).
-FEW = {"images": 512, "embeddings": 131_072}
 CORES = 16  # that this process uses at most: beyond, a single batch gains little
 FAILED = "the work failed on the cluster: {}; what was committed stays: run it again"
 
 
 class BrokenOffError(Exception):
-    """The cluster gave way under the work, which can be laid out anew on what is left of it."""
+    """The cluster gave way under the work, which can be laid out anew on what is left of it.
+
+    stalled : it gave nothing for too long; else actors or nodes died
+    """
+
+    def __init__(self, message: str, *, stalled: bool = False) -> None:
+        super().__init__(message)
+        self.stalled = stalled
 
 
 class Session(Protocol):
@@ -50,15 +56,15 @@ class Session(Protocol):
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
         """What the work is to be laid out for, as `nodes_to_plan_for` says it."""
 
-    def laid_out(self, layout: Layout) -> Layout:
-        """The layout, as it is followed here."""
+    def adapted(self, layout: Layout) -> Layout:
+        """The layout as it is followed here."""
 
     def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
         """What comes out of the pipeline, a table a chunk, in any order. What it runs on ends with the generator.
 
         stall_s : seconds after which a cluster that gives nothing more has given way
 
-        Raises BrokenOffError where the cluster gave way; ClipfakeError where the work failed.
+        Raises BrokenOffError where the cluster gave way; WorkFailedError where the work failed.
         """
 
     def renew(self) -> None:
@@ -86,7 +92,7 @@ class OnRay:
             self.wait()
             return nodes_to_plan_for(scale_to, patience_s)
 
-    def laid_out(self, layout: Layout) -> Layout:
+    def adapted(self, layout: Layout) -> Layout:
         return layout
 
     def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
@@ -95,11 +101,11 @@ class OnRay:
         context = ray.data.DataContext.get_current()
         context.execution_no_progress_timeout_s = stall_s
         context.target_max_block_size = 1 << 30  # a chunk stays one block: full batches
-        with failures_told(FAILED):
+        with _work_failures(), failures_told(FAILED):
             try:
                 yield from self._dataset(pipeline, chunks).iter_batches(batch_size=None, batch_format="pyarrow")
             except _giving_way() as error:
-                raise BrokenOffError(_why(error, stall_s)) from error
+                raise _broken_off(error, stall_s) from error
 
     @staticmethod
     def _dataset(pipeline: Pipeline, chunks: list[Chunk]) -> Any:
@@ -140,35 +146,43 @@ class InProcess:
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
         return [Node(float(self._cores), 0.0, HERE)]
 
-    def laid_out(self, layout: Layout) -> Layout:
+    def adapted(self, layout: Layout) -> Layout:
         cores = min(self._cores, CORES)
         return replace(layout, encoders=1, encoder_threads=cores, decoders=cores)
 
     def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
-        try:
-            with ExitStack() as stack:
-                actors: list[Any] = []
-                for step in pipeline:
-                    actors.append(step.actor(*step.args, **step.options))
-                    stack.callback(getattr(actors[-1], "close", lambda: None))
-                threads = ThreadPoolExecutor(min(step.calls for step in pipeline), thread_name_prefix="clipfake-work")
-                stack.callback(threads.shutdown, wait=False, cancel_futures=True)  # nobody wants what is under way
+        with _work_failures(), ExitStack() as stack:
+            actors: list[Any] = []
+            for step in pipeline:
+                actors.append(step.actor(*step.args, **step.options))
+                stack.callback(getattr(actors[-1], "close", lambda: None))
+            threads = ThreadPoolExecutor(min(step.calls for step in pipeline), thread_name_prefix="clipfake-work")
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)  # nobody wants what is under way
 
-                def work(chunk: Chunk) -> pa.Table:
-                    table = pa.Table.from_pylist([dict(chunk)])
-                    for actor in actors:
-                        table = actor(table)
-                    return table
+            def work(chunk: Chunk) -> pa.Table:
+                table = pa.Table.from_pylist([dict(chunk)])
+                for actor in actors:
+                    table = actor(table)
+                return table
 
-                yield from threads.map(work, chunks)
-        except ClipfakeError:
-            raise
-        except Exception as error:
-            log.debug("what was raised", exc_info=True)
-            said = (str(error).strip().splitlines() or [""])[0]
-            raise ClipfakeError(
-                f"the work failed: {type(error).__name__}: {said}; what was committed stays: run it again"
-            ) from error
+            yield from threads.map(work, chunks)
+
+
+@contextmanager
+def _work_failures() -> Iterator[None]:
+    """What the work raises in the block, in one line, as WorkFailedError."""
+    try:
+        yield
+    except (UsageError, WorkFailedError, BrokenOffError):
+        raise
+    except ClipfakeError as error:
+        raise WorkFailedError(str(error)) from error
+    except Exception as error:
+        log.debug("what was raised", exc_info=True)
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise WorkFailedError(
+            f"the work failed: {type(error).__name__}: {said}; what was committed stays: run it again"
+        ) from error
 
 
 @contextmanager
@@ -182,20 +196,17 @@ def opened(num_cpus: int | None, few: bool = False) -> Iterator[Session]:
         yield OnRay(connection)
 
 
-Listing = Callable[[], pa.RecordBatchReader]
+def counted_ahead(listing: Listing, few: int, out: Store, scale_to: int | None, views: int = 0) -> tuple[bool, Listing]:
+    """Whether a listing's items, each with so many views, are few enough for this process; and the whole listing.
 
-
-def looked_into(
-    listing: Listing, source: str, out: Store, scale_to: int | None, views: int = 0
-) -> tuple[bool, Listing]:
-    """Whether a listing's items are few enough for this process, and the listing, of which nothing is lost.
+    few : images and views that are few
 
     They are not where a cluster or an open Ray session is there to do the work, where nodes are asked for, where this
     machine has a GPU, or where units in `out` were left open, which may be many.
     """
     if scale_to is not None or at_hand() or out.folders(PLAN_FOLDER):
         return False, listing
-    reader, most = listing(), FEW[source] // (1 + views)
+    reader, most = listing(), few // (1 + views)
     batches, rows = [], 0
     for batch in reader:
         batches.append(batch)
@@ -203,10 +214,10 @@ def looked_into(
         if rows > most:
             break
     whole = pa.RecordBatchReader.from_batches(reader.schema, chain(batches, reader))
-    return rows <= most and not _has_gpu(), begun(whole, listing)
+    return rows <= most and not _has_gpu(), with_first_stream(whole, listing)
 
 
-def begun(first: pa.RecordBatchReader, again: Listing) -> Listing:
+def with_first_stream(first: pa.RecordBatchReader, again: Listing) -> Listing:
     """The listing whose first stream, `first`, is open already."""
     left = [first]
     return lambda: left.pop() if left else again()
@@ -234,9 +245,10 @@ def _giving_way() -> tuple[type[BaseException], ...]:
     )
 
 
-def _why(error: BaseException, stall_s: float) -> str:
+def _broken_off(error: BaseException, stall_s: float) -> BrokenOffError:
     from ray.data.exceptions import ExecutionTimeoutError
 
     if isinstance(error, ExecutionTimeoutError):
-        return f"no progress for {stall_s:g} s (a node is lost, or a chunk takes longer: --stall-timeout)"
-    return root_cause(error)
+        said = f"no progress for {stall_s:g} s (a node is lost, or a chunk takes longer: --stall-timeout)"
+        return BrokenOffError(said, stalled=True)
+    return BrokenOffError(root_cause(error))

@@ -2,38 +2,31 @@
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
-from clipfake.errors import ClipfakeError, ExitCode, UsageError
+from clipfake.errors import ClipfakeError, ExitCode, UsageError, WorkFailedError
 from clipfake.onray.nodes import Node, tell_changes
 from clipfake.scoring.commit import Sink, Totals
 from clipfake.scoring.executor import Session, opened
-from clipfake.scoring.layout import Layout, plan_layout, plan_rescoring
+from clipfake.scoring.layout import Layout
 from clipfake.scoring.options import JobOptions
-from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.pipeline import Pipeline, Work
 from clipfake.scoring.plan import Counts, Planner
-from clipfake.scoring.waves import Progress, work_off
+from clipfake.scoring.resume import take_up
+from clipfake.scoring.sources import Listing, Source, restored
+from clipfake.scoring.speed import measured_speed, unit_rows
+from clipfake.scoring.unit_runner import Progress, UnitRunner
 from clipfake.storage.claim import LOCK_FOLDER, Claim, claimed
 from clipfake.storage.compaction import finish_compactions
 from clipfake.storage.ledger import Ledger
-from clipfake.storage.runs import new_run_id, read_records, versions, write_record
-from clipfake.storage.store import Store
-from clipfake.storage.units import Plan, close_plan, open_plans
+from clipfake.storage.runs import RUN_FOLDER, new_run_id, versions, write_record
+from clipfake.storage.units import PLAN_FOLDER, Plan, close_plan, open_plans
 
 log = logging.getLogger(__name__)
-
-UNIT_SECONDS = 120  # of work in a unit, by the speed of the last runs
-FIRST_UNIT_ROWS = {"cpu": 2_048, "cuda": 262_144}  # where no run has been measured yet
-FIRST_STORED_ROWS = 262_144  # the same for stored embeddings
-UNIT_ROWS_LIMITS = (256, 1_000_000)
-UNIT_BYTES = 512 << 20
 
 
 @dataclass
@@ -41,9 +34,9 @@ class Job:
     """What differs between the jobs.
 
     ledger : where the rows go
-    source : what the listing lists: "images" or "embeddings"
+    source : what the listing lists
     listing : makes the stream of items; called once, after the claim
-    pipeline : (source, layout, saving) -> what the chunks go through
+    work : what is done with items
     sinks : (run id, saving) -> where rows go; the ledger's own comes last, since it says that a unit is done
     options : everything the user set, for the record
     views : views an item has beside its image
@@ -51,9 +44,9 @@ class Job:
 
     name: str
     ledger: Ledger
-    source: str
-    listing: Callable[[], pa.RecordBatchReader]
-    pipeline: Callable[[str, Layout, bool], Pipeline]
+    source: Source
+    listing: Listing
+    work: Work
     sinks: Callable[[str, Ledger | None], list[Sink]]
     saves: Ledger | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -80,148 +73,195 @@ def run_job(
 
     Raises UsageError before anything is written, ClipfakeError where the work failed (what was committed stays).
     """
-    run_id = new_run_id()
-    store = job.ledger.store
-    fresh = not store.list("")
-    job.ledger.check()
-    if job.saves is not None:
-        job.saves.check()
-    began, started_at = time.monotonic(), datetime.now(UTC)
-    totals, planner = Totals(), None
-    claims: list[Claim] = []
-    try:
-        with contextlib.ExitStack() as stack:
-            written = [one.store for one in (job.ledger, job.saves) if one is not None and not options.dry_run]
-            for folder in written:
-                claims.append(stack.enter_context(claimed(folder, run_id)))
-            for folder in written:
-                finish_compactions(folder)
-                folder.sweep()  # half-written files of killed runs
-            left_open = open_plans(job.ledger, clear=not options.dry_run)
-            planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
-            with contextlib.ExitStack() as cluster:
-                session = session or cluster.enter_context(opened(options.num_cpus))
-                planned = session.nodes(None if options.dry_run else options.scale_to, options.stall_timeout)
-                nodes = [node for node in planned if node.address]
-                sizes = _layout(job, job.source, planned, 1 << 40, options)
-                unit_rows = options.unit_rows or _unit_rows(store, job, sizes.device)
-                chunk_rows = min(sizes.chunk_rows, unit_rows)
-                plan = planner.write(run_id, job.listing(), job.source, unit_rows, chunk_rows, dry=options.dry_run)
-                at_work = time.monotonic()
-                if options.dry_run:
-                    gpus = sum(node.gpus for node in nodes)
-                    return _dry_outcome(job, run_id, planner.counts, left_open, gpus)
-                plans = [*left_open, plan]
-                where = ", ".join(node.address for node in nodes)
-                log.info("run %s: %d items on %d nodes (%s)", run_id, sum(p.items for p in plans), len(nodes), where)
-                advance = progress(sum(p.items for p in plans))
-                for one in plans:
-                    if one.units:
-                        _work(job, one, run_id, options, claims, totals, advance, session)
+    return _Run(job, options, progress).run(session)
+
+
+class _Run:
+    """One run of a job, step by step."""
+
+    def __init__(self, job: Job, options: JobOptions, progress: Callable[[int], Progress]) -> None:
+        self.job, self.options, self.progress = job, options, progress
+        self.run_id = new_run_id()
+        self.store = job.ledger.store
+        self.claims: list[Claim] = []
+        self.totals = Totals()
+        self.failed: list[str] = []  # what stays open, and why
+        self.began, self.started_at = time.monotonic(), datetime.now(UTC)
+
+    def run(self, session: Session | None) -> Outcome:
+        """`run_job`."""
+        job, dry = self.job, self.options.dry_run
+        fresh = not self.store.list("")
+        written = [one for one in (job.ledger, job.saves) if one is not None]
+        for ledger in written:
+            ledger.check()
+        try:
+            with contextlib.ExitStack() as stack:
+                for ledger in written if not dry else []:
+                    self.claims.append(stack.enter_context(claimed(ledger.store, self.run_id)))
+                try:
+                    for ledger in written if not dry else []:
+                        finish_compactions(ledger.store, self._check)
+                        ledger.store.sweep()  # half-written files of killed runs
+                    left_open = self._left_open()
+                    with contextlib.ExitStack() as cluster:
+                        session = session or cluster.enter_context(opened(self.options.num_cpus))
+                        return self._plan_and_work(left_open, session)
+                except UsageError:
+                    if self.claims and not self.totals.rows:
+                        self._withdraw(fresh)
+                    raise
+        except UsageError:
+            if fresh and self.claims and not self.totals.rows:
+                self.store.delete_if_empty(LOCK_FOLDER)
+            raise
+
+    def _check(self) -> None:
+        for claim in self.claims:
+            claim.check()
+
+    def _withdraw(self, fresh: bool) -> None:
+        """Takes back what this run has planned, as if it had not been; the plans of other runs stay."""
+        self._check()
+        self.store.delete_tree(f"{PLAN_FOLDER}/{self.run_id}")
+        if fresh:
+            for name in (PLAN_FOLDER, RUN_FOLDER):
+                self.store.delete_if_empty(name)
+
+    def _left_open(self) -> list[Plan]:
+        """What earlier runs left open, less what is done meanwhile."""
+        job, dry = self.job, self.options.dry_run
+        plans = open_plans(job.ledger, clear=not dry)
+        for plan in plans:
+            if plan.saves and (job.saves is None or job.saves.store.uri != plan.saves):
+                raise UsageError(
+                    f"run {plan.run_id} left units open that save embeddings; finish them with --save-embeddings "
+                    f"{plan.saves}"
+                )
+            if plan.lost:
+                self.failed.append(
+                    f"the item lists of {len(plan.lost)} units of run {plan.run_id} are gone from {self.store.uri}: "
+                    "what they held is planned again where it is listed again"
+                )
+            if plan.read is None:
+                log.warning("run %s was planned by clipfake 0.1.0: its items are read as this run's are", plan.run_id)
+        if dry:
+            return plans
+        without = take_up(job.ledger, [plan for plan in plans if not plan.saves], None, self._check)
+        return without + take_up(job.ledger, [plan for plan in plans if plan.saves], job.saves, self._check)
+
+    def _plan_and_work(self, left_open: list[Plan], session: Session) -> Outcome:
+        job, options = self.job, self.options
+        planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
+        planned = session.nodes(None if options.dry_run else options.scale_to, options.stall_timeout)
+        nodes = [node for node in planned if node.address]
+        sizes = self._layout(job.source, planned, 1 << 40)
+        rows = options.unit_rows or unit_rows(
+            self.store, job.name, job.source, sizes.device, job.saves or job.ledger, job.views
+        )
+        plan = planner.write(
+            self.run_id, job.listing(), job.source.kind, rows, min(sizes.chunk_rows, rows),
+            read=job.source.described(), check=self._check, dry=options.dry_run,
+        )  # fmt: skip
+        at_work = time.monotonic()
+        if options.dry_run:
+            return _dry_outcome(job, self.run_id, planner.counts, left_open, sum(node.gpus for node in nodes))
+        plans = [*left_open, plan]
+        items = sum(one.items for one in plans)
+        where = ", ".join(node.address for node in nodes)
+        log.info("run %s: %d items on %d nodes (%s)", self.run_id, items, len(nodes), where)
+        advance = self.progress(items)
+        left = sum(self._work(one, advance, session) for one in plans)
         worked = time.monotonic()
-    except UsageError:
-        if fresh and claims and not totals.rows:  # a run that was refused the claim leaves the folder to its holder
-            for name in ("_plan", "_runs"):
-                store.delete_tree(name)
-            if not store.list(LOCK_FOLDER):
-                store.delete_tree(LOCK_FOLDER)
-        raise
-    if totals.rows != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
-        raise ClipfakeError(f"counts do not reconcile: {planner.counts}, {totals.rows} rows committed; this is a bug")
-    seconds = {"plan": at_work - began, "work": worked - at_work, "total": worked - began}
-    if totals.first_row is not None:
-        seconds["until_first_row"] = totals.first_row - began
-    record = {
-        "command": job.name,
-        "source": job.source,
-        "run_id": run_id,
-        "started_at": started_at,
-        "finished_at": datetime.now(UTC),
-        "key": job.ledger.key,
-        "options": job.options,
-        "versions": versions(),
-        "nodes": [asdict(node) for node in nodes],
-        "device": sizes.device,
-        "found": asdict(planner.counts),
-        "finished_for_earlier_runs": sum(p.items for p in left_open),
-        "rows": totals.rows,
-        "status": dict(totals.status),
-        "verdict": dict(totals.verdict),
-        "unfamiliar": dict(totals.unfamiliar),
-        "bytes": totals.bytes,
-        "seconds": seconds,
-        "seconds_by_stage": totals.effort.by_stage,
-        "by_node": totals.effort.by_node(),
-        "busy": totals.effort.busy(seconds["work"]),
-        "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
-    }
-    write_record(store, run_id, record)
-    too_many = totals.rows > 0 and totals.errors / totals.rows > options.max_error_rate
-    return Outcome(run_id, planner.counts, totals, record, ExitCode.TOO_MANY_ERRORS if too_many else ExitCode.DONE)
-
-
-def _work(
-    job: Job, plan: Plan, run_id: str, options: JobOptions, claims: list[Claim], totals: Totals, advance: Progress,
-    session: Session,
-) -> None:  # fmt: skip
-    store = job.ledger.store
-    saves = job.saves if plan.saves else None
-    if plan.saves and (job.saves is None or job.saves.store.uri != plan.saves):
-        raise UsageError(
-            f"run {plan.run_id} left units open that save embeddings; finish them with --save-embeddings {plan.saves}"
+        if self.totals.rows + left != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
+            raise ClipfakeError(
+                f"counts do not reconcile: {planner.counts}, {self.totals.rows} rows committed; this is a bug"
+            )
+        seconds = {"plan": at_work - self.began, "work": worked - at_work, "total": worked - self.began}
+        record = self._record(planner.counts, nodes, sizes.device, seconds, sum(p.items for p in left_open))
+        write_record(self.store, self.run_id, record)
+        if self.failed:
+            more = f" (and {len(self.failed) - 1} more, see the log)" if len(self.failed) > 1 else ""
+            raise ClipfakeError(f"{self.failed[0]}{more}")
+        too_many = self.totals.rows > 0 and self.totals.errors / self.totals.rows > options.max_error_rate
+        return Outcome(
+            self.run_id, planner.counts, self.totals, record, ExitCode.TOO_MANY_ERRORS if too_many else ExitCode.DONE
         )
 
-    seen: set[str] = set()
+    def _work(self, plan: Plan, advance: Progress, session: Session) -> int:
+        """Works a plan off, with the options it was made with; the rows of units that failed, which stay open.
 
-    def pipeline() -> Pipeline:
-        nodes = session.nodes(options.scale_to, options.stall_timeout)
-        tell_changes(seen, {node.address for node in nodes if node.address})
-        layout = session.laid_out(_layout(job, plan.source, nodes, plan.items, options))
-        return job.pipeline(plan.source, layout, saves is not None)
+        A plan that fails keeps none of the others from being worked off.
+        """
+        job, options = self.job, self.options
+        source = restored(plan.source, plan.read or {})
+        if plan.read is None and plan.source == job.source.kind:  # of version 0.1.0
+            source = job.source
+        saves = job.saves if plan.saves else None
+        seen: set[str] = set()
 
-    try:
-        sinks = job.sinks(run_id, saves)
-        work_off(store, plan, pipeline, sinks, claims, totals, advance, options.stall_timeout, session)
-    except UsageError:
-        if not totals.rows:
-            close_plan(store, plan)
-        raise
-    close_plan(store, plan)
+        def pipeline() -> Pipeline:
+            nodes = session.nodes(options.scale_to, options.stall_timeout)
+            tell_changes(seen, {node.address for node in nodes if node.address})
+            layout = session.adapted(self._layout(source, nodes, plan.items))
+            return source.pipeline(job.work, layout, saves is not None)
 
+        before = self.totals.rows
+        sinks = job.sinks(self.run_id, saves)
+        runner = UnitRunner(
+            self.store, plan, source, pipeline, sinks, self.claims, self.totals, advance, options.stall_timeout, session
+        )
+        try:
+            reasons = list(runner.run().values())
+        except WorkFailedError as error:
+            reasons = [str(error)]
+        if reasons:
+            log.error("run %s is not finished: %s", plan.run_id, reasons[0])
+            self.failed += reasons
+        else:
+            self._check()
+            close_plan(self.store, plan)
+        return plan.items - (self.totals.rows - before)
 
-def _layout(job: Job, source: str, nodes: list[Node], items: int, options: JobOptions) -> Layout:
-    if source == "embeddings":
-        return plan_rescoring(nodes, items, options.encoders_per_gpu)
-    return plan_layout(nodes, items, options.batch_size, job.views, options.encoders_per_gpu)
+    def _layout(self, source: Source, nodes: list[Node], items: int) -> Layout:
+        options = self.options
+        return source.layout(nodes, items, options.batch_size, self.job.views, options.encoders_per_gpu)
 
-
-def _unit_rows(store: Store, job: Job, device: str) -> int:
-    """Rows for UNIT_SECONDS at the speed of this folder's last run of the same kind on the same device.
-
-    Never more than UNIT_BYTES of vectors: a unit is in this process' memory when it commits.
-    """
-    speed = measured_speed(store, job.name, job.source, device)
-    low, high = UNIT_ROWS_LIMITS
-    rows = FIRST_STORED_ROWS if job.source == "embeddings" else max(1, FIRST_UNIT_ROWS[device] // (1 + job.views))
-    if speed is not None:
-        rows = min(high, max(low, math.ceil(speed * UNIT_SECONDS)))
-    kept = job.saves or job.ledger
-    vectors = [field.type for field in kept.schema if pa.types.is_fixed_size_list(field.type)]
-    bytes_a_row = sum(kind.list_size * kind.value_type.bit_width // 8 for kind in vectors) * (1 + job.views)
-    return max(1, min(rows, UNIT_BYTES // bytes_a_row if bytes_a_row else rows))
-
-
-def measured_speed(store: Store, command: str, source: str, device: str | None = None) -> float | None:
-    """Images per second of the last comparable run that had work for at least 10 s."""
-    for record in reversed(read_records(store)):
-        same = (record["command"], record["source"]) == (command, source) and device in (None, record["device"])
-        if same and record["images_per_second"] and record["seconds"]["work"] >= 10:
-            return float(record["images_per_second"])
-    return None
+    def _record(
+        self, counts: Counts, nodes: list[Node], device: str, seconds: dict[str, float], finished: int
+    ) -> dict[str, Any]:
+        totals = self.totals
+        if totals.first_row is not None:
+            seconds["until_first_row"] = totals.first_row - self.began
+        return {
+            "command": self.job.name,
+            "source": self.job.source.kind,
+            "run_id": self.run_id,
+            "started_at": self.started_at,
+            "finished_at": datetime.now(UTC),
+            "key": self.job.ledger.key,
+            "options": self.job.options,
+            "versions": versions(),
+            "nodes": [asdict(node) for node in nodes],
+            "device": device,
+            "found": asdict(counts),
+            "finished_for_earlier_runs": finished,
+            "failed": self.failed,
+            "rows": totals.rows,
+            "status": dict(totals.status),
+            "verdict": dict(totals.verdict),
+            "unfamiliar": dict(totals.unfamiliar),
+            "bytes": totals.bytes,
+            "seconds": seconds,
+            "seconds_by_stage": totals.effort.by_stage,
+            "by_node": totals.effort.by_node(),
+            "busy": totals.effort.busy(seconds["work"]),
+            "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
+        }
 
 
 def _dry_outcome(job: Job, run_id: str, counts: Counts, left_open: list[Plan], gpus: float) -> Outcome:
-    speed = measured_speed(job.ledger.store, job.name, job.source)
+    speed = measured_speed(job.ledger.store, job.name, job.source.kind)
     still_open = sum(plan.items for plan in left_open)
     to_do = counts.new + counts.retried + still_open
     record = {

@@ -1,10 +1,10 @@
 """What is still to do: listed items less the committed ones, cut into units that commit on their own."""
 
 import contextlib
-import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -15,8 +15,8 @@ from clipfake.errors import UsageError
 from clipfake.status import Status
 from clipfake.storage.duckdb import temporary_database
 from clipfake.storage.ledger import SCAN, Ledger
-from clipfake.storage.store import Store
-from clipfake.storage.units import PLAN_FOLDER, Plan, UnitWriter
+from clipfake.storage.store import Check, Store, nothing_to_check
+from clipfake.storage.units import Plan, UnitWriter, publish_plan
 
 
 @dataclass
@@ -61,11 +61,15 @@ class Planner:
         unit_rows: int,
         chunk_rows: int,
         *,
+        read: Mapping[str, Any] | None = None,
+        check: Check = nothing_to_check,
         dry: bool = False,
     ) -> Plan:
         """Writes the plan of one run and returns it; with `dry` only counts.
 
-        The plan counts from the moment `plan.json` is there: one that was cut off while it was written is nothing.
+        read : how the items are to be read, which the plan keeps
+        check : called before the plan counts; raises where the claim was lost while it was made
+
         Raises UsageError where the listing names one item twice, and whatever the listing itself raises.
         """
         store = self.ledger.store
@@ -86,16 +90,16 @@ class Planner:
                     raise self._broke from None
                 raise
             writer.close()
+            new_units = len(writer.units)
             # The rows of one report file come together: the file is rewritten once a unit and not once a row.
             for batch in inserts.sql("SELECT * FROM retries ORDER BY rewrites").to_arrow_reader(chunk_rows):
                 writer.add(batch)
             writer.close()
             self._check(inserts)
-        if writer.units and not dry:
-            facts = {"source": source, "saves": saves, "key": self.ledger.key, "units": len(writer.units)}
-            about = json.dumps({**facts, "found": asdict(self.counts)}, indent=1)
-            store.write_bytes(f"{PLAN_FOLDER}/{run_id}/plan.json", about.encode())
-        return Plan(run_id, source, saves, tuple(writer.units))
+        plan = Plan(run_id, source, saves, tuple(writer.units), read)
+        if plan.units and not dry:
+            publish_plan(store, plan, self.ledger.key, new_units, asdict(self.counts), check)
+        return plan
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -107,7 +111,7 @@ class Planner:
             database.execute(
                 f"CREATE MACRO key_of(item_id, version) AS md5_number('{self._salt}' || item_id || chr(0) || version)"
             )
-            database.register("committed", _committed(self.ledger))
+            database.register("committed", committed_rows(self.ledger))
             database.register("planned", _planned(self.ledger.store, self.still_open))
             database.execute(
                 """CREATE TABLE done AS
@@ -117,7 +121,7 @@ class Planner:
                 {"retry": self.retryable},
             )
             if self.saves is not None:
-                database.register("kept", _committed(self.saves))
+                database.register("kept", committed_rows(self.saves))
                 # '' : its embedding is there already; a file's name: that file holds an error row to replace
                 database.execute(
                     """CREATE TABLE saved AS
@@ -174,7 +178,7 @@ class Planner:
         return pa.RecordBatchReader.from_batches(listing.schema, batches())
 
 
-def _committed(ledger: Ledger) -> pa.RecordBatchReader:
+def committed_rows(ledger: Ledger) -> pa.RecordBatchReader:
     """item_id, version, status, file of what the ledger has for its key: an item's views are there together or not."""
     schema = pa.schema([(name, pa.string()) for name in ("item_id", "version", "status", "file")])
     only = pc.field("detector") == ledger.key if ledger.kind == "report" else pc.field("view") == 0

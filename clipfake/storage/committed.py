@@ -75,6 +75,12 @@ def _sources(uri: str, name: str, size: int, mtime: float) -> Mapping[str, Span]
     return {source: Span(*place) for source, place in listed.items()}
 
 
+def known_files(store: Store) -> set[str]:
+    """Names of the files that are there, and of those that were merged into one of them."""
+    files = data_files(store)
+    return {file.name for file in files} | {name for file in files for name in sources_of(store, file)}
+
+
 def place_of(store: Store, name: str) -> tuple[str, int]:
     """The file that holds the rows of the file `name` now, and the number of the first one there.
 

@@ -2,17 +2,23 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipfake import __version__
+from clipfake.errors import ClaimLostError, UsageError
+from clipfake.storage.committed import known_files
 from clipfake.storage.ledger import Ledger
-from clipfake.storage.store import Store
+from clipfake.storage.store import Check, Store, nothing_to_check
 
 log = logging.getLogger(__name__)
 
 PLAN_FOLDER = "_plan"
+FORMAT = 2  # of plan.json; 1, which does not say so, is version 0.1.0's
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,18 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The open units of one run's planning, and how they are to be worked off."""
+    """The open units of one run's planning, and how they are to be worked off.
+
+    read : how the items are read, as the run that made the plan was told; None in a plan of version 0.1.0
+    lost : numbers of units whose item lists are gone although nothing of them is committed
+    """
 
     run_id: str
     source: str  # "images" or "embeddings"
     saves: str | None  # the folder that also gets the embeddings
     units: tuple[Unit, ...]
+    read: Mapping[str, Any] | None = None
+    lost: tuple[int, ...] = ()
 
     @property
     def items(self) -> int:
@@ -93,13 +105,46 @@ class UnitWriter:
         self._rows, self._held = [], 0
 
 
+def publish_plan(
+    store: Store, plan: Plan, key: str, new_units: int, found: Mapping[str, int], check: Check = nothing_to_check
+) -> None:
+    """Writes `plan.json`, from which moment on the plan counts: one that was cut off while it was written is nothing.
+
+    new_units : how many units, from the first on, leave a file of their name when they are committed
+    check : raises where the claim is lost
+
+    Raises ClaimLostError where item lists are gone: another run took the plan for one of a dead run.
+    """
+    folder = f"{PLAN_FOLDER}/{plan.run_id}"
+    there = sum(file.name.endswith(".items") for file in store.list(folder))
+    if there != len(plan.units):
+        raise ClaimLostError(
+            f"{len(plan.units) - there} of this run's {len(plan.units)} units were deleted from {store.uri}/{folder}: "
+            "another run took over; run it again"
+        )
+    about = {
+        "format": FORMAT,
+        "version": __version__,
+        "source": plan.source,
+        "read": plan.read,
+        "saves": plan.saves,
+        "key": key,
+        "units": len(plan.units),
+        "new_units": new_units,
+        "found": found,
+    }
+    check()
+    store.write_bytes(f"{folder}/plan.json", json.dumps(about, indent=1).encode())
+
+
 def open_plans(ledger: Ledger, *, clear: bool = True) -> list[Plan]:
     """The plans of earlier runs with open units for this ledger's key; `clear` forgets what is committed or cut off.
 
     A unit whose report file is there is done: the run died between the commit and the deletion of its list.
+    Raises UsageError where a newer version of clipfake has made a plan.
     """
     store = ledger.store
-    committed = set(ledger.files())
+    committed = known_files(store)
     plans = []
     for run_id in store.folders(PLAN_FOLDER):
         folder = f"{PLAN_FOLDER}/{run_id}"
@@ -109,25 +154,54 @@ def open_plans(ledger: Ledger, *, clear: bool = True) -> list[Plan]:
                 store.delete_tree(folder)
             continue
         about = json.loads(store.read_bytes(f"{folder}/plan.json"))
-        units = []
-        for file in store.list(folder):
-            if not file.name.endswith(".items"):
-                continue
-            unit = _read_unit(store, run_id, int(file.name.removesuffix(".items")))
-            if unit.name not in committed:
-                units.append(unit)
-            elif clear:
-                store.delete(unit.path)
-        if not units:
+        if about.get("format", 1) > FORMAT:
+            raise UsageError(
+                f"{store.uri}/{folder} was made by clipfake {about['version']}, which is newer: use that or a newer one"
+            )
+        units, lost = _open_units(store, run_id, about, committed, clear)
+        if not units and not lost:
             if clear:
                 store.delete_tree(folder)
         elif about["key"] == ledger.key:
-            plans.append(Plan(run_id, about["source"], about["saves"], tuple(units)))
+            plans.append(Plan(run_id, about["source"], about["saves"], tuple(units), about.get("read"), tuple(lost)))
         else:
             log.warning(
                 "%d units of run %s for another detector stay open; score with it to finish them", len(units), run_id
             )
     return plans
+
+
+def _open_units(
+    store: Store, run_id: str, about: Mapping[str, Any], committed: set[str], clear: bool
+) -> tuple[list[Unit], list[int]]:
+    """The units of a plan that are open, and the numbers of those that are gone without a trace."""
+    units, numbers = [], set()
+    for file in store.list(f"{PLAN_FOLDER}/{run_id}"):
+        if not file.name.endswith(".items"):
+            continue
+        unit = _read_unit(store, run_id, int(file.name.removesuffix(".items")))
+        numbers.add(unit.number)
+        if unit.name not in committed:
+            units.append(unit)
+        elif clear:
+            store.delete(unit.path)
+    gone = set(range(about.get("new_units", 0))) - numbers - set(about.get("dropped", ()))
+    return units, sorted(number for number in gone if Unit(run_id, number, ()).name not in committed)
+
+
+def rewrite_unit(store: Store, unit: Unit, items: pa.Table, check: Check) -> Unit | None:
+    """Replaces the items of an open unit; None where none are left, and the unit is closed without a file."""
+    if items.num_rows:
+        with store.writing(unit.path, check) as sink:
+            pq.write_table(items, sink, row_group_size=max(unit.chunks), compression="zstd")
+        return _read_unit(store, unit.plan, unit.number)
+    path = f"{PLAN_FOLDER}/{unit.plan}/plan.json"
+    about = json.loads(store.read_bytes(path))
+    about["dropped"] = [*about.get("dropped", ()), unit.number]
+    check()
+    store.write_bytes(path, json.dumps(about, indent=1).encode())
+    close_unit(store, unit)
+    return None
 
 
 def close_unit(store: Store, unit: Unit) -> None:

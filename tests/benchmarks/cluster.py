@@ -27,8 +27,8 @@ from conftest import find_free_port, ray_nodes
 from throughput import rate, spread
 
 from clipfake.scoring import executor
-from clipfake.scoring.job import JobOptions
-from clipfake.scoring.score import ScanOptions, embed
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import JobOptions, ScanOptions
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 

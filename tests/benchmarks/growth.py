@@ -99,11 +99,11 @@ def run(count: int) -> None:
     """Embeds `count` items in this process and prints what it took."""
     from clipfake.encoder.description import EncoderDescription
     from clipfake.images.preprocess import Preprocess
-    from clipfake.scoring import pipeline, score
-    from clipfake.scoring.embeddings import EmbedOptions
+    from clipfake.scoring import embed, sources
+    from clipfake.scoring.options import EmbedOptions, ScanOptions
     from clipfake.storage.store import Store
 
-    pipeline.PrepareAndEncode = NullEncoder
+    sources.PrepareAndEncode = NullEncoder
     encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
     arrivals: list[tuple[float, int]] = []
     watch = Watch()
@@ -114,8 +114,8 @@ def run(count: int) -> None:
         arrivals.append((time.perf_counter(), rows))
 
     with tempfile.TemporaryDirectory(prefix="clipfake-growth-") as folder:
-        out, options = Store(f"file://{folder}/out"), score.ScanOptions(precision="bf16")
-        outcome = score.embed_listing(
+        out, options = Store(f"file://{folder}/out"), ScanOptions(precision="bf16")
+        outcome = embed.embed_listing(
             lambda: listing(count), "made up", encoder, out, options,
             lambda _: came, EmbedOptions(),
         )  # fmt: skip

@@ -80,7 +80,7 @@ def run_plain(asked: argparse.Namespace) -> None:
 def run_tool(asked: argparse.Namespace) -> None:
     """`embed` in this process, with a clock at what it calls."""
     from clipfake.onray import connection
-    from clipfake.scoring import executor, job, pipeline, plan, score, stages
+    from clipfake.scoring import embed, options, plan, sources, stages
 
     steps = {"Python, pyarrow and DuckDB are imported": time.time() - BEGAN}
     notes = Path(tempfile.mkdtemp(prefix="clipfake-startup-"))
@@ -110,13 +110,13 @@ def run_tool(asked: argparse.Namespace) -> None:
     if asked.run == "ray":
         import ray
 
-        executor.FEW["images"] = 0
+        sources.Images.few = 0
         clocked(ray, "init", "Ray is up (in a thread)")
         clocked(connection, "_quiet_ray_data", "Ray Data is imported")
     clocked(plan.Planner, "write", "listed and planned")
-    pipeline.PrepareAndEncode = Noted
-    embed_listing = score.embed_listing
-    score.embed_listing = lambda *args: described() or embed_listing(*args)
+    sources.PrepareAndEncode = Noted
+    embed_listing = embed.embed_listing
+    embed.embed_listing = lambda *args: described() or embed_listing(*args)
 
     def described() -> None:
         steps["open_clip is imported in the driver, the encoder described"] = time.time() - BEGAN
@@ -128,9 +128,9 @@ def run_tool(asked: argparse.Namespace) -> None:
 
         return advance
 
-    options = score.ScanOptions(precision=asked.precision, job=job.JobOptions(max_error_rate=0))
+    given = options.ScanOptions(precision=asked.precision, job=options.JobOptions(max_error_rate=0))
     out = notes / "out"
-    score.embed(str(asked.images), f"{asked.model}/untrained", str(out), options, progress)
+    embed.embed(str(asked.images), f"{asked.model}/untrained", str(out), given, progress)
     steps["committed, and what was started is stopped"] = time.time() - BEGAN
     steps |= json.loads((notes / "steps").read_text())
     print(json.dumps(dict(sorted(steps.items(), key=lambda step: step[1]))))

@@ -140,8 +140,8 @@ def write_embeddings(folder: Path, rows: int, dim: int = DIM) -> None:
 def rescoring(detector: Detector, rows: int, repeats: int) -> list[dict[str, float]]:
     """Of each run: the seconds of its work, and of that from the first rows on."""
     from clipfake.onray.connection import connected
-    from clipfake.scoring.job import JobOptions
-    from clipfake.scoring.score import ScanOptions, score
+    from clipfake.scoring.options import JobOptions, ScanOptions
+    from clipfake.scoring.score import score
 
     found = []
     with tempfile.TemporaryDirectory() as name, connected(None):

@@ -142,8 +142,8 @@ def rate(arrivals: list[tuple[float, int]], skip: int = 2, held: int = 0) -> dic
 
 
 def run_tool(asked: argparse.Namespace) -> dict:
-    from clipfake.scoring.job import JobOptions
-    from clipfake.scoring.score import ScanOptions, embed
+    from clipfake.scoring.embed import embed
+    from clipfake.scoring.options import JobOptions, ScanOptions
 
     arrivals: list[tuple[float, int]] = []
     options = ScanOptions(precision=asked.precisions[0], job=JobOptions(batch_size=asked.batch_size))

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from clipfake.cli.app import app
 from clipfake.detector import named
 from clipfake.errors import UsageError
-from clipfake.scoring import score
+from clipfake.scoring import embed as module
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
         calls.append((encoder, what.feature, what.decoder, what.views))
         raise UsageError("nothing is done here")
 
-    monkeypatch.setattr(score, "embed", embed)
+    monkeypatch.setattr(module, "embed", embed)
     return calls
 
 

@@ -21,7 +21,8 @@ from clipfake.evaluation.robustness_tables import operating_row, sweep
 from clipfake.evaluation.stored_images import images_of
 from clipfake.images.conditions.conditions import choose
 from clipfake.images.preprocess import preprocess
-from clipfake.scoring.score import ScanOptions, embed
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import ScanOptions
 from clipfake.storage.footers import read_footer
 from clipfake.storage.store import Store
 from clipfake.training.dataset import read_labelled

@@ -396,3 +396,16 @@ def test_metadata_that_crashes_the_decoder_does_not_cost_the_picture(picture, en
     assert [one.declared for one in got] == [None, "no", None]
     for one, blob in zip(got, [odd, even, odd], strict=True):
         assert one.status is Status.OK and np.array_equal(one.pixels, in_process(blob).pixels)
+
+
+def test_a_child_knows_no_keys_and_no_tokens(monkeypatch, blobs):
+    """What it decodes comes from strangers: it inherits nothing but how to find and speak to things."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN", "HF_TOKEN", "HOME"):
+        monkeypatch.setenv(name, "secret")
+    with DecoderPool(1, LIMITS, OPTIONS) as pool:
+        assert pool.prepare(blobs[:1])[0].status is Status.OK
+        environment = psutil.Process(pool.pids()[0]).environ()
+    assert environment.keys() <= {
+        "PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "OPENBLAS_NUM_THREADS",
+        "OMP_NUM_THREADS",
+    }  # fmt: skip

@@ -12,8 +12,8 @@ from ray.autoscaler._private.monitor import BASE_READONLY_CONFIG
 
 from clipfake.onray.autoscaling import with_nodes_to_come
 from clipfake.onray.nodes import Node
-from clipfake.scoring.job import JobOptions
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.options import JobOptions, ScanOptions
+from clipfake.scoring.score import score
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 

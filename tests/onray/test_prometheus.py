@@ -54,8 +54,8 @@ def test_without_ray_telling_does_nothing():
 def test_a_run_exports_what_the_dashboard_asks_for(warm_ray, pictures, detector, tmp_path):
     import ray
 
-    from clipfake.scoring.job import JobOptions
-    from clipfake.scoring.score import ScanOptions, score
+    from clipfake.scoring.options import JobOptions, ScanOptions
+    from clipfake.scoring.score import score
 
     options = ScanOptions(job=JobOptions(unit_rows=20))
     score(str(pictures), str(detector), str(tmp_path / "out"), options, lambda n: lambda k: None)

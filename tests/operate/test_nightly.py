@@ -14,7 +14,7 @@ from clipfake.cli.nightly import nightly as command
 from clipfake.errors import UsageError
 from clipfake.operate.nightly import Crawl, NightlyOptions, nightly, parse_nights
 from clipfake.report.drift import drift_of_places
-from clipfake.scoring.score import ScanOptions
+from clipfake.scoring.options import ScanOptions
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
 from clipfake.storage.reports import below

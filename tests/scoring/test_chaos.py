@@ -33,8 +33,8 @@ def warm_cluster(warm_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(corpus: Path, detector: Path, tmp_path_factory: pytest.TempPathFactory, warm_ray: None) -> pa.Table:
     """The rows of a run that nothing happens to."""
-    from clipfake.scoring.job import JobOptions
-    from clipfake.scoring.score import ScanOptions, score
+    from clipfake.scoring.options import JobOptions, ScanOptions
+    from clipfake.scoring.score import score
 
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     score(str(corpus), str(detector), str(out), ScanOptions(job=JobOptions()), lambda n: lambda k: None)

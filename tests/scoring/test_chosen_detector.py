@@ -12,7 +12,8 @@ from clipfake.detector.named import load_detector
 from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
 from clipfake.scoring.chosen_detector import detector_of_folder
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.score import score
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -13,14 +12,13 @@ from hypothesis import strategies as st
 
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.nodes import Node
-from clipfake.scoring import executor
-from clipfake.scoring.executor import InProcess, OnRay, looked_into, opened
+from clipfake.scoring.executor import InProcess, OnRay, counted_ahead, opened
 from clipfake.scoring.layout import Layout, plan_layout
 from clipfake.scoring.pipeline import Step
 from clipfake.storage.store import Store
 
 MADE = pa.schema([("item", pa.int64())])
-CHUNKS = [{"path": "plan", "unit": 0, "group": n, "first": 64 * n} for n in range(7)]
+CHUNKS = [{"path": "plan", "unit": 0, "group": n, "offset": 0, "rows": 64, "first": 64 * n} for n in range(7)]
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +38,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @given(rows=st.integers(0, 12), batch=st.integers(1, 5), most=st.integers(0, 10), views=st.integers(0, 2))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_listing_that_was_looked_into_has_lost_nothing(out, rows, batch, most, views):
+def test_a_listing_that_was_counted_ahead_has_lost_nothing(out, rows, batch, most, views):
     table = pa.table({"item": pa.array(range(rows), pa.int64())}, MADE)
     batches = table.to_batches(batch)
 
     def listing() -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(MADE, batches)
 
-    with mock.patch.dict(executor.FEW, images=most):
-        few, again = looked_into(listing, "images", out, None, views)
+    few, again = counted_ahead(listing, most, out, None, views)
     assert few == (rows <= most // (1 + views))
     for _ in range(2):
         assert again().read_all() == table
@@ -59,24 +56,24 @@ def never() -> pa.RecordBatchReader:
 
 
 def test_where_ray_is_named_or_nodes_are_asked_for_nothing_is_read(out, monkeypatch: pytest.MonkeyPatch):
-    assert looked_into(never, "images", out, 3) == (False, never)
+    assert counted_ahead(never, 9, out, 3) == (False, never)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert looked_into(never, "images", out, None) == (False, never)
+    assert counted_ahead(never, 9, out, None) == (False, never)
 
 
 def test_what_was_left_open_is_for_ray(tmp_path):
     """It may be far more than what is listed now."""
     (tmp_path / "_plan" / "20261126T000000-abcdef").mkdir(parents=True)
-    assert looked_into(never, "images", Store(tmp_path.as_uri()), None) == (False, never)
+    assert counted_ahead(never, 9, Store(tmp_path.as_uri()), None) == (False, never)
 
 
 def test_a_gpu_is_left_to_ray(out, monkeypatch: pytest.MonkeyPatch):
     def empty() -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(MADE, [])
 
-    assert looked_into(empty, "images", out, None)[0]
+    assert counted_ahead(empty, 9, out, None)[0]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert not looked_into(empty, "images", out, None)[0]
+    assert not counted_ahead(empty, 9, out, None)[0]
 
 
 def test_what_is_opened(monkeypatch: pytest.MonkeyPatch):
@@ -91,7 +88,7 @@ def test_what_is_opened(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("cores", "used"), [(1, 1), (2, 2), (8, 8), (64, 16)])
 def test_one_encoder_has_the_cores(cores, used):
     here = InProcess(cores)
-    layout: Layout = here.laid_out(plan_layout(here.nodes(None, 1.0), 512))
+    layout: Layout = here.adapted(plan_layout(here.nodes(None, 1.0), 512))
     assert (layout.encoders, layout.encoder_threads, layout.decoders, layout.preparers) == (1, used, used, 0)
 
 
@@ -113,7 +110,7 @@ def test_each_chunk_goes_through_all_steps_and_the_actors_are_closed():
     events: list[str] = []
     steps = (Step(Actor, ("one", events), 1, 1.0), Step(Actor, ("two",), 2, 0.9, options={"events": events}))
     tables = list(InProcess(2).run(steps, CHUNKS, 600.0))
-    assert [table.to_pylist() for table in tables] == [[{**chunk, "one": 4, "two": 5}] for chunk in CHUNKS]
+    assert [table.to_pylist() for table in tables] == [[{**chunk, "one": 6, "two": 7}] for chunk in CHUNKS]
     assert events == ["two is closed", "one is closed"]
 
 
@@ -155,7 +152,8 @@ import json, sys
 import psutil
 import pyarrow.dataset as ds
 from pathlib import Path
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.score import score
 pictures, detector, out = sys.argv[1:]
 outcome = score(pictures, detector, out, ScanOptions(), lambda n: lambda k: None, out + " kept")
 assert outcome.totals.status == {"ok": 40}, outcome.totals

@@ -13,7 +13,8 @@ from PIL import Image
 from clipfake.detector.named import load_detector
 from clipfake.errors import UsageError
 from clipfake.scoring.few_images import BLOCK, SCORES, ImageEncoder, load_encoder, score_images
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.score import score
 
 TOLERANCE = 1e-4  # of a decision, between batch sizes
 

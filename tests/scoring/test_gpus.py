@@ -15,7 +15,8 @@ import json, sys
 from dataclasses import asdict, replace
 import ray
 from clipfake.scoring import job
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.score import score
 
 pictures, detector, out = sys.argv[1:]
 plan, laid_out = job._layout, []

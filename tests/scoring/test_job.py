@@ -1,9 +1,29 @@
-"""What a job may be told is checked before it starts."""
+"""A run of a job: what it may be told, what it finishes, what it leaves to others, what it says of what failed."""
 
+import json
+from collections.abc import Generator
+from functools import partial
+from types import SimpleNamespace
+
+import pyarrow as pa
 import pytest
 
-from clipfake.errors import UsageError
-from clipfake.scoring.job import JobOptions
+from clipfake.corpus.fetch import FetchOptions
+from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
+from clipfake.images.decode import Limits
+from clipfake.onray.nodes import Node
+from clipfake.scoring.chunk import Chunk, read_chunk
+from clipfake.scoring.commit import Sink
+from clipfake.scoring.job import Job, Outcome, run_job
+from clipfake.scoring.layout import Layout
+from clipfake.scoring.options import JobOptions
+from clipfake.scoring.pipeline import Pipeline, Work
+from clipfake.scoring.plan import Planner
+from clipfake.scoring.score import _report_rows
+from clipfake.scoring.sources import Images
+from clipfake.scoring.stages import PrepareOptions
+from clipfake.storage.ledger import Ledger
+from clipfake.storage.runs import read_records
 
 
 @pytest.mark.parametrize("name", ["unit_rows", "batch_size", "num_cpus", "encoders_per_gpu", "scale_to"])
@@ -17,3 +37,151 @@ def test_so_many_encoders_no_gpu_holds():
     JobOptions(encoders_per_gpu=64)
     with pytest.raises(UsageError, match="--encoders-per-gpu must lie between 1 and 64, not 65"):
         JobOptions(encoders_per_gpu=65)
+
+
+ENCODER = SimpleNamespace(preprocess=None, decoder="exact")
+READ = Images(FetchOptions(bytes_column="first"), Limits(max_pixels=11))
+
+
+class Here:
+    """A session that does each chunk at once; `refuses` what it is to say of items of these names."""
+
+    def __init__(self, ledger: Ledger, refuses: dict[str, Exception] | None = None) -> None:
+        self.ledger, self.refuses = ledger, refuses or {}
+        self.read: list[PrepareOptions] = []
+
+    def wait(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        pass
+
+    def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
+        return [Node(2.0, 0.0, "here")]
+
+    def adapted(self, layout: Layout) -> Layout:
+        return layout
+
+    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        self.read.append(pipeline[0].args[0].args[1])
+        for chunk in chunks:
+            table = read_chunk(self.ledger.store, pa.Table.from_pylist([dict(chunk)]))
+            for name in table["item_id"].to_pylist():
+                if error := self.refuses.get(name.rpartition("/")[2]):
+                    raise error
+            yield table.append_column("status", pa.array(["ok"] * table.num_rows))
+
+
+def job_of(ledger: Ledger, listing: pa.Table, source: Images = READ) -> Job:
+    def sinks(run_id: str, saving: Ledger | None) -> list[Sink]:
+        return [Sink(ledger, partial(_report_rows, detector="d", run_id=run_id), "rewrites")]
+
+    work = Work(ledger.store.uri, ENCODER, "fp32")  # type: ignore[arg-type]
+    return Job("score", ledger, source, listing.to_reader, work, sinks)
+
+
+def run(ledger: Ledger, listing: pa.Table, session: Here, source: Images = READ, **options) -> Outcome:
+    return run_job(job_of(ledger, listing, source), JobOptions(**options), lambda n: lambda k: None, session)
+
+
+def names(ledger: Ledger) -> list[str]:
+    return sorted(name.rpartition("/")[2] for name in ledger.dataset().to_table()["item_id"].to_pylist())
+
+
+def left_open(ledger: Ledger, listing: pa.Table, run_id: str = "20260101T000000-aaaaaa", source: Images = READ) -> None:
+    read = source.described()
+    Planner(ledger, []).write(run_id, listing.to_reader(), "images", 4, 2, read=read)
+
+
+def test_a_run_finishes_what_was_left_open_and_does_what_is_new(ledger, items):
+    left_open(ledger, items(["a", "b"]))
+    outcome = run(ledger, items(["b", "c"]), Here(ledger))
+    assert names(ledger) == ["a", "b", "c"]
+    assert outcome.record["finished_for_earlier_runs"] == 2
+    assert ledger.store.folders("_plan") == []
+
+
+def test_a_refusal_leaves_the_plans_of_other_nights(ledger, items):
+    """It takes back its own, and what it has not written stays unwritten."""
+    left_open(ledger, items(["a", "b"]))
+    with pytest.raises(UsageError, match="no such weights"):
+        run(ledger, items(["c"]), Here(ledger, {"a": UsageError("no such weights")}))
+    assert ledger.store.folders("_plan") == ["20260101T000000-aaaaaa"]
+    run(ledger, items(["c"]), Here(ledger))
+    assert names(ledger) == ["a", "b", "c"]
+
+
+def test_a_refusal_of_a_fresh_folder_leaves_nothing(ledger, items):
+    with pytest.raises(UsageError):
+        run(ledger, items(["c"]), Here(ledger, {"c": UsageError("no such weights")}))
+    assert ledger.store.folders("") == []
+
+
+def test_a_plan_is_read_as_it_was_made(ledger, items):
+    """The columns and limits of the new run are for what it lists itself."""
+    left_open(ledger, items(["a", "b"]))
+    other = Images(FetchOptions(bytes_column="other"), Limits(max_pixels=99))
+    here = Here(ledger)
+    run(ledger, items(["c"]), here, other)
+    assert [(read.fetch.bytes_column, read.limits.max_pixels) for read in here.read] == [("first", 11), ("other", 99)]
+
+
+def test_a_plan_of_version_0_1_0_is_finished_as_this_run_reads(ledger, items, caplog):
+    left_open(ledger, items(["a", "b"]))
+    path = "_plan/20260101T000000-aaaaaa/plan.json"
+    about = json.loads(ledger.store.read_bytes(path))
+    old = {name: about[name] for name in ("source", "saves", "key", "units", "found")}
+    ledger.store.write_bytes(path, json.dumps(old).encode())
+    here = Here(ledger)
+    run(ledger, items(["c"]), here, Images(FetchOptions(bytes_column="new"), Limits()))
+    assert [read.fetch.bytes_column for read in here.read] == ["new", "new"]
+    assert names(ledger) == ["a", "b", "c"]
+    assert any("planned by clipfake 0.1.0" in message for message in caplog.messages)
+
+
+def test_a_failing_unit_of_an_earlier_night_keeps_no_new_image_from_its_score(ledger, items):
+    left_open(ledger, items([str(i) for i in range(8)]))
+    sick = Here(ledger, {"2": WorkFailedError("a table is damaged")})
+    for night in ("x", "y"):
+        with pytest.raises(ClipfakeError, match=r"^a table is damaged$"):
+            run(ledger, items([night]), sick)
+        assert night in names(ledger)
+    assert names(ledger) == ["4", "5", "6", "7", "x", "y"]
+    (record, _) = read_records(ledger.store)
+    assert record["failed"] == ["a table is damaged"]
+    run(ledger, items(["x"]), Here(ledger))
+    assert names(ledger) == [*(str(i) for i in range(8)), "x", "y"]
+
+
+def test_two_plans_of_the_same_items_give_each_one_row(ledger, items):
+    """As a driver leaves them that slept while it planned."""
+    for run_id in ("20260101T000000-aaaaaa", "20260101T000001-bbbbbb"):
+        left_open(ledger, items([str(i) for i in range(6)]), run_id)
+    outcome = run(ledger, items([str(i) for i in range(8)]), Here(ledger))
+    assert names(ledger) == [str(i) for i in range(8)]
+    assert outcome.totals.rows == 8
+
+
+def test_units_that_are_gone_are_named_after_all_else_is_done(ledger, items):
+    left_open(ledger, items([str(i) for i in range(8)]))
+    ledger.store.delete("_plan/20260101T000000-aaaaaa/000001.items")
+    with pytest.raises(ClipfakeError, match="item lists of 1 units of run 20260101T000000-aaaaaa are gone"):
+        run(ledger, items(["x"]), Here(ledger))
+    assert names(ledger) == ["0", "1", "2", "3", "x"]
+    run(ledger, items([str(i) for i in range(8)]), Here(ledger))
+    assert names(ledger) == [*(str(i) for i in range(8)), "x"]
+
+
+def test_a_claim_that_is_lost_while_planning_leaves_no_plan(ledger, items):
+    def listing() -> pa.RecordBatchReader:
+        for file in ledger.store.list("_lock"):
+            ledger.store.delete(f"_lock/{file.name}")
+        return items(["a"]).to_reader()
+
+    job = job_of(ledger, items(["a"]))
+    job.listing = listing
+    with pytest.raises(ClaimLostError):
+        run_job(job, JobOptions(), lambda n: lambda k: None, Here(ledger))
+    assert not ledger.files()
+    run(ledger, items(["a"]), Here(ledger))
+    assert names(ledger) == ["a"]

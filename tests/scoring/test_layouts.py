@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
-from clipfake.scoring import executor, job
-from clipfake.scoring.job import JobOptions
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring import executor, sources
+from clipfake.scoring.options import JobOptions, ScanOptions
+from clipfake.scoring.score import score
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_ray")]
 
@@ -33,22 +33,22 @@ def rows_of(folder: Path) -> dict[str, dict]:
 
 
 def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, monkeypatch: pytest.MonkeyPatch):
-    plan, found = job.plan_layout, {}
+    plan, found = sources.plan_layout, {}
     for name, batch in product(LAYOUTS, BATCHES):
-        laid_out = []
+        layouts = []
 
-        def changed(*args, change=LAYOUTS[name], laid_out=laid_out, **kwargs):
-            laid_out.append(replace(plan(*args, **kwargs), **change))
-            return laid_out[-1]
+        def changed(*args, change=LAYOUTS[name], layouts=layouts, **kwargs):
+            layouts.append(replace(plan(*args, **kwargs), **change))
+            return layouts[-1]
 
-        monkeypatch.setattr(job, "plan_layout", changed)
+        monkeypatch.setattr(sources, "plan_layout", changed)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr(executor, "at_hand", lambda name=name: name != "in this process")
         options, out = ScanOptions(job=JobOptions(batch_size=batch)), tmp_path / f"{name} {batch}"
         done = score(str(pictures), str(detector), str(out), options, lambda n: lambda k: None, str(out) + " kept")
         assert (done.record["nodes"][0]["address"] == "here") == (name == "in this process")
-        assert bool(laid_out[-1].preparers) == (name == "two stages")
-        assert laid_out[-1].batch_size == batch
+        assert bool(layouts[-1].preparers) == (name == "two stages")
+        assert layouts[-1].batch_size == batch
         found[name, batch] = rows_of(out), rows_of(Path(f"{out} kept"))
     first_rows, first_kept = found["alone", 32]
     for rows, kept in found.values():

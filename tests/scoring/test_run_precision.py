@@ -14,10 +14,11 @@ import pytest
 from clipfake.encoder.precision import Machine, fastest, this_machine
 from clipfake.errors import UsageError
 from clipfake.scoring import run_precision as engine
-from clipfake.scoring.embeddings import EmbedOptions
+from clipfake.scoring.embed import embed, embedding_precision
 from clipfake.scoring.executor import InProcess
+from clipfake.scoring.options import EmbedOptions, ScanOptions
 from clipfake.scoring.run_precision import chosen_precision
-from clipfake.scoring.score import ScanOptions, _embedding_precision, embed, score
+from clipfake.scoring.score import score
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.store import Store
 
@@ -70,14 +71,14 @@ def test_the_nodes_of_a_cluster_are_asked(warm_ray, monkeypatch):
 
 
 def test_auto_goes_on_with_the_precision_of_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipfake.scoring.score.chosen_precision", lambda precision, session: f"settled {precision}")
+    monkeypatch.setattr("clipfake.scoring.embed.chosen_precision", lambda precision, session: f"settled {precision}")
     store = Store(f"file://{tmp_path}")
-    assert _embedding_precision(store, None) == "settled fp32"
-    assert _embedding_precision(store, "auto") == "settled auto"
+    assert embedding_precision(store, None) == "settled fp32"
+    assert embedding_precision(store, "auto") == "settled auto"
     made = footer("embeddings", {"encoder": "e", "precision": "bf16"})
     pq.write_table(pa.table({"view": [0]}).replace_schema_metadata(made), tmp_path / "0.parquet")
-    assert _embedding_precision(store, "auto") == "bf16"
-    assert _embedding_precision(store, "fp16") == "settled fp16"
+    assert embedding_precision(store, "auto") == "bf16"
+    assert embedding_precision(store, "fp16") == "settled fp16"
 
 
 @pytest.mark.slow

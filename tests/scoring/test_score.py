@@ -19,8 +19,10 @@ from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.detector.bundle import Detector
 from clipfake.errors import UsageError
-from clipfake.scoring.job import JobOptions, Outcome
-from clipfake.scoring.score import ScanOptions, embed, score
+from clipfake.scoring.embed import embed
+from clipfake.scoring.job import Outcome
+from clipfake.scoring.options import JobOptions, ScanOptions
+from clipfake.scoring.score import score
 from clipfake.status import Status
 from clipfake.storage.footers import read_footer
 from clipfake.storage.schemas import REPORT_SCHEMA

@@ -17,7 +17,8 @@ from clipfake.detector.text_input import TextInput
 from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.measures.split import SPLITS, split_units
-from clipfake.scoring.score import ScanOptions, score
+from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.score import score
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from clipfake.errors import ClipfakeError
 from clipfake.scoring.chunk import ROW, UNIT
 from clipfake.scoring.commit import Committer, Sink, Totals
-from clipfake.scoring.waves import _waves
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import REPORT_SCHEMA
@@ -70,7 +69,7 @@ def test_a_lost_claim_stops_the_commit(ledger, items, report_rows):
 
 @given(came=st.sets(st.integers(0, 6)))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_left_are_the_chunks_that_miss_a_row(tmp_path_factory, items, report_rows, came):
+def test_what_is_left_are_the_chunks_that_lack_a_row(tmp_path_factory, items, report_rows, came):
     ledger = Ledger(
         Store(f"file://{tmp_path_factory.mktemp('law')}"), "report", REPORT_SCHEMA, "d", footer("report", {})
     )
@@ -78,9 +77,10 @@ def test_what_is_left_are_the_chunks_that_miss_a_row(tmp_path_factory, items, re
     rows = pa.concat_tables([rows_of(0, report_rows, items), rows_of(1, report_rows, items)])
     work.add(rows.take(pa.array(sorted(came), pa.int64())))
     places = [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0), (1, 1)]
-    left = [(chunk["unit"], chunk["group"]) for chunk in work.chunks()]
+    left = [(chunk["unit"], chunk["group"]) for chunk in work.chunks() if work.lacks(chunk)]
     assert left == sorted({place for i, place in enumerate(places) if i not in came})
     assert work.missing == 7 - len(came)
+    assert work.left(0) == 4 - len(came & {0, 1, 2, 3})
 
 
 @given(order=st.permutations(range(7)), again=st.lists(st.integers(0, 6), max_size=5), cut=st.integers(1, 3))
@@ -95,14 +95,6 @@ def test_any_order_and_any_repetition_gives_the_same_files(tmp_path_factory, ite
     for start in range(0, len(arrival), cut):
         work.add(rows.take(arrival[start : start + cut]))
     assert work.missing == 0
-    assert list(work.chunks()) == []
+    assert not any(work.lacks(chunk) for chunk in work.chunks())
     found = ledger.dataset().to_table()["item_id"].to_pylist()
     assert found == [f"file:///c/{unit}-{i}" for unit, n in ((0, 4), (1, 3)) for i in range(n)]
-
-
-@given(sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=12))
-def test_waves_hold_every_unit_once_in_order(sizes):
-    units = tuple(Unit("run", i, (1,) * n) for i, n in enumerate(sizes))
-    waves = list(_waves(units))
-    assert tuple(unit for wave in waves for unit in wave) == units
-    assert all(sum(len(u.chunks) for u in wave[:-1]) < 20_000 for wave in waves)

@@ -1,0 +1,77 @@
+"""What a job's items are: the images of a corpus or a manifest, or stored embeddings."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipfake.corpus.manifest import list_corpus, read_manifest
+from clipfake.options import refuse_idle
+from clipfake.scoring.executor import with_first_stream
+from clipfake.scoring.options import MANIFEST, ScanOptions
+from clipfake.scoring.sources import Listing
+from clipfake.storage import uri as uris
+from clipfake.storage.footers import read_footer
+from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.store import Store, check_apart, kind_of
+
+
+def image_listing(place: str, options: ScanOptions, written: Mapping[str, str | None]) -> Listing:
+    """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written.
+
+    written : option -> the folder that it names
+    """
+    if kind_of(place) == "manifest":
+        idle = ["--columns"] if set(options.listing.columns) - {"image"} else []  # the manifest has the others
+        refuse_idle(options, "manifest", MANIFEST, idle)
+        manifest = read_manifest(place)
+        return lambda: manifest.scanner(**SCAN).to_reader()
+    for option, folder in written.items():
+        if folder is not None:
+            check_apart(place, uris.place(folder), option)
+    again = partial(list_corpus, place, options.layout, options.listing)
+    return with_first_stream(again(), again)
+
+
+def reading(place: str, options: ScanOptions) -> ScanOptions:
+    """The options with the Parquet column that holds the images: as the user says, else as the manifest was made."""
+    columns = options.listing.columns
+    if kind_of(place) == "manifest":
+        path, filesystem = read_manifest(place).files[0], Store(place).filesystem
+        made_with = read_footer(pq.read_schema(path, filesystem=filesystem).metadata).get("options", "{}")
+        columns = json.loads(made_with).get("columns", {}) | columns
+    return replace(options, bytes_column=columns.get("image"))
+
+
+def stored_listing(stored: Ledger) -> pa.RecordBatchReader:
+    """item_id, version and size of stored embeddings (the images themselves, no views), and where each row lies."""
+    columns = ["item_id", "version", "size", "view"]
+    schema = pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("version", pa.string()),
+            ("size", pa.int64()),
+            ("source", pa.string()),
+            ("row", pa.int64()),
+        ]
+    )
+
+    def batches() -> Any:
+        for name in stored.files():
+            row = 0
+            with pq.ParquetFile(stored.store.path(name), filesystem=stored.store.filesystem) as file:
+                for batch in file.iter_batches(columns=columns, batch_size=SCAN["batch_size"]):
+                    rows = pa.array(np.arange(row, row + batch.num_rows))
+                    source = pa.array([stored.store.uri_of(name)] * batch.num_rows)
+                    both = pa.record_batch(
+                        [batch["item_id"], batch["version"], batch["size"], source, rows], schema=schema
+                    )
+                    yield both.filter(pa.array(batch["view"].to_numpy() == 0))
+                    row += batch.num_rows
+
+    return pa.RecordBatchReader.from_batches(schema, batches())

@@ -1,0 +1,139 @@
+"""Where a job's rows come from: images that are read and decoded, or embeddings that are stored already."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+import pyarrow as pa
+
+from clipfake.corpus.fetch import FetchOptions
+from clipfake.images.limits import Limits
+from clipfake.onray.nodes import Node
+from clipfake.scoring.detector_stage import Detect
+from clipfake.scoring.layout import Layout, plan_layout, plan_rescoring
+from clipfake.scoring.pipeline import Pipeline, Step, Work
+from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
+
+Listing = Callable[[], pa.RecordBatchReader]
+
+
+class Source(Protocol):
+    """What differs between the sources.
+
+    kind : its name in plans and run records
+    few : up to so many items this process is done sooner than a Ray of its own and its actors have started (15 s)
+    single_rows : whether the work can go on without a row that stops it
+    """
+
+    kind: ClassVar[str]
+    few: ClassVar[int]
+    single_rows: ClassVar[bool]
+
+    def layout(
+        self, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
+    ) -> Layout:
+        """How the work on so many items is laid out on `nodes`."""
+
+    def first_unit_rows(self, device: str, views: int) -> int:
+        """Items in a unit where no run has been measured yet."""
+
+    def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
+        """What chunks go through; saving : whether a scoring's embeddings are kept too."""
+
+    def longest(self, rows: int) -> float:
+        """Seconds that a chunk of so many rows may take, each of them as long as it is allowed to."""
+
+    def described(self) -> dict[str, Any]:
+        """How items are read, as JSON values: a plan keeps it, and `restored` makes the source from it."""
+
+
+def _actors(layout: Layout) -> dict[str, Any]:
+    return {"actors": layout.encoders, "cpus": layout.encoder_cpus, "gpus": layout.encoder_gpus}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images, read and decoded within limits."""
+
+    kind: ClassVar[str] = "images"
+    few: ClassVar[int] = 512
+    single_rows: ClassVar[bool] = True
+    _FIRST: ClassVar[Mapping[str, int]] = {"cpu": 2_048, "cuda": 262_144}
+
+    fetch: FetchOptions
+    limits: Limits
+
+    def layout(
+        self, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
+    ) -> Layout:
+        return plan_layout(nodes, items, batch_size, views, encoders_per_gpu)
+
+    def first_unit_rows(self, device: str, views: int) -> int:
+        return max(1, self._FIRST[device] // (1 + views))
+
+    def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
+        views = work.what.made if work.what else ()
+        prepare = PrepareOptions(
+            self.fetch, self.limits, work.encoder.preprocess, layout.decoders, views, work.encoder.decoder
+        )
+        encode: tuple[Any, ...] = (
+            work.encoder, work.precision, layout.device, layout.encoder_threads, layout.batch_size, work.detector,
+        )  # fmt: skip
+        keep: dict[str, Any] = {
+            "keep": work.detector is None or saving, "text": work.what.template if work.what else None,
+        }  # fmt: skip
+        if not layout.preparers:
+            both = (partial(Prepare, work.place, prepare), partial(Encode, *encode, **keep))
+            return (Step(PrepareAndEncode, both, calls=PrepareAndEncode.CALLS, **_actors(layout)),)
+        return (
+            Step(Prepare, (work.place, prepare), layout.preparers, layout.preparer_cpus),
+            Step(Encode, encode, options=keep, **_actors(layout)),
+        )
+
+    def longest(self, rows: int) -> float:
+        return 2 * rows * self.limits.timeout_s  # an image whose decoder dies is tried twice
+
+    def described(self) -> dict[str, Any]:
+        return {"fetch": asdict(self.fetch), "limits": asdict(self.limits)}
+
+
+@dataclass(frozen=True)
+class StoredEmbeddings:
+    """Embeddings that are stored already: no image is read."""
+
+    kind: ClassVar[str] = "embeddings"
+    few: ClassVar[int] = 131_072
+    single_rows: ClassVar[bool] = False
+
+    def layout(
+        self, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
+    ) -> Layout:
+        return plan_rescoring(nodes, items, encoders_per_gpu)
+
+    def first_unit_rows(self, device: str, views: int) -> int:
+        return 262_144
+
+    def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
+        arguments = (work.place, work.detector, layout.device, layout.encoder_threads)
+        return (Step(Detect, arguments, **_actors(layout)),)
+
+    def longest(self, rows: int) -> float:
+        return 0.0
+
+    def described(self) -> dict[str, Any]:
+        return {}
+
+
+def restored(kind: str, described: Mapping[str, Any]) -> Source:
+    """The source of a plan. Fields that are missing have their defaults, those that are not known here are left out."""
+    if kind == StoredEmbeddings.kind:
+        return StoredEmbeddings()
+    fetch, limits = (
+        {name: value for name, value in described.get(part, {}).items() if name in fields}
+        for part, fields in (
+            ("fetch", FetchOptions.__dataclass_fields__),
+            ("limits", Limits.__dataclass_fields__),
+        )
+    )
+    return Images(FetchOptions(**fetch), Limits(**limits))

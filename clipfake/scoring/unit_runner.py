@@ -1,0 +1,183 @@
+"""Working a plan off: chunks go through a pipeline, and what comes out is committed by units.
+
+A chunk that stops the work again and again is taken apart, down to the row that does it; a unit that fails is left
+open, and the others go on.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+
+from clipfake.errors import ClipfakeError, UsageError, WorkFailedError
+from clipfake.onray import prometheus
+from clipfake.scoring.chunk import PROBE, REFUSED, Chunk, read_chunk, split
+from clipfake.scoring.commit import Committer, Sink, Totals
+from clipfake.scoring.executor import BrokenOffError, Session
+from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.sources import Source
+from clipfake.status import Status
+from clipfake.storage.claim import Claim
+from clipfake.storage.store import Store
+from clipfake.storage.units import Plan, Unit
+
+log = logging.getLogger(__name__)
+
+CHUNKS_AT_A_TIME = 20_000  # that one execution gets: bounds what Ray Data's driver keeps in mind
+FRUITLESS = 2  # executions in a row that may break off without a row to show, before chunks are taken apart
+PARTS = 8  # into which a chunk is taken apart
+FAILING_UNITS = 3  # in a row, after which all of the work fails
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class UnitRunner:
+    """Runs the open units of `plan` through a pipeline and commits them; what was committed stays where it raises.
+
+    source : where the plan's rows come from
+    pipeline : lays the work out on the nodes that are there when it is called: for each execution, and again for what
+        is left of one that broke off
+    stall_s : seconds without progress after which an execution breaks off. Where an actor's process dies Ray restarts
+        it, but where its node is gone Ray waits, and the actor's tasks with it, while all others go on.
+    """
+
+    store: Store
+    plan: Plan
+    source: Source
+    pipeline: Callable[[], Pipeline]
+    sinks: list[Sink]
+    claims: list[Claim]
+    totals: Totals
+    progress: Progress
+    stall_s: float
+    session: Session
+    failed: dict[int, str] = field(default_factory=dict, init=False)  # number of a unit -> what failed
+    _received: int = field(default=0, init=False)
+
+    def run(self) -> dict[int, str]:
+        """The units that failed, and why; the others are committed.
+
+        Raises UsageError where the actors cannot do the work, ClipfakeError where the cluster gives nothing or where
+        unit after unit fails.
+        """
+        for units in _together(self.plan.units):
+            committer = Committer(self.store, units, self.sinks, self.claims, self.totals)
+            try:
+                self._work(committer, list(committer.chunks()))
+            except WorkFailedError as error:
+                log.warning("%s; the units are worked off one by one", error)
+                self._one_by_one(committer, units)
+            if lost := sum(committer.left(n) for n, unit in enumerate(units) if unit.number not in self.failed):
+                raise ClipfakeError(
+                    f"{lost} rows did not come back from the cluster; run the same command again to finish them"
+                )
+        return self.failed
+
+    def _one_by_one(self, committer: Committer, units: list[Unit]) -> None:
+        failing = 0
+        for number, unit in enumerate(units):
+            chunks = [chunk for chunk in committer.chunks([number]) if committer.lacks(chunk)]
+            if not chunks:
+                continue
+            try:
+                self.session.renew()
+                self._work(committer, chunks)
+                failing = 0
+            except WorkFailedError as error:
+                failing += 1
+                self.failed[unit.number] = str(error)
+                log.error("unit %s failed and stays open: %s", unit.name, error)
+                if failing == FAILING_UNITS:
+                    raise
+
+    def _work(self, committer: Committer, chunks: list[Chunk]) -> None:
+        """Works the chunks off, whatever breaks off meanwhile."""
+        fruitless, apart = 0, False
+        while chunks := [chunk for chunk in chunks if committer.lacks(chunk)]:
+            before = committer.missing
+            single = all(chunk["rows"] == 1 for chunk in chunks)
+            alone = apart and single and (len(chunks) == 1 or fruitless >= FRUITLESS)
+            given = chunks[:1] if alone else chunks
+            try:
+                self._execute(committer, given, apart)
+                if any(committer.lacks(chunk) for chunk in given):
+                    return  # rows that did not come, though nothing broke off
+                fruitless = 0
+                continue
+            except BrokenOffError as error:
+                self.session.renew()
+                fruitless = fruitless + 1 if committer.missing == before else 0
+                log.warning("%s: the rest is laid out anew on the nodes that are there", error)
+                if alone and fruitless:
+                    self._give_up(committer, given[0], error)
+                    fruitless = FRUITLESS - 1
+                    continue
+                if fruitless == FRUITLESS:
+                    self._check_cluster(error)
+                    apart = True
+                if apart and not single:
+                    chunks, fruitless = [part for chunk in chunks for part in split(chunk, PARTS)], 0
+            half = len(chunks) // 2  # what stopped the work is among the first; the others come before it now
+            chunks = chunks[half:] + chunks[:half]
+
+    def _execute(self, committer: Committer, chunks: list[Chunk], apart: bool) -> None:
+        """One execution. Its patience is longer than what chunks may take that are suspected of stopping the work."""
+        longest = self.source.longest(max(chunk["rows"] for chunk in chunks)) if apart else 0.0
+        tables = self.session.run(self.pipeline(), chunks, max(self.stall_s, longest))
+        with closing(tables):
+            for table in self._rows(tables):
+                committer.add(table)
+                self._received += table.num_rows
+                self.progress(table.num_rows)
+                prometheus.queue(self.plan.items - self._received, committer.open_units)
+
+    def _rows(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """Those that hold rows."""
+        for table in tables:
+            if REFUSED in table.column_names:
+                refusal = table[REFUSED][0].as_py()
+                if self._received or self.totals.rows:  # others can: it is this node's fault, which may pass
+                    raise BrokenOffError(f"a node cannot do the work: {refusal}")
+                raise UsageError(refusal)
+            if table.num_rows:
+                yield table
+
+    def _check_cluster(self, error: BrokenOffError) -> None:
+        """Raises ClipfakeError where the cluster is to blame: even an item that is not there gives no row."""
+        if self.source.single_rows:
+            try:
+                with closing(self.session.run(self.pipeline(), [PROBE], self.stall_s)) as tables:
+                    if any(table.num_rows and REFUSED not in table.column_names for table in tables):
+                        return
+            except BrokenOffError as again:
+                error = again
+            self.session.renew()
+        raise ClipfakeError(
+            f"{FRUITLESS + 1} times in a row the cluster gave no row: {error}; what was committed stays: run it again"
+        ) from error
+
+    def _give_up(self, committer: Committer, chunk: Chunk, error: BrokenOffError) -> None:
+        """The row's own error, since no actor gets past it: `timeout` where it stalls, `crashed` where actors die."""
+        status = Status.TIMEOUT if error.stalled else Status.CRASHED
+        item = read_chunk(self.store, pa.Table.from_pylist([dict(chunk)]))
+        log.warning("%s stops the work again and again and is given up: %s", item["item_id"][0].as_py(), error)
+        item = item.append_column("status", pa.array([status.value]))
+        item = item.append_column("error", pa.array([f"no actor gets past it: {error}"]))
+        committer.add(item)
+        self._received += 1
+        self.progress(1)
+
+
+def _together(units: tuple[Unit, ...]) -> Iterator[list[Unit]]:
+    """Consecutive units of at most CHUNKS_AT_A_TIME chunks together (one unit at least)."""
+    left = iter(units)
+    for first in left:
+        group, chunks = [first], len(first.chunks)
+        while chunks < CHUNKS_AT_A_TIME and (more := list(islice(left, 1))):
+            group += more
+            chunks += len(more[0].chunks)
+        yield group

@@ -1,0 +1,52 @@
+"""A source that a plan kept reads as the one that it was made with; each has its own layout and actors."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipfake.corpus.fetch import FetchOptions
+from clipfake.images.decode import Limits
+from clipfake.onray.nodes import Node
+from clipfake.scoring.detector_stage import Detect
+from clipfake.scoring.pipeline import Work
+from clipfake.scoring.sources import Images, StoredEmbeddings, restored
+from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode
+
+SMALL = st.integers(1, 1 << 40)
+
+
+@given(
+    fetch=st.builds(FetchOptions, SMALL, SMALL, SMALL, st.none() | st.text()),
+    limits=st.builds(Limits, SMALL, SMALL, st.floats(0.1, 1e6), SMALL),
+)
+def test_images_are_read_again_as_a_plan_says(fetch, limits):
+    source = Images(fetch, limits)
+    assert restored("images", json.loads(json.dumps(source.described()))) == source
+
+
+def test_what_a_plan_does_not_say_is_as_by_default_and_what_is_not_known_is_left_out():
+    described = {"fetch": {"bytes_column": "x", "of_later": 1}, "later": {}}
+    assert restored("images", described) == Images(FetchOptions(bytes_column="x"), Limits())
+    assert restored("embeddings", {}) == StoredEmbeddings()
+
+
+@pytest.mark.parametrize("gpus", [0.0, 2.0])
+def test_each_has_its_layout_and_its_actors(gpus):
+    nodes = [Node(16.0, gpus, "here")]
+    work = Work("file:///out", SimpleNamespace(preprocess=None, decoder="exact"), "fp32")  # type: ignore[arg-type]
+    for source, kinds in (
+        (Images(FetchOptions(), Limits()), [Prepare, Encode] if gpus else [PrepareAndEncode]),
+        (StoredEmbeddings(), [Detect]),
+    ):
+        layout = source.layout(nodes, 1 << 20, None, 0, 1)
+        assert [step.actor for step in source.pipeline(work, layout, saving=False)] == kinds
+        assert layout.device == ("cuda" if gpus else "cpu")
+        assert source.first_unit_rows(layout.device, 0) >= 1
+
+
+def test_a_row_may_take_as_long_as_two_tries():
+    assert Images(FetchOptions(), Limits(timeout_s=20)).longest(64) == 2 * 64 * 20
+    assert StoredEmbeddings().longest(64) == 0

@@ -1,0 +1,202 @@
+"""What stops the work is found and given up, down to the row; what fails is left open, and the others go on."""
+
+from collections.abc import Callable, Generator
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipfake.corpus.fetch import FetchOptions
+from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
+from clipfake.images.decode import Limits
+from clipfake.scoring.chunk import REFUSED, Chunk, read_chunk
+from clipfake.scoring.commit import Sink, Totals
+from clipfake.scoring.embeddings import embedding_rows
+from clipfake.scoring.executor import BrokenOffError
+from clipfake.scoring.plan import Planner
+from clipfake.scoring.score import _report_rows
+from clipfake.scoring.sources import Images, Source, StoredEmbeddings
+from clipfake.scoring.unit_runner import UnitRunner, _together
+from clipfake.storage.ledger import Ledger
+from clipfake.storage.schemas import embedding_schema
+from clipfake.storage.units import Unit, open_plans
+
+IMAGES = Images(FetchOptions(), Limits(timeout_s=7.0))
+
+
+class Cluster:
+    """As Ray does it: each actor takes the next chunk; one that meets a poisoned row gives nothing any more."""
+
+    def __init__(self, ledger: Ledger, poisoned: set[str], actors: int = 1, *, stalled: bool = True) -> None:
+        self.ledger, self.poisoned, self.actors, self.stalled = ledger, poisoned, actors, stalled
+        self.executions: list[list[Chunk]] = []
+        self.patience: list[float] = []
+        self.raises: Callable[[list[str]], None] = lambda names: None
+
+    def run(self, pipeline: object, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        self.executions.append(chunks)
+        self.patience.append(stall_s)
+        free = self.actors
+        for chunk in chunks:
+            items = read_chunk(self.ledger.store, pa.Table.from_pylist([dict(chunk)]))
+            names = [name.rpartition("/")[2] for name in items["item_id"].to_pylist()]
+            self.raises(names)
+            if self.poisoned & set(names):
+                free -= 1
+                if not free:
+                    break
+                continue
+            yield items.append_column("status", pa.array(["ok"] * len(names)))
+        if free < self.actors:
+            raise BrokenOffError("no progress for 600 s", stalled=self.stalled)
+
+    def renew(self) -> None:
+        pass
+
+
+def planned(ledger: Ledger, listing: pa.Table, unit_rows: int = 64, chunk_rows: int = 16):
+    return Planner(ledger, open_plans(ledger)).write("run", listing.to_reader(), "images", unit_rows, chunk_rows)
+
+
+def runner(ledger: Ledger, plan, cluster: Cluster, source: Source = IMAGES, **others) -> UnitRunner:
+    sinks = [Sink(ledger, lambda rows: _report_rows(rows, detector="d", run_id="run"), "rewrites")]
+    made = {"claims": [], "progress": lambda n: None, "stall_s": 600.0, **others}
+    return UnitRunner(
+        ledger.store, plan, source, lambda: (), sinks, made["claims"], Totals(), made["progress"], made["stall_s"],
+        cluster,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def rows(ledger: Ledger) -> dict[str, str]:
+    table = ledger.dataset().to_table()
+    names = [name.rpartition("/")[2] for name in table["item_id"].to_pylist()]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, table["status"].to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize(("actors", "stalled", "status"), [(1, True, "timeout"), (2, False, "crashed")])
+@pytest.mark.parametrize("poisoned", [{"70"}, {"0", "1", "2", "199"}, {str(i) for i in range(64, 80)}])
+def test_rows_that_stop_the_work_have_their_own_error_and_all_others_their_score(
+    ledger, items, poisoned, actors, stalled, status
+):
+    listing = items([str(i) for i in range(200)])
+    cluster = Cluster(ledger, poisoned, actors, stalled=stalled)
+    done = []
+    assert runner(ledger, planned(ledger, listing), cluster, progress=done.append).run() == {}
+    assert rows(ledger) == {str(i): status if str(i) in poisoned else "ok" for i in range(200)}
+    assert sum(done) == 200
+    assert len(cluster.executions) < 15 + 6 * len(poisoned)
+
+
+def test_what_stops_the_work_twice_is_taken_apart_and_given_the_time_that_its_rows_may_take(ledger, items):
+    cluster = Cluster(ledger, {"3"})
+    runner(ledger, planned(ledger, items([str(i) for i in range(16)])), cluster, stall_s=10.0).run()
+    assert [len(chunks) for chunks in cluster.executions[:4]] == [1, 1, 1, 8]
+    assert cluster.patience[:4] == [10.0, 10.0, 10.0, 28.0]  # two rows of 7 s, each perhaps twice
+    table = ledger.dataset().to_table()
+    (error,) = table["error"].drop_null().to_pylist()
+    assert error.startswith("no actor gets past it: no progress")
+
+
+def test_a_cluster_that_gives_nothing_at_all_is_no_fault_of_the_rows(ledger, items):
+    class Gone(Cluster):
+        def run(self, pipeline: object, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+            self.executions.append(chunks)
+            raise BrokenOffError("nobody is there")
+            yield
+
+    cluster = Gone(ledger, set())
+    with pytest.raises(ClipfakeError, match="3 times in a row the cluster gave no row: nobody is there"):
+        runner(ledger, planned(ledger, items(["a", "b"])), cluster).run()
+    assert rows(ledger) == {}
+    assert len(cluster.executions) == 3
+    assert len(open_plans(ledger)) == 1
+
+
+def test_stored_embeddings_are_not_taken_apart(ledger, items):
+    cluster = Cluster(ledger, {"a"})
+    with pytest.raises(ClipfakeError, match="3 times in a row"):
+        runner(ledger, planned(ledger, items(["a", "b"])), cluster, StoredEmbeddings()).run()
+
+
+def test_a_unit_that_fails_is_named_and_the_others_are_committed(ledger, items):
+    cluster = Cluster(ledger, set())
+
+    def raises(names: list[str]) -> None:
+        if "5" in names:
+            raise WorkFailedError("the table is damaged")
+
+    cluster.raises = raises
+    plan = planned(ledger, items([str(i) for i in range(20)]), unit_rows=4, chunk_rows=2)
+    assert runner(ledger, plan, cluster).run() == {1: "the table is damaged"}
+    assert rows(ledger) == {str(i): "ok" for i in range(20) if not 4 <= i < 8}
+    assert [unit.number for unit in open_plans(ledger)[0].units] == [1]
+
+
+def test_where_unit_after_unit_fails_it_is_not_the_units(ledger, items):
+    cluster = Cluster(ledger, set())
+
+    def raises(names: list[str]) -> None:
+        raise WorkFailedError("the disk is full")
+
+    cluster.raises = raises
+    plan = planned(ledger, items([str(i) for i in range(40)]), unit_rows=4, chunk_rows=2)
+    with pytest.raises(WorkFailedError, match="the disk is full"):
+        runner(ledger, plan, cluster).run()
+    assert len(cluster.executions) == 4
+
+
+def test_a_lost_claim_ends_the_work_at_once(ledger, items):
+    class Lost:
+        def check(self) -> None:
+            raise ClaimLostError("lost")
+
+    cluster = Cluster(ledger, set())
+    plan = planned(ledger, items([str(i) for i in range(20)]), unit_rows=4, chunk_rows=2)
+    with pytest.raises(ClaimLostError):
+        runner(ledger, plan, cluster, claims=[Lost()]).run()
+    assert rows(ledger) == {}
+    assert len(cluster.executions) == 1
+
+
+@pytest.mark.parametrize("others", [0, 5])
+def test_a_refusal_is_the_runs_fault_unless_other_nodes_do_the_work(ledger, items, others):
+    """A node that could not fetch the weights is tried again."""
+
+    class Refusing(Cluster):
+        def run(self, pipeline: object, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+            if len(self.executions) < 1:
+                yield from super().run(pipeline, chunks[:others], stall_s)
+                self.executions.append([])
+                yield pa.table({REFUSED: ["no weights"]})
+            else:
+                yield from super().run(pipeline, chunks, stall_s)
+
+    work = runner(ledger, planned(ledger, items([str(i) for i in range(20)]), 20, 2), Refusing(ledger, set()))
+    if others:
+        work.run()
+        assert rows(ledger) == {str(i): "ok" for i in range(20)}
+    else:
+        with pytest.raises(UsageError, match=r"^no weights$"):
+            work.run()
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_row_that_was_given_up_has_all_columns_of_embeddings(ledger, items, views):
+    schema = embedding_schema(3, "fp32")
+    given_up = items(["a"]).append_column("status", pa.array(["crashed"])).append_column("error", pa.array(["died"]))
+    table = embedding_rows(given_up, schema=schema, views=views)
+    assert table["status"].to_pylist() == ["crashed"] * (1 + views)
+    assert table["embedding"].null_count == 1 + views
+    assert table.schema == schema
+
+
+@given(sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=12))
+def test_every_unit_is_worked_off_once_in_order(sizes):
+    units = tuple(Unit("run", i, (1,) * n) for i, n in enumerate(sizes))
+    groups = list(_together(units))
+    assert tuple(unit for group in groups for unit in group) == units
+    assert all(sum(len(u.chunks) for u in group[:-1]) < 20_000 for group in groups)
+    assert np.all([len(group) > 0 for group in groups])
