@@ -61,6 +61,7 @@ corpus/source.py
 corpus/tally.py
 detector/classifiers/rbf_sum.py
 detector/state.py
+encoder/open_clip/family.py
 errors.py
 evaluation/attack.py
 evaluation/frozen_detector.py
@@ -86,15 +87,16 @@ report/figures/evaluation.py
 report/page.py
 report/tallies.py
 reproduce/page.py
-scoring/commit.py
+scoring/embed.py
+scoring/listing.py
 scoring/pipeline.py
+scoring/speed.py
 scoring/stages.py
 status.py
 storage/embeddings.py
 storage/footers.py
 storage/runs.py
 storage/schemas.py
-storage/units.py
 training/contrastive.py
 training/dataset.py
 training/head.py
