@@ -9,7 +9,7 @@ from clipfake.detector import named
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.demo import DemoCorpus
 from clipfake.operate.demo import _called_fake, _shipped, run_demo
-from clipfake.scoring.score import ScanOptions
+from clipfake.scoring.options import ScanOptions
 
 
 @pytest.mark.slow
