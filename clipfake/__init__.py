@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clipfake.storage.latest_rows import LatestRows
     from clipfake.storage.latest_rows import latest_rows as open_report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Detector", "ImageEncoder", "LatestRows", "load_detector", "load_encoder", "open_report", "score_images"]
 
 _HOMES = {

@@ -47,7 +47,7 @@ def explained(error: BaseException) -> ClipfakeError | None:
     number = _number(error, text)
     if number is None:
         return ClipfakeError(f"{type(error).__name__}: {text[:300]}") if isinstance(error, OSError) else None
-    place = getattr(error, "filename", None) or _named(text, "{}") or "a file"
+    place = getattr(error, "filename", None) or _named(text, "{}") or "the output"
     if number in (errno.EACCES, errno.EROFS, errno.EPERM) and re.search(r"/\.ray(/|$)", str(place)):
         return UsageError(_TOKEN.format(place))
     return UsageError(_BY_NUMBER[number].format(place))
@@ -67,5 +67,7 @@ def _number(error: BaseException, text: str) -> int | None:
 
 def _named(text: str, form: str) -> str:
     """The file, key or bucket that a message of PyArrow or the system names, in that form; "" where it names none."""
+    if stored := re.search(r"key '([^']*)' in bucket '([^']+)'", text):
+        return form.format(f"{stored[2]}/{stored[1]}")
     found = re.search(r"(?:file|directory|key|bucket|path)s? '([^']+)'", text) or re.search(r": '([^']+)'", text)
     return form.format(found[1]) if found else ""

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from clipfake import __version__
 from clipfake.cli.app import app, main
 from clipfake.corpus.layouts import LAYOUTS
 
@@ -154,3 +156,34 @@ def test_one_cpu_gives_the_same_report_and_the_readmes_queries_run(crawl, detect
         {"status": "ok", "count_star()": 130},
     ]
     assert results[-1].num_rows == 131
+
+
+def test_the_version_is_the_packages():
+    assert clipfake("--version").stdout == f"clipfake {__version__}\n"
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "says"),
+    [
+        (">/dev/full", 2, "clipfake: no space left for the output"),
+        (">&-", 0, ""),
+        ("| true; exit ${PIPESTATUS[0]}", 1, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_traceback(ending, code, says):
+    line = f"{sys.executable} -m clipfake --help {ending}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode in ({code, 0} if ending.startswith("|") else {code})  # the reader may be slow to go
+    assert done.stderr.startswith(says)
+    assert len(done.stderr.splitlines()) == bool(says)
+
+
+def test_help_groups_the_commands_and_shows_each_once():
+    text = CliRunner().invoke(app, ["--help"]).stdout
+    places = [text.index(f"\n{name}:\n") for name in ("Start", "Score", "Understand", "Train", "Operate")]
+    assert places == sorted(places)
+    shown = re.findall(r"^  ([a-z]+)  ", text[places[0] :], re.MULTILINE)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert sorted(shown) == sorted(name for name, command in commands.items() if not command.hidden)
+    assert set(commands) - set(shown) == {"pretrain"}

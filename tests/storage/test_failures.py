@@ -19,7 +19,7 @@ S3 = "When getting information for key 'crawl' in bucket 'private': AWS Error {}
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/f/x"), "/f/x is a file"),
         (OSError("Error writing bytes to file. Detail: [errno 28] No space left on device"), "no space left"),
         (RuntimeError("IO Error: Could not write file '/t/x': No space left on device"), "no space left for /t/x"),
-        (OSError(S3.format("ACCESS_DENIED", "No response body.")), "no permission at the store"),
+        (OSError(S3.format("ACCESS_DENIED", "No response body.")), "no permission at the store (private/crawl): check"),
         (OSError(S3.format("UNKNOWN (HTTP status 403)", "")), "AWS_ACCESS_KEY_ID"),
         (OSError(S3.format("NO_SUCH_BUCKET", "The bucket does not exist")), "no such bucket"),
         (OSError(S3.format("UNKNOWN (HTTP status 301)", "PermanentRedirect")), "AWS_REGION"),
