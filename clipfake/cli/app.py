@@ -20,6 +20,7 @@ from clipfake.cli import (
     doctor,
     drift,
     embed,
+    encoder,
     evaluate,
     filter,
     groups,
@@ -90,6 +91,7 @@ for _group, _commands in GROUPS.items():
         app.command(_command.__name__.rstrip("_"), rich_help_panel=_group)(with_options(_command))
     if _group == "Train":
         app.add_typer(detector.detector_app, name="detector", rich_help_panel=_group)
+        app.add_typer(encoder.encoder_app, name="encoder", rich_help_panel=_group)
 # It makes the package's own weights: a job (jobs/pretrain.py), no command of users.
 app.command(hidden=True)(with_options(pretrain.pretrain))
 

@@ -18,10 +18,12 @@ DetectorName = Annotated[
         show_default=False,
     ),
 ]
-ENCODER = "ARCH/TAG in open_clip's names, ARCH/untrained, or ARCH/PATH of a weights file."
+ENCODER = (
+    "clip-b16, the place of a packed file, or of open_clip's: ARCH/TAG, ARCH/untrained, ARCH/PATH of a weights file."
+)
 EncoderName = Annotated[str, typer.Option(help=ENCODER)]
 MovedEncoder = Annotated[
-    str | None, typer.Option("--encoder", help="The encoder, ARCH/PATH, if its weights file has moved since.")
+    str | None, typer.Option("--encoder", help="The encoder, ARCH/PATH or a packed file's place, if it has moved.")
 ]
 NumCpus = Annotated[int | None, typer.Option(help=NUM_CPUS)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -19,6 +19,7 @@ PACKED: Final = "packed"
 
 # Each family is a module with the functions of `Family`. They are asked in this order whether a name is theirs.
 FAMILIES: Final[dict[str, str]] = {
+    PACKED: "clipfake.encoder.packed.family",
     OPEN_CLIP: "clipfake.encoder.open_clip.family",
 }
 

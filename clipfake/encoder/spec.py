@@ -2,7 +2,8 @@
 
 import difflib
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from clipfake.errors import UsageError
@@ -49,6 +50,14 @@ class EncoderSpec:
         return cls(arch, tag, "tag")
 
 
+def is_arch(name: str) -> bool:
+    """Whether open_clip, or this package, has an architecture of that name; told without importing open_clip."""
+    found = find_spec("open_clip")
+    folders = list(found.submodule_search_locations or []) if found else []
+    own = Path(__file__).parent / "nano" / f"{name}.json"
+    return bool(name) and (own.exists() or any((Path(f) / "model_configs" / f"{name}.json").exists() for f in folders))
+
+
 def _check_arch(arch: str) -> None:
     from clipfake.encoder.open_clip.models import open_clip
 
@@ -58,7 +67,8 @@ def _check_arch(arch: str) -> None:
         near = [lower[name] for name in difflib.get_close_matches(arch.lower(), lower, n=3)]
         hint = f"near ones: {', '.join(near)}" if near else "open_clip.list_models() lists them"
         raise UsageError(
-            f"open_clip has no architecture {arch!r}; {hint} (an encoder is ARCH/TAG, ARCH/untrained or ARCH/URI)"
+            f"open_clip has no architecture {arch!r}; {hint} (an encoder is ARCH/TAG, ARCH/untrained, "
+            "ARCH/URI, timm/NAME, or the place of a packed file)"
         )
 
 

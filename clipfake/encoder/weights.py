@@ -30,11 +30,16 @@ def weights_file(spec: EncoderSpec) -> Path | None:
         from clipfake.encoder.open_clip.models import embedded_weights
 
         return embedded_weights(spec.weights)
+    return file_at(spec.weights)
+
+
+def file_at(place: str) -> Path:
+    """The local path of the weights file with that canonical URI, fetched once a node. Raises UsageError."""
     from clipfake.storage import uri
 
-    if not uri.is_local(spec.weights):
-        return _from_store(spec.weights)
-    path = Path(os.fsdecode(uri.to_path(spec.weights)))
+    if not uri.is_local(place):
+        return _from_store(place)
+    path = Path(os.fsdecode(uri.to_path(place)))
     if not path.is_file():
         raise UsageError(
             f"there is no weights file {path} on this machine; give its path, or the URI of one that all nodes reach"

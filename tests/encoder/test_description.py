@@ -49,7 +49,25 @@ def test_names_and_places_of_weights_do_not() -> None:
     assert FILE.differences(TAGGED) == []
 
 
-@pytest.mark.parametrize("description", [TAGGED, FILE])
+PACKED = replace(TAGGED, family="packed", weights="clip-b16")
+
+
+def test_the_family_decides_too() -> None:
+    assert PACKED.fingerprint != TAGGED.fingerprint
+    assert PACKED.differences(TAGGED) == TAGGED.differences(PACKED) == ["family"]
+    with pytest.raises(UsageError, match="family changed"):
+        TAGGED.check(PACKED)
+
+
+def test_a_description_without_a_family_is_open_clips() -> None:
+    """So are all that were written before there were families; their fingerprints stay."""
+    assert "family" not in TAGGED.to_dict()
+    assert EncoderDescription.from_dict(TAGGED.to_dict() | {"family": "open_clip"}) == TAGGED
+    with pytest.raises(UsageError, match="the family 'clip3'"):
+        EncoderDescription.from_dict(TAGGED.to_dict() | {"family": "clip3"})
+
+
+@pytest.mark.parametrize("description", [TAGGED, FILE, PACKED])
 def test_json_round_trip(description: EncoderDescription) -> None:
     assert EncoderDescription.from_json(description.to_json()) == description
     assert EncoderDescription.from_dict(description.to_dict()).fingerprint == description.fingerprint
@@ -57,6 +75,8 @@ def test_json_round_trip(description: EncoderDescription) -> None:
 
 
 def test_the_name_finds_the_encoder_again() -> None:
+    assert PACKED.name == "clip-b16"
+    assert replace(PACKED, uri="s3://bucket/x.safetensors").name == "s3://bucket/x.safetensors"
     assert EncoderSpec.parse(TAGGED.name) == EncoderSpec("ViT-B-32-quickgelu", "openai", "tag")
     assert EncoderSpec.parse(FILE.name) == EncoderSpec("ViT-B-32-quickgelu", "s3://bucket/a%20b.pt", "file")
 

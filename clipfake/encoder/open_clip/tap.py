@@ -21,7 +21,7 @@ def tap(tower: torch.nn.Module, arch: str, feature: str) -> torch.nn.Module:
     blocks = blocks_of(feature)
     if feature == PROJECTED:
         return tower
-    depth, ends = _depth(tower), _ends_in_projection(tower)
+    depth, ends = depth_of(tower), _ends_in_projection(tower)
     has = [PROJECTED] + [PENULTIMATE] * ends + [f"blocks: of 1 to {depth}"] * (depth > 0)
     if (blocks[-1] > depth) if blocks else not ends:
         raise UsageError(f"{arch} has no feature {feature}; it has {', '.join(has)}")
@@ -41,6 +41,17 @@ def feature_dim(arch: str, feature: str, size: tuple[int, int]) -> int:
         tower = _build_vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False))
         features = tap(tower.eval(), arch, feature)(torch.empty(1, 3, *size))
     return (features[0] if isinstance(features, tuple) else features).shape[-1]
+
+
+def cut(tower: torch.nn.Module, blocks: int) -> torch.nn.Module:
+    """The tower with its first blocks only, which it changes. Raises UsageError where it has not so many."""
+    if not 1 <= blocks <= depth_of(tower):
+        raise UsageError(f"the tower has {depth_of(tower)} blocks with a CLS token: give --blocks up to that")
+    if isinstance(tower, TimmModel):
+        tower.trunk.blocks = tower.trunk.blocks[:blocks]
+    else:
+        tower.transformer.resblocks = tower.transformer.resblocks[:blocks]  # type: ignore[union-attr, index]
+    return tower
 
 
 class _Blocks(torch.nn.Module):
@@ -64,7 +75,7 @@ class _Blocks(torch.nn.Module):
         return torch.cat([token / token.norm(dim=-1, keepdim=True) for token in tokens], dim=-1)
 
 
-def _depth(tower: torch.nn.Module) -> int:
+def depth_of(tower: torch.nn.Module) -> int:
     """How many blocks with a CLS token the tower has; 0 for convolutions and for towers that only pool patches."""
     if isinstance(tower, VisionTransformer):
         return len(tower.transformer.resblocks)

@@ -3,29 +3,74 @@
 import hashlib
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from open_clip.factory import _set_model_device_and_precision, load_state_dict
+from open_clip.model import _build_vision_tower, get_cast_dtype
+from open_clip.timm_model import TimmModel
+from safetensors import SafetensorError, safe_open
 
 from clipfake.encoder.open_clip.models import open_clip
 from clipfake.encoder.weights import one_line
 from clipfake.errors import UsageError
 
 _SEED = 0
+_IMAGE = "visual."  # what the names of an image tower's tensors begin with
 
 
 def build_tower(arch: str, weights: Path | None, precision: str = "fp32") -> torch.nn.Module:
     """The vision tower on the CPU, in eval mode, without gradients: float images (N, 3, H, W) -> features (N, D).
 
-    weights: a .safetensors file, or a torch file of tensors only; None gives random weights, always the same.
+    weights: a .safetensors file, or a torch file of tensors only, of the whole model or of its image tower alone; None
+    gives random weights, always the same.
     precision: "fp32", "bf16" or "fp16", the type of the weights (layer norms stay fp32, as open_clip has it).
     Raises UsageError for a file that is no weights file, holds pickled objects, or does not fit the architecture.
     """
-    return _build_model(arch, weights, precision).visual.eval().requires_grad_(False)
+    if weights is not None and not _image_tower_only(weights):
+        return _build_model(arch, weights, precision).visual.eval().requires_grad_(False)
+    config = open_clip.get_model_config(arch)
+    with _building(arch, weights):
+        tower = vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False), precision)
+        tower = to_precision(tower, precision)
+        if weights is not None:
+            state = load_state_dict(str(weights), weights_only=True)
+            tower.load_state_dict({name.removeprefix(_IMAGE): tensor for name, tensor in state.items()})
+    return tower.eval().requires_grad_(False)
+
+
+def vision_tower(
+    embed_dim: int, vision: Mapping[str, Any], quick_gelu: bool, precision: str = "fp32"
+) -> torch.nn.Module:
+    """open_clip's vision tower of a configuration, with weights as torch draws them, in fp32.
+
+    precision: what it will be computed in, by which open_clip chooses its layer norms
+    """
+    offline = {**vision, "timm_model_pretrained": False}
+    return _build_vision_tower(embed_dim, offline, quick_gelu, get_cast_dtype(precision))
+
+
+def to_precision(tower: torch.nn.Module, precision: str) -> torch.nn.Module:
+    """The tower with weights of that type, as open_clip does it for a model."""
+    _set_model_device_and_precision(tower, torch.device("cpu"), precision, isinstance(tower, TimmModel))
+    return tower
+
+
+def _image_tower_only(weights: Path) -> bool:
+    """Whether the file holds tensors of an image tower and nothing else; False for what cannot be read."""
+    try:
+        if weights.suffix == ".safetensors":
+            with safe_open(weights, "pt") as file:
+                names = list(file.keys())
+        else:
+            names = list(load_state_dict(str(weights), weights_only=True))
+    except (OSError, SafetensorError, RuntimeError, AttributeError, KeyError, EOFError, pickle.UnpicklingError):
+        return False
+    return bool(names) and all(name.startswith(_IMAGE) for name in names)
 
 
 def build_text_tower(arch: str, weights: Path | None, precision: str = "fp32") -> torch.nn.Module:
@@ -33,6 +78,8 @@ def build_text_tower(arch: str, weights: Path | None, precision: str = "fp32") -
 
     Otherwise as `build_tower`; random weights are those that belong to its vision tower.
     """
+    if weights is not None and _image_tower_only(weights):
+        raise UsageError(f"{weights} holds an image tower only: leave out --text, or give the whole model's weights")
     model = _build_model(arch, weights, precision)
     for name in ("visual", "text_decoder", "logit_scale", "logit_bias"):  # what decides no text's features
         if hasattr(model, name):
@@ -41,16 +88,23 @@ def build_text_tower(arch: str, weights: Path | None, precision: str = "fp32") -
 
 
 def _build_model(arch: str, weights: Path | None, precision: str) -> Any:
+    with _building(arch, weights):
+        return open_clip.create_model(
+            arch,
+            pretrained=str(weights) if weights else None,
+            precision=precision,
+            pretrained_text=False,
+            weights_only=True,
+        )
+
+
+@contextmanager
+def _building(arch: str, weights: Path | None) -> Iterator[None]:
+    """With the seed of untrained weights; what the libraries raise becomes a UsageError."""
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(_SEED)
         try:
-            return open_clip.create_model(
-                arch,
-                pretrained=str(weights) if weights else None,
-                precision=precision,
-                pretrained_text=False,
-                weights_only=True,
-            )
+            yield
         except pickle.UnpicklingError as error:
             raise UsageError(
                 f"{weights} does not hold tensors only: it is damaged, or has other pickled objects in it, which could "
