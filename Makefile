@@ -62,7 +62,7 @@ clean:
 
 # The default encoder comes into the cache while there is a network; where nowhere has it, the demo says so and goes on.
 .venv/.clip-b16: .venv/.installed
-	$(UV) 'onnx>=1.17' -c requirements.lock || true
+	$(UV) 'onnx>=1.17' -c requirements-dev.lock || true
 	$(BIN)/clipfake encoder show clip-b16 && touch $@ || true
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed
