@@ -12,7 +12,7 @@ from clipfake.scoring.options import ScanOptions
 def index(
     corpus: Annotated[str, typer.Argument(help="Folder, URI, tar or table to list.")],
     out: Out,
-    options: Annotated[ScanOptions, Only("layout", "group_by", "columns", "real", "fake")],
+    options: Annotated[ScanOptions, Only("layout", "group_by", "columns", "real", "fake", "allow_outside")],
     as_json: Json = False,
 ) -> None:
     """List a corpus into a manifest: one row an item, labelled where the layout has labels.
