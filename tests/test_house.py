@@ -56,9 +56,6 @@ corpus/layouts/magic.py
 corpus/layouts/parquet.py
 corpus/layouts/table.py
 corpus/layouts/webdataset.py
-corpus/parquet_bytes.py
-corpus/source.py
-corpus/tally.py
 detector/classifiers/rbf_sum.py
 detector/state.py
 encoder/open_clip/family.py

@@ -31,13 +31,16 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
             f"{found['retried']} tried again, {record['finished_for_earlier_runs']} left over from earlier runs; "
             f"{record['rows']} rows committed in {record['seconds']['total']:.1f} s -> {out}"
         )
+        for kind, count in {**record["skipped"], **record["warnings"]}.items():
+            print(f"the listing skipped or warned of {count}: {kind}")
         if record["busy"]:
             print(slowest(record))
     if outcome.exit_code:
-        share = outcome.totals.errors / outcome.totals.rows
+        errors, rows = outcome.totals.errors, outcome.totals.rows
+        share = f" ({errors / rows:.1%})" if rows else ""
         say(
-            f"{outcome.totals.errors} of {outcome.totals.rows} rows have an error ({share:.1%}), more than "
-            "--max-error-rate allows; the rows are committed"
+            f"{errors} of {rows} rows have an error{share}, or what the listing could not read is too much of it: more "
+            "than --max-error-rate allows; the rows are committed"
         )
         raise typer.Exit(outcome.exit_code)
 

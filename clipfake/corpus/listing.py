@@ -11,7 +11,7 @@ from itertools import islice
 
 from clipfake.corpus.entries import LITTER, Entry, ListedFolder, is_litter
 from clipfake.corpus.objects import stat_remote, walk_remote
-from clipfake.corpus.tally import Tally
+from clipfake.corpus.tally import UNREADABLE_FILE, UNREADABLE_FOLDER, Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 
@@ -109,7 +109,7 @@ class _LocalWalk:
                 ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOENT):
-                self._tally.skip("folder that cannot be read", uri)
+                self._tally.skip(UNREADABLE_FOLDER, uri)
                 return None
             raise ClipfakeError(f"the listing broke off at {uris.shown(uri)}: {error.strerror}") from error
         folder = ListedFolder(uri, [], [])
@@ -125,7 +125,7 @@ class _LocalWalk:
         except OSError as error:
             if error.errno in (errno.EIO, errno.ESTALE):
                 raise ClipfakeError(f"the listing broke off at {uris.shown(child)}: {error.strerror}") from error
-            self._tally.skip("broken link" if entry.is_symlink() else "file that cannot be read", child)
+            self._tally.skip("broken link" if entry.is_symlink() else UNREADABLE_FILE, child)
             return
         reason = self._refusal(entry, found) if entry.is_symlink() else None
         if reason is not None:

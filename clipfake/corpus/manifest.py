@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -24,7 +25,7 @@ from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import KIND_KEY, Store, check_apart, check_new, kind_of
-from clipfake.storage.uri import item_id, shown
+from clipfake.storage.uri import check_within_reach, is_local, item_id, shown
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,27 @@ def read_manifest(uri: str) -> ds.Dataset:
     if not _is_complete(metadata):
         raise UsageError(f"the manifest {shown(uri)} is incomplete, its writing was cut off: {_HOW} again")
     return ds.dataset(paths, filesystem=store.filesystem, format="parquet", schema=MANIFEST_SCHEMA)
+
+
+def manifest_rows(uri: str, scanner: ds.Scanner, options: LayoutOptions) -> pa.RecordBatchReader:
+    """The rows of the manifest at `uri`.
+
+    Unless `allow_outside`, reading on raises UsageError where a manifest on an object store names a file of this machine
+    or of a store with other credentials.
+    """
+    rows = scanner.to_reader()
+    return rows if options.allow_outside or is_local(uri) else _within_reach(uri, rows)
+
+
+def _within_reach(uri: str, rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            hosts = pc.replace_substring_regex(batch["uri"], r"(?s)^([a-z0-9+.-]*://[^/]*).*", r"\1")
+            for host in pc.unique(hosts).to_pylist():
+                check_within_reach(uri, host)
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())
 
 
 def _rule(layout: str, options: LayoutOptions) -> Layout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ from clipfake.corpus.source import Source
 BYTES_COLUMNS = ("image", "image_bytes", "bytes", "img", "jpg", "png", "webp", "data", "content")
 
 _BATCH_ROWS = 32
+MAX_UNPACKED = 256 << 20  # bytes of a column of a row group that are taken whatever they came from
+MAX_RATIO = 100  # beyond: how much more they may be than the bytes in the file. Images do not get smaller.
 
 
 def find_bytes_column(schema: pa.Schema, wanted: str | None = None) -> str | None:
@@ -53,6 +55,20 @@ def is_damage(error: Exception, source: Source) -> bool:
     return not source.failed and not (isinstance(error, OSError) and error.errno is not None)
 
 
+def check_unpacked(table: pq.ParquetFile, group: int, columns: Collection[str]) -> None:
+    """Raises ArrowInvalid where the footer says that a few bytes of these columns unpack to very many: a bomb.
+
+    columns : names; `a.b` inside a struct. A footer that lies is not seen.
+    """
+    about = table.metadata.row_group(group)
+    for at in range(about.num_columns):
+        column = about.column(at)
+        path, packed, unpacked = column.path_in_schema, column.total_compressed_size, column.total_uncompressed_size
+        wanted = any(path == name or path.startswith(f"{name}.") for name in columns)
+        if wanted and unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
+            raise pa.ArrowInvalid(f"{packed} bytes of the column {path} would unpack to {unpacked}")
+
+
 def texts(column: pa.ChunkedArray) -> list[Any]:
     """The values of a column as Python has them; what is no UTF-8 in a text gets U+FFFD."""
     if pa.types.is_dictionary(column.type):
@@ -70,6 +86,7 @@ def _read_group(
     wanted = set(needed)
     row = first
     columns = [column, f"{column.removesuffix('.bytes')}.path"] if column.endswith(".bytes") else [column]
+    check_unpacked(table, group, columns)
     for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
         for value in batch.column(0):
             if row in wanted:

@@ -10,6 +10,12 @@ from clipfake.storage.uri import shown
 
 log = logging.getLogger(__name__)
 
+UNREADABLE_FOLDER = "folder that cannot be read"
+UNREADABLE_FILE = "file that cannot be read"
+DOUBLED_MEMBER = "member that is there twice"
+CUT_CONTAINER = "truncated_container"
+LOSSES = (UNREADABLE_FOLDER, UNREADABLE_FILE, DOUBLED_MEMBER, CUT_CONTAINER)
+
 
 @dataclass(slots=True)
 class Tally:
@@ -17,6 +23,17 @@ class Tally:
 
     skipped: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def lost(self) -> int:
+        """How many of them may stand for items that are missing, one or many each."""
+        counts = self.skipped + self.warnings
+        return sum(counts[kind] for kind in LOSSES)
+
+    def clear(self) -> None:
+        """Forget all: a listing begins anew."""
+        self.skipped.clear()
+        self.warnings.clear()
 
     def skip(self, kind: str, uri: str) -> None:
         """Count something that is not an item."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 
+from clipfake.corpus.tally import Tally
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import AUTO
 from clipfake.errors import UsageError
@@ -31,20 +32,21 @@ def embed(
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
-    options, what = reading(place, options), what or EmbedOptions()
-    listing = what.checked(image_listing(place, options, {"--out": out}))
+    options, what, tally = reading(place, options), what or EmbedOptions(), Tally()
+    listing = what.checked(image_listing(place, options, {"--out": out}, tally))
     few, listing = counted_ahead(listing, Images.few, store, options.job.scale_to, len(what.made))
     with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
         from clipfake.encoder import describe
 
         # It imports open_clip: as many seconds as Ray takes to start.
         described = describe(encoder, what.feature, what.decoder)
-        return embed_listing(listing, place, described, store, options, progress, what, session)
+        return embed_listing(listing, place, described, store, options, progress, what, session, tally)
 
 
 def embed_listing(
     listing: Listing, source: str, encoder: EncoderDescription, out: Store,
     options: ScanOptions, progress: Callable[[int], Progress], what: EmbedOptions, session: Session | None = None,
+    tally: Tally | None = None,
 ) -> Outcome:  # fmt: skip
     """`embed` for listed items, a stream with MANIFEST_SCHEMA; `source`, for the record, says where they come from."""
     precision, views = embedding_precision(out, options.precision, session), len(what.made)
@@ -59,6 +61,7 @@ def embed_listing(
         lambda run_id, saves: [Sink(ledger, partial(embedding_rows, schema=ledger.schema, views=views), "rewrites")],
         options={"source": source, "encoder": encoder.name, **options.described(), **asdict(what)},
         views=views,
+        tally=tally or Tally(),
     )
     return run_job(job, options.job, progress, session)
 

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from clipfake.corpus.manifest import list_corpus, read_manifest
+from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.connection import at_hand, connected
 from clipfake.onray.tasks import map_tasks
@@ -103,7 +103,7 @@ def _listing(place: str, options: FilterOptions) -> pa.RecordBatchReader:
     kind = kind_of(place)
     if kind == "manifest":
         refuse_idle(options, kind, MANIFEST)
-        return read_manifest(place).scanner(**SCAN).to_reader()
+        return manifest_rows(place, read_manifest(place).scanner(**SCAN), options.listing)
     if kind is not None:
         raise UsageError(f"{uris.shown(place)} holds {kind}; filter takes a corpus or a manifest")
     return list_corpus(place, options.layout, options.listing)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, ExitCode, UsageError, WorkFailedError
 from clipfake.onray.nodes import Node, tell_changes
 from clipfake.scoring.commit import Sink, Totals
@@ -40,6 +41,7 @@ class Job:
     sinks : (run id, saving) -> where rows go; the ledger's own comes last, since it says that a unit is done
     options : everything the user set, for the record
     views : views an item has beside its image
+    tally : what the listing met that is no item
     """
 
     name: str
@@ -51,6 +53,7 @@ class Job:
     saves: Ledger | None = None
     options: dict[str, Any] = field(default_factory=dict)
     views: int = 0
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass
@@ -184,6 +187,8 @@ class _Run:
             more = f" (and {len(self.failed) - 1} more, see the log)" if len(self.failed) > 1 else ""
             raise ClipfakeError(f"{self.failed[0]}{more}")
         too_many = self.totals.rows > 0 and self.totals.errors / self.totals.rows > options.max_error_rate
+        lost = job.tally.lost
+        too_many |= lost > options.max_error_rate * (planner.counts.listed + lost)
         return Outcome(
             self.run_id, planner.counts, self.totals, record, ExitCode.TOO_MANY_ERRORS if too_many else ExitCode.DONE
         )
@@ -245,6 +250,8 @@ class _Run:
             "nodes": [asdict(node) for node in nodes],
             "device": device,
             "found": asdict(counts),
+            "skipped": dict(self.job.tally.skipped),
+            "warnings": dict(self.job.tally.warnings),
             "finished_for_earlier_runs": finished,
             "failed": self.failed,
             "rows": totals.rows,

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipfake.corpus.manifest import list_corpus, read_manifest
+from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest
+from clipfake.corpus.tally import Tally
 from clipfake.options import refuse_idle
 from clipfake.scoring.executor import with_first_stream
 from clipfake.scoring.options import MANIFEST, ScanOptions
@@ -21,20 +21,25 @@ from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.store import Store, check_apart, kind_of
 
 
-def image_listing(place: str, options: ScanOptions, written: Mapping[str, str | None]) -> Listing:
+def image_listing(place: str, options: ScanOptions, written: Mapping[str, str | None], tally: Tally) -> Listing:
     """The items of a manifest or a corpus; what is wrong with the place is said here, before anything is written.
 
     written : option -> the folder that it names
+    tally : counts what of a corpus is no item; complete when the listing has ended
     """
     if kind_of(place) == "manifest":
         idle = ["--columns"] if set(options.listing.columns) - {"image"} else []  # the manifest has the others
         refuse_idle(options, "manifest", MANIFEST, idle)
         manifest = read_manifest(place)
-        return lambda: manifest.scanner(**SCAN).to_reader()
+        return lambda: manifest_rows(place, manifest.scanner(**SCAN), options.listing)
     for option, folder in written.items():
         if folder is not None:
             check_apart(place, uris.place(folder), option)
-    again = partial(list_corpus, place, options.layout, options.listing)
+
+    def again() -> pa.RecordBatchReader:
+        tally.clear()
+        return list_corpus(place, options.layout, options.listing, tally)
+
     return with_first_stream(again(), again)
 
 

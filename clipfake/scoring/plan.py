@@ -79,7 +79,9 @@ class Planner:
             inserts = database.cursor()
             try:
                 batches = database.sql(self._query()).to_arrow_reader(SCAN["batch_size"])
-                writer = UnitWriter(store, run_id, batches.schema, unit_rows, chunk_rows, dry=dry)
+                writer = UnitWriter(
+                    store, run_id, batches.schema, unit_rows, chunk_rows, dry=dry, reads_images=source == "images"
+                )
                 inserts.register("nothing", batches.schema.empty_table())
                 inserts.execute("CREATE TABLE retries AS SELECT * FROM nothing")
                 for batch in batches:

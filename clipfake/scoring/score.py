@@ -7,6 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from clipfake.corpus.tally import Tally
 from clipfake.detector.named import identify, load_detector
 from clipfake.detector.text_input import TextInput
 from clipfake.encoder.description import EncoderDescription
@@ -43,7 +44,7 @@ def score(
     encoder : where the detector's encoder is found, if not where it was when the detector was trained
     """
     place = uris.place(source)
-    kind, stored = kind_of(place), None
+    kind, stored, tally = kind_of(place), None, Tally()
     if kind == "report":
         raise UsageError(f"{source} is a report; score takes a corpus, a manifest or embeddings")
     if kind == "embeddings":
@@ -53,12 +54,13 @@ def score(
         listing: Listing = partial(stored_listing, stored)
     else:
         options = reading(place, options)
-        listing = image_listing(place, options, {"--out": out, "--save-embeddings": save_embeddings})
+        listing = image_listing(place, options, {"--out": out, "--save-embeddings": save_embeddings}, tally)
     detector = identify(detector) if detector is not None else detector_of_folder(Store(uris.place(out)))
     most = (StoredEmbeddings if stored else Images).few
     few, listing = counted_ahead(listing, most, Store(uris.place(out)), options.job.scale_to)
     with opened(options.job.num_cpus, few) as session:  # Ray starts while the detector's libraries are imported
         job = _scoring(place, listing, stored, detector, out, options, save_embeddings, encoder, session)
+        job.tally = tally
         return run_job(job, options.job, progress, session)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipfake import __version__
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 PLAN_FOLDER = "_plan"
 FORMAT = 2  # of plan.json; 1, which does not say so, is version 0.1.0's
+CHUNK_BYTES = 256 << 20  # of images in a chunk, by their listed sizes; one that is larger is a chunk of its own
+UNKNOWN_BYTES = 256 << 10  # what an item counts that was listed without a size (rows of Parquet)
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,26 @@ class Plan:
 
 
 class UnitWriter:
-    """Cuts a stream of rows into unit files of `unit_rows` rows in row groups of `chunk_rows`."""
+    """Cuts a stream of rows into unit files of `unit_rows` rows in row groups of at most `chunk_rows`.
+
+    reads_images : the row groups hold at most CHUNK_BYTES too
+    """
 
     def __init__(
-        self, store: Store, plan: str, schema: pa.Schema, unit_rows: int, chunk_rows: int, *, dry: bool
+        self,
+        store: Store,
+        plan: str,
+        schema: pa.Schema,
+        unit_rows: int,
+        chunk_rows: int,
+        *,
+        dry: bool,
+        reads_images: bool = False,
     ) -> None:
         self.units: list[Unit] = []
         self._store, self._plan, self._schema, self._dry = store, plan, schema, dry
         self._unit_rows, self._chunk_rows = unit_rows, chunk_rows
+        self._chunk_bytes = CHUNK_BYTES if reads_images else None
         self._rows: list[pa.RecordBatch] = []
         self._held = 0
 
@@ -95,12 +111,19 @@ class UnitWriter:
         """Ends the unit that is being filled."""
         if not self._held:
             return
-        full, rest = divmod(self._held, self._chunk_rows)
-        unit = Unit(self._plan, len(self.units), (self._chunk_rows,) * full + ((rest,) if rest else ()))
+        table = pa.Table.from_batches(self._rows, self._schema)
+        sizes = np.zeros(self._held, np.int64)
+        if self._chunk_bytes is not None:
+            sizes = pc.fill_null(table["size"], UNKNOWN_BYTES).to_numpy()
+        chunks = chunk_lengths(sizes, self._chunk_rows, self._chunk_bytes or 0)
+        unit = Unit(self._plan, len(self.units), chunks)
         if not self._dry:
-            table = pa.Table.from_batches(self._rows, self._schema)
-            with self._store.writing(unit.path) as sink:
-                pq.write_table(table, sink, row_group_size=self._chunk_rows, compression="zstd")
+            with (
+                self._store.writing(unit.path) as sink,
+                pq.ParquetWriter(sink, self._schema, compression="zstd") as out,
+            ):
+                for end, length in zip(np.cumsum(chunks).tolist(), chunks, strict=True):
+                    out.write_table(table.slice(end - length, length), row_group_size=length)
         self.units.append(unit)
         self._rows, self._held = [], 0
 
@@ -135,6 +158,21 @@ def publish_plan(
     }
     check()
     store.write_bytes(f"{folder}/plan.json", json.dumps(about, indent=1).encode())
+
+
+def chunk_lengths(sizes: np.ndarray, most_rows: int, most_bytes: int) -> tuple[int, ...]:
+    """How many rows each chunk takes: at most `most_rows`, and `most_bytes` unless one row alone has more.
+
+    >>> chunk_lengths(np.array([1, 1, 1, 9, 1]), 2, 5)
+    (2, 1, 1, 1)
+    """
+    ends, lengths, at = np.cumsum(sizes), [], 0
+    while at < len(sizes):
+        before = ends[at - 1] if at else 0
+        fitting = int(np.searchsorted(ends, before + most_bytes, side="right")) - at
+        lengths.append(min(max(1, fitting), most_rows, len(sizes) - at))
+        at += lengths[-1]
+    return tuple(lengths)
 
 
 def open_plans(ledger: Ledger, *, clear: bool = True) -> list[Plan]:

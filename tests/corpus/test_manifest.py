@@ -6,12 +6,13 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from clipfake.corpus import manifest
 from clipfake.corpus.layouts import LayoutOptions
-from clipfake.corpus.manifest import list_corpus, read_manifest, write_manifest
+from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest, write_manifest
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
@@ -224,3 +225,18 @@ def test_a_tally_is_complete_when_the_listing_ends(tmp_path: Path) -> None:
     tally = Tally()
     list_corpus(uris.from_path(tmp_path), "images", LayoutOptions(), tally).read_all()
     assert sum(tally.skipped.values()) == 1
+
+
+def test_a_manifest_on_a_store_names_nothing_elsewhere(s3: str, corpus: str) -> None:
+    write_manifest(corpus, "images", LayoutOptions(), Store(f"{s3}/m"))
+    rows = read_manifest(f"{s3}/m").to_table()
+
+    def read(uri: str | None, place: str = f"{s3}/m", **options: bool) -> int:
+        table = rows if uri is None else rows.set_column(1, "uri", pa.array([uri] * len(rows)))
+        return manifest_rows(place, ds.dataset(table).scanner(), LayoutOptions(**options)).read_all().num_rows
+
+    for named in (None, "http://host/a.jpg", "nothing", "gs://bucket/a.jpg"):
+        with pytest.raises(UsageError, match="--allow-outside"):
+            read(named)
+        assert read(named, allow_outside=True) == read(named, corpus) == len(rows)
+    assert read(f"{s3}/a.jpg") == read("s3://another/a.jpg") == len(rows)

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.detector.bundle import Detector
-from clipfake.errors import UsageError
+from clipfake.errors import ExitCode, UsageError
 from clipfake.scoring.embed import embed
 from clipfake.scoring.job import Outcome
 from clipfake.scoring.options import JobOptions, ScanOptions
@@ -331,3 +332,18 @@ def test_what_a_file_declares_and_its_group_come_along_and_never_score(corpus, d
 
 def read_rows(folder: Path) -> list[dict]:
     return ds.dataset(str(folder)).to_table().to_pylist()
+
+
+def test_what_the_listing_skipped_is_recorded_and_counts_against_the_error_rate(pictures, detector, tmp_path):
+    shard, images = tmp_path / "0.tar", sorted(pictures.glob("*.jpg"))[:4]
+    with tarfile.open(shard, "w") as tar:
+        for image in images:
+            tar.add(image, image.name)
+    shard.write_bytes(shard.read_bytes()[: -tarfile.RECORDSIZE])  # at least the end of the archive is cut off
+    (tmp_path / "notes.txt").write_text("no shard")
+    found = run_score(tmp_path, detector, tmp_path / "out", layout="webdataset")
+    assert found.record["warnings"] == {"truncated_container": 1}
+    assert found.record["skipped"] == {"file that is not a .tar": 1}
+    assert found.exit_code == ExitCode.TOO_MANY_ERRORS
+    lenient = run_score(tmp_path, detector, tmp_path / "out", layout="webdataset", max_error_rate=0.5)
+    assert lenient.exit_code == ExitCode.DONE and lenient.totals.rows == 0

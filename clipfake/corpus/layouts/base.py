@@ -68,9 +68,9 @@ class LayoutOptions:
     )
     allow_outside: bool = option(
         False,
-        "Follow symbolic links out of the corpus; let a table on an object store name files that lie elsewhere.",
+        "Follow symbolic links out of the corpus; let tables and manifests on a store name files elsewhere.",
         flag="--allow-outside",
-        inputs=("corpus",),
+        inputs=("corpus", "manifest"),
     )
 
 

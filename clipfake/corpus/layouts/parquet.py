@@ -10,7 +10,7 @@ from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.labels import label_of
 from clipfake.corpus.listing import Entry, list_files
 from clipfake.corpus.source import open_source
-from clipfake.corpus.tally import Tally
+from clipfake.corpus.tally import CUT_CONTAINER, Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 
@@ -48,7 +48,7 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
         except (pa.ArrowException, OSError) as error:
             if source is None or not is_damage(error, source):
                 raise ClipfakeError(f"the listing broke off at {uris.shown(entry.uri)}: {error}") from error
-            tally.warn("truncated_container", entry.uri, "the Parquet file is damaged; what can be read is listed")
+            tally.warn(CUT_CONTAINER, entry.uri, "the Parquet file is damaged; what can be read is listed")
         finally:
             if source is not None:
                 source.close()
@@ -81,12 +81,13 @@ def _columns(table: pq.ParquetFile, entry: Entry, partitions: dict[str, str], op
 
 def _rows(table: pq.ParquetFile, entry: Entry, columns: dict[str, str], partitions: dict[str, str]) -> Iterator[Item]:
     """The rows, row group by row group: their number comes from the footer, and only the named columns are read."""
-    from clipfake.corpus.parquet_bytes import texts
+    from clipfake.corpus.parquet_bytes import check_unpacked, texts
 
     row = 0
     for group in range(table.num_row_groups):
         count = table.metadata.row_group(group).num_rows
         stored = sorted(set(columns.values()) & set(table.schema_arrow.names))
+        check_unpacked(table, group, stored)
         read = table.read_row_group(group, columns=stored, use_threads=False) if stored else None
         values = {
             name: texts(read.column(column)) if read and column in stored else [partitions[column]] * count

@@ -12,7 +12,7 @@ from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
 from clipfake.corpus.layouts.samples import MAX_TEXT_BYTES, TEXTS, Samples
 from clipfake.corpus.listing import Entry, list_files
 from clipfake.corpus.source import open_source
-from clipfake.corpus.tally import Tally
+from clipfake.corpus.tally import CUT_CONTAINER, DOUBLED_MEMBER, Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 
@@ -54,7 +54,7 @@ def _shard(entry: Entry, tally: Tally) -> Iterator[Item]:
                 tally.skip("AppleDouble member of a tar (._*)", uris.item_id(entry.uri, member.name))
             elif _is_image(member, extension, file):
                 if member.name in seen:
-                    tally.skip("member that is there twice", uris.item_id(entry.uri, member.name))
+                    tally.skip(DOUBLED_MEMBER, uris.item_id(entry.uri, member.name))
                     continue
                 seen.add(member.name)
                 samples.add_image(Item(entry.uri, entry.version, member.size, member.name, member.offset_data))
@@ -89,7 +89,7 @@ def _members(file: IO[bytes], entry: Entry, tally: Tally) -> Iterator[tuple[tarf
     except OSError as error:
         raise ClipfakeError(f"the listing broke off at {uris.shown(entry.uri)}: {error}") from error
     if not complete:
-        tally.warn("truncated_container", entry.uri, meaning)
+        tally.warn(CUT_CONTAINER, entry.uri, meaning)
 
 
 def _is_image(member: tarfile.TarInfo, extension: str, file: IO[bytes]) -> bool:
