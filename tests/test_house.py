@@ -49,13 +49,9 @@ cli/nightly.py
 cli/report.py
 cli/similar.py
 cli/train.py
-corpus/layouts/artifact.py
 corpus/layouts/base.py
 corpus/layouts/csv_rows.py
 corpus/layouts/magic.py
-corpus/layouts/parquet.py
-corpus/layouts/table.py
-corpus/layouts/webdataset.py
 detector/classifiers/rbf_sum.py
 detector/state.py
 encoder/open_clip/family.py
