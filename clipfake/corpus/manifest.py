@@ -153,8 +153,8 @@ def read_manifest(uri: str) -> ds.Dataset:
 def manifest_rows(uri: str, scanner: ds.Scanner, options: LayoutOptions) -> pa.RecordBatchReader:
     """The rows of the manifest at `uri`.
 
-    Unless `allow_outside`, reading on raises UsageError where a manifest on an object store names a file of this machine
-    or of a store with other credentials.
+    Unless `allow_outside`, reading on raises UsageError where a manifest on an object store names a file of this
+    machine, or of a store with other credentials.
     """
     rows = scanner.to_reader()
     return rows if options.allow_outside or is_local(uri) else _within_reach(uri, rows)
