@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipfake.errors import ClipfakeError
 from clipfake.scoring.chunk import mark, read_chunk
 from clipfake.scoring.timings import with_seconds
 from clipfake.status import Status
+from clipfake.storage.committed import place_of
 from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import Store
 from clipfake.storage.vectors import matrix_of
@@ -100,6 +102,8 @@ def read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
         wanted = wanted_of_all[mine]
         folder, _, name = source.rpartition("/")
         store = Store(folder)
+        name, first = _place_now(store, name)
+        wanted = wanted + first
         with pq.ParquetFile(store.path(name), filesystem=store.filesystem) as file:
             ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
             groups = sorted(set(np.searchsorted(ends, wanted, side="right").tolist()))
@@ -110,6 +114,8 @@ def read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
         base = np.concatenate([np.arange(starts[g], ends[g]) for g in groups])
         taken = _take(stored, np.searchsorted(base, wanted))
         mine_items = _take(items, mine)
+        if "item_id" in mine_items.column_names and not taken["item_id"].equals(mine_items["item_id"]):
+            raise ClipfakeError(f"{store.uri}/{name} holds other items than when this was planned")
         ours = [
             name for name in mine_items.column_names if name not in ("source", "row") and name not in taken.column_names
         ]
@@ -117,6 +123,11 @@ def read_embeddings(items: pa.Table, leave_out: Sequence[str] = ()) -> pa.Table:
             taken = taken.append_column(name, mine_items[name])
         parts.append(taken.replace_schema_metadata(None))
     return pa.concat_tables(parts, promote_options="default")  # of files with and without text
+
+
+def _place_now(store: Store, name: str) -> tuple[str, int]:
+    """The file that holds the rows of the file `name`, and the first one's number: it may have been merged since."""
+    return (name, 0) if store.exists(name) else place_of(store, name)
 
 
 def _take(table: pa.Table, rows: np.ndarray) -> pa.Table:

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 
 from clipfake.detector.bundle import Detector
@@ -10,10 +11,16 @@ from clipfake.detector.calibrators.maps import Sigmoid
 from clipfake.detector.classifiers.kernel_svm import KernelSvm
 from clipfake.detector.heads.linear_projection import init_head
 from clipfake.detector.unfamiliarity import fit_reference
+from clipfake.errors import ClipfakeError
 from clipfake.measures.thresholds import Threshold
 from clipfake.scoring.detector_stage import Apply, read_embeddings
+from clipfake.scoring.listing import stored_listing
 from clipfake.scoring.score import _report_rows
+from clipfake.storage.compaction import compact
+from clipfake.storage.footers import footer
+from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import ENCODING, REPORT_SCHEMA, embedding_schema
+from clipfake.storage.store import Store
 from clipfake.storage.vectors import matrix_of, vector_column
 
 
@@ -83,3 +90,33 @@ def test_stored_rows_in_chunks_are_scored_as_their_vectors_at_once(tmp_path):
             assert scored[name].null_count == (~there).sum()
         verdicts = [expected.verdict[row] if has else None for row, has in zip(rows, there, strict=True)]
         assert scored["verdict"].to_pylist() == verdicts
+
+
+def test_stored_rows_are_found_after_their_files_were_merged(tmp_path):
+    """A plan names files and row numbers; `compact` may come between two of its units, and twice."""
+    schema = embedding_schema(4, "fp32")
+    ledger = Ledger(Store(f"file://{tmp_path}"), "embeddings", schema, "e", footer("embeddings", {"encoder": "e"}))
+
+    def commit(name: str) -> None:
+        made = {"item_id": [f"{name}{i}" for i in range(3)], "uri": ["file:///u"] * 3, "version": ["1"] * 3}
+        made |= {"view": [0] * 3, "status": ["ok"] * 3, "embedding": [[float(i)] * 4 for i in range(3)]}
+        columns = [pa.array(made.get(field.name, [None] * 3), field.type) for field in schema]
+        ledger.commit(f"{name}.parquet", pa.table(columns, schema=schema))
+
+    for name in ("a", "b", "c"):
+        commit(name)
+    planned = stored_listing(ledger).read_all()
+    chunk = planned.take([8, 3, 4, 0])
+    expected = ["c2", "b0", "b1", "a0"]
+    for more in ("0", "1"):
+        assert sorted(read_embeddings(chunk)["item_id"].to_pylist()) == sorted(expected)
+        commit(more)
+        compact(ledger.store.uri)
+    found = read_embeddings(chunk)
+    vectors = dict(zip(found["item_id"].to_pylist(), found["embedding"].to_pylist(), strict=True))
+    assert {name: vector[0] for name, vector in vectors.items()} == {"c2": 2.0, "b0": 0.0, "b1": 1.0, "a0": 0.0}
+    (file,) = ledger.files()
+    shifted = planned.set_column(planned.column_names.index("row"), "row", pa.array(range(1, 10)))
+    with pytest.raises(ClipfakeError, match="holds other items"):
+        read_embeddings(shifted.slice(0, 2))
+    assert file.endswith(".parquet")
