@@ -18,7 +18,8 @@ from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.compaction import compact
 from clipfake.storage.failures import explained
-from clipfake.storage.store import check_apart, kind_of
+from clipfake.storage.runs import read_records
+from clipfake.storage.store import Store, check_apart, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,9 @@ def nightly(
 ) -> dict[str, Any]:  # fmt: skip
     """Scores each night into the report `out`, compacts, compares, writes `pages`/DATE.html; returns JSON values.
 
+    Of the nights before them those that were scored are listed again: what came late is scored, and what may pass is
+    tried again. That one of them is gone is no error.
+
     A night that fails does not keep the others from being done: its entry has `error`. Run again, it scores what is new
     or may pass and makes the same page.
 
@@ -87,20 +91,34 @@ def nightly(
                 check_apart(crawl.place(night), uris.place(folder), option)
     if uris.place(pages) == uris.place(out):
         raise UsageError("a report folder holds nothing but its rows: choose another folder for --pages")
+    before = _scored_before(crawl, nights, out, key, options.again)
     done = [_scored(crawl.place(night), night, detector, out, options, progress) for night in nights]
+    earlier = [_scored(crawl.place(night), night, detector, out, options, progress) for night in before]
     compacted = {place: _compacted(place) for place in (out, options.save_embeddings) if place}
-    for entry, night in zip(done, nights, strict=True):
-        if entry["error"] is None:
+    for entry, night in zip([*done, *earlier], [*nights, *before], strict=True):
+        if entry["error"] is None and (entry in done or entry["rows"]):  # an earlier night's page where it changed
             _shown(entry, crawl, night, detector, out, _page(pages, night), options.against)
     return {
         "command": "nightly",
-        "exit_code": _worst([entry["exit_code"] for entry in done]),
+        "exit_code": _worst(
+            [entry["exit_code"] for entry in (*done, *(e for e in earlier if e["exit_code"] == ExitCode.FAILED))]
+        ),
         "detector": key,
         "reports": uris.place(out),
         "nights": done,
+        "earlier": earlier,
         "compacted": compacted,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _scored_before(crawl: Crawl, nights: list[date], out: str, key: str, count: int) -> list[date]:
+    """Of the `count` nights before the first one those that a run of this detector has scored into `out`."""
+    sources = {
+        record["options"].get("source") for record in read_records(Store(uris.place(out))) if record["key"] == key
+    }
+    before = (min(nights) - timedelta(days=n) for n in range(1, count + 1))
+    return [night for night in before if crawl.place(night) in sources]
 
 
 def _scored(
@@ -160,6 +178,11 @@ def _compacted(place: str) -> dict[str, Any]:
         return asdict(compact(place))
     except ClipfakeError as error:
         return {"left": str(error)}
+
+
+def _failed(entry: dict[str, Any]) -> bool:
+    """Not of a night that is gone by now, nor of its old errors."""
+    return bool(entry["exit_code"] == ExitCode.FAILED)
 
 
 def _page(pages: str, night: date) -> str:

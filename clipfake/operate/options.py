@@ -17,6 +17,12 @@ class NightlyOptions:
     against: int = option(
         7, "Number of nights before a night that it is compared with.", check=between(1, NIGHTS_LIMIT)
     )
+    again: int = option(
+        3,
+        "Number of nights before the first one that are listed again, of those that were scored: for images that came "
+        "late, and for errors that may pass.",
+        check=between(0, NIGHTS_LIMIT),
+    )
     save_embeddings: str | None = option(None, "Folder that keeps the embeddings.")
     encoder: str | None = option(None, "Place of the detector's encoder, if its weights file has moved.")
 

@@ -3,6 +3,7 @@
 import json
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -11,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipfake.cli.nightly import nightly as command
-from clipfake.errors import UsageError
+from clipfake.detector.inspection import load
+from clipfake.errors import ExitCode, UsageError
 from clipfake.operate.nightly import Crawl, NightlyOptions, nightly, parse_nights
 from clipfake.report.drift import drift_of_places
 from clipfake.scoring.options import ScanOptions
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
 from clipfake.storage.reports import below
+from clipfake.storage.runs import write_record
 from clipfake.storage.store import Store
 
 TODAY = date(2026, 11, 25)
@@ -220,4 +223,37 @@ def test_its_options_are_those_of_score_but_for_what_a_night_is():
 
     own, theirs = (set(inspect.signature(with_options(one)).parameters) for one in (command, score))
     assert theirs - own == {"source", "dry_run", "as_json", "image_only"}
-    assert own - theirs == {"corpus", "date", "pages", "against"}
+    assert own - theirs == {"corpus", "date", "pages", "against", "again"}
+
+
+def test_nights_before_are_listed_again_where_this_detector_has_scored_them(tmp_path, detector, monkeypatch):
+    """What was missing or came late has its row by a later night; a night that is gone fails nothing."""
+    from clipfake.operate import nightly as module
+
+    scored, shown = [], []
+    key, out = load(str(detector)).fingerprint, Store(uris.place(str(tmp_path / "out")))
+    crawl = Crawl(f"{tmp_path}/{{date}}")
+
+    def score(place, *rest):
+        scored.append(place[-10:])
+        if place.endswith("03"):
+            raise UsageError("there is nothing any more")
+        rows = 0 if place.endswith("02") else 5
+        names = ("run_id", "found", "finished_for_earlier_runs", "status", "verdict", "images_per_second")
+        return SimpleNamespace(record=dict.fromkeys(names) | {"rows": rows}, exit_code=ExitCode.DONE)
+
+    for number, (night, by) in enumerate((("01", key), ("02", key), ("03", key), ("04", key), ("05", "another"))):
+        source = crawl.place(date(2026, 11, int(night)))
+        write_record(out, f"run{number}", {"key": by, "options": {"source": source}})
+    monkeypatch.setattr(module, "score", score)
+    monkeypatch.setattr(module, "_shown", lambda entry, *rest: shown.append(entry["date"]))
+    monkeypatch.setattr(module, "_compacted", lambda place: {})
+    given = (str(tmp_path / "{date}"), [date(2026, 11, 6)], str(detector), out.uri, str(tmp_path / "pages"))
+    found = nightly(*given, NightlyOptions(again=4), silent)
+    assert scored == ["2026-11-06", "2026-11-04", "2026-11-03", "2026-11-02"]
+    assert shown == ["2026-11-06", "2026-11-04"]
+    assert found["exit_code"] == 0
+    assert [entry["error"] for entry in found["earlier"]] == [None, "there is nothing any more", None]
+    scored.clear()
+    nightly(*given, NightlyOptions(again=0), silent)
+    assert scored == ["2026-11-06"]
