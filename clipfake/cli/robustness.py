@@ -45,7 +45,7 @@ def print_robustness(result: Any) -> None:
             (
                 row["condition"],
                 number(row["balanced_accuracy"]),
-                f"{row['balanced_drop']:.3f} [{row['balanced_drop_low']:.3f}, {row['balanced_drop_high']:.3f}]",
+                f"{row['balanced_drop']:.3f} [{number(row['balanced_drop_low'])}, {number(row['balanced_drop_high'])}]",
                 *(number(row[key]) for key in ("real_accuracy", "fake_accuracy", "auc")),
                 *_rates(row),
                 *(f"{row[key]:.1%}" for key in ("flips", "to_fake", "to_real")),

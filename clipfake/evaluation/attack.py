@@ -68,10 +68,10 @@ def adversarial(
     y = np.array([one["label"] for one in chosen])[there]
     if len(np.unique(y)) < 2:
         raise ClipfakeError(f"the images of {embeddings} cannot be read again")
-    decision = decision[there]
+    decision, unit = decision[there], images.unit[rows][there]
     return {
         "by_epsilon": [
-            {"epsilon": epsilon, **operating_row(y, decision[:, column], trained.thresholds)}
+            {"epsilon": epsilon, **operating_row(y, decision[:, column], unit, trained.thresholds)}
             for column, epsilon in enumerate((0, *options.epsilons))
         ],
         "items": len(y),

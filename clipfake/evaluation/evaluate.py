@@ -87,7 +87,7 @@ def evaluate(
     retrained = [name for name in PROTOCOLS if name in options.protocols and name != "own"]
     seeds = options.seeds or (training.head.seed,)
     result["protocols"] |= held_out_sections(
-        bundle, data, names, training, retrained, seeds, family, options.by_family, options.num_cpus, say
+        data, names, training, retrained, seeds, family, options.by_family, options.num_cpus, say
     )
     result["worst"] = _worst(result["protocols"])
     if further:

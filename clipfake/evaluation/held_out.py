@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.detector.bundle import Detector
 from clipfake.evaluation.protocols import Fold, Items, grouped, leave_out, matrix, official, official_parts
-from clipfake.evaluation.retraining import Recipe, refit_all
+from clipfake.evaluation.retraining import refit_all
 from clipfake.evaluation.summary import macros, over_seeds
 from clipfake.training.dataset import Labelled
 from clipfake.training.options import TrainOptions
-from clipfake.training.search import Choice
 
 _SAME = (
     "all is split 70/10/20 by unit, and all test on the same test rows; the reals of sources without fakes train by "
@@ -27,7 +25,7 @@ _ABOUT = {
 
 
 def held_out_sections(
-    bundle: Detector, data: Labelled, names: np.ndarray, training: TrainOptions, protocols: Sequence[str],
+    data: Labelled, names: np.ndarray, training: TrainOptions, protocols: Sequence[str],
     seeds: Sequence[int], family: Mapping[str, str], by_family: bool, num_cpus: int | None, say: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Protocol -> its section, as clipfake.evaluation.evaluate describes it; all of them from one round of Ray tasks.
@@ -42,11 +40,7 @@ def held_out_sections(
             planned += [(protocol, seed, fold) for fold in _folds(protocol, seed, data, names, groups)]
     if not planned:
         return {}
-    found = (bundle.provenance.get("svm") or {}).get("search")
-    choice = Choice(**found) if found else None
-    folds = [
-        (fold, Recipe(replace(training, head=replace(training.head, seed=seed)), choice)) for _, seed, fold in planned
-    ]
+    folds = [(fold, replace(training, head=replace(training.head, seed=seed))) for _, seed, fold in planned]
     units = np.unique(data.unit, return_inverse=True)[1]
     # The processes share numbers without a copy: what items are called is not needed any more.
     slim = replace(data, item_id=np.arange(len(units)), unit=units, facts={})

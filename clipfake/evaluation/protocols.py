@@ -1,7 +1,6 @@
 """Which rows train and which test in a protocol. What is tested is in no unit that was trained on, in any of them.
 
-Reals: a generator's fakes stand against the reals of its own name; where it has none, against those of all names that
-have no fakes (the sources of reals), or where there are none either, against all reals.
+Which reals a generator's fakes stand against says `clipfake.measures.domains.domain`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clipfake.measures.domains import domain
 from clipfake.measures.split import split_units
 
 ALL = "(all)"  # all generators at once, in the place of a generator's name
@@ -34,13 +34,8 @@ class Items:
         return sorted(set(self.name[self.y == 1]))
 
     def domain(self, names: Sequence[str]) -> np.ndarray:
-        """A mask: the fakes of `names` and the reals that they stand against (see above)."""
-        mine = np.isin(self.name, names)
-        real = self.y == 0
-        if set(names) <= set(self.name[real]):
-            return mine
-        sources = real & ~np.isin(self.name, self.generators)
-        return mine | (sources if sources.any() else real)
+        """A mask: the fakes of `names` and the reals that they stand against."""
+        return domain(self.y, self.name, names)
 
     def tests(self, groups: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
         """Group -> the rows of its domain in the test part."""

@@ -3,8 +3,8 @@
 Each task is one thread and takes all randomness from its options: how many run at once changes no result.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,14 @@ from clipfake.onray.tasks import map_tasks
 from clipfake.training.dataset import Labelled
 from clipfake.training.head import fit_head
 from clipfake.training.options import TrainOptions
-from clipfake.training.search import Choice
+from clipfake.training.search import Choice, search_svm
 from clipfake.training.train import fit_parts, part_of, part_sizes
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How each fold is trained. choice : C and gamma where the detector's were searched for; they are not again."""
-
-    options: TrainOptions
-    choice: Choice | None = None
+log = logging.getLogger(__name__)
 
 
 def refit_all(
-    data: Labelled, units: np.ndarray, folds: Sequence[tuple[Fold, Recipe]], num_cpus: int | None,
+    data: Labelled, units: np.ndarray, folds: Sequence[tuple[Fold, TrainOptions]], num_cpus: int | None,
     say: Callable[[str], None],
 ) -> list[list[dict[str, Any]]]:  # fmt: skip
     """For each fold its cells, in the order of `tests`; the order and the values depend on the arguments only.
@@ -49,13 +43,16 @@ def refit_all(
     return [found[number] for number in range(len(folds))]
 
 
-def _refit(work: tuple[Fold, Recipe], data: Labelled, units: np.ndarray) -> list[dict[str, Any]]:
+def _refit(work: tuple[Fold, TrainOptions], data: Labelled, units: np.ndarray) -> list[dict[str, Any]]:
     return refit(data, units, *work)
 
 
-def refit(data: Labelled, units: np.ndarray, fold: Fold, recipe: Recipe) -> list[dict[str, Any]]:
-    """The cells of one fold. Needs no Ray; single-threaded, with the seed of the recipe."""
-    y, options = data.y, recipe.options
+def refit(data: Labelled, units: np.ndarray, fold: Fold, options: TrainOptions) -> list[dict[str, Any]]:
+    """The cells of one fold. Needs no Ray; single-threaded, with the seed of the options.
+
+    Where C and gamma are searched for, they are within the fold's own training rows: nothing that is tested chooses.
+    """
+    y = data.y
     about = {
         "trained_on": fold.trained_on,
         "train_reals": int((y[fold.train] == 0).sum()),
@@ -70,8 +67,12 @@ def refit(data: Labelled, units: np.ndarray, fold: Fold, recipe: Recipe) -> list
         rows = {"train": fold.train, "val": fold.val} | ({"test": tested} if len(tested) else {})
         parts = {name: part_of(data.take(mine)) for name, mine in rows.items()}
         trained = fit_head(parts["train"], parts["val"], options.head)
-        chosen = recipe.choice
-        fitted = fit_parts(parts, trained, options, (lambda x: chosen) if chosen else None)
+
+        def searched(x: np.ndarray) -> Choice:
+            generators, seed = parts["train"].generator.tolist(), options.head.seed
+            return search_svm(x, parts["train"].y, generators, units[fold.train].tolist(), seed, log.debug, False)
+
+        fitted = fit_parts(parts, trained, options, searched if options.search else None)
     except ClipfakeError as error:
         return [{**about, "tested_on": name, "error": str(error)} for name in fold.tests]
     decision = fitted.decision.get("test", np.empty(0))

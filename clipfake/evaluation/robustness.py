@@ -94,7 +94,7 @@ def robustness(
     if left_out := {name: count for name, count in status.items() if name != "ok"}:
         log.warning("%d of %d images could not be read again: %s", sum(left_out.values()), len(images.y), left_out)
     return {
-        "conditions": sweep(y, decision[there], options.chosen, trained.thresholds),
+        "conditions": sweep(y, decision[there], images.unit[there], options.chosen, trained.thresholds),
         "items": len(y),
         "left_out": left_out,
         "precision": images.precision,

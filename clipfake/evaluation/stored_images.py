@@ -13,6 +13,7 @@ from clipfake.detector.bundle import Detector
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
+from clipfake.measures.split import unit_of
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer
@@ -25,11 +26,12 @@ from clipfake.storage.schemas import MANIFEST_SCHEMA
 class Images:
     """The labelled items of `items` that a folder of embeddings has, in its order.
 
-    rows : of MANIFEST_SCHEMA; limits, fetch : as its last run read them
+    rows : of MANIFEST_SCHEMA; unit : (N,) of `unit_of`; limits, fetch : as its last run read them
     """
 
     stored: Ledger
     rows: pa.Table
+    unit: np.ndarray
     limits: Limits
     fetch: FetchOptions
 
@@ -63,13 +65,16 @@ def images_of(embeddings: str, items: Sequence[str]) -> Images:
     stored = stored_embeddings(uris.place(embeddings))
     wanted = pc.field("item_id").isin(pa.array(items, pa.string()))
     only = wanted & (pc.field("view") == 0) & (pc.field("status") == "ok") & pc.field("label").is_valid()
-    rows = stored.dataset().scanner(columns=MANIFEST_SCHEMA.names, filter=only, **SCAN).to_table()
+    columns = [*MANIFEST_SCHEMA.names, "content_sha256"]
+    rows = stored.dataset().scanner(columns=columns, filter=only, **SCAN).to_table()
+    unit = map(unit_of, rows["group_id"].to_pylist(), rows["content_sha256"].to_pylist())
     options: dict[str, Any] = next(
         (run["options"] for run in reversed(read_records(stored.store)) if run["command"] == "embed"), {}
     )
     return Images(
         stored,
-        rows.cast(MANIFEST_SCHEMA),
+        rows.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA),
+        np.array(list(unit), object),
         Limits(**options.get("limits", {})),
         FetchOptions(**options.get("fetch", {})),
     )

@@ -85,15 +85,23 @@ def auc_interval(y: np.ndarray, decision: np.ndarray, unit: np.ndarray) -> Inter
     won[~fake] = 1 - (ranks[~fake] - rankdata(decision[~fake])) / fakes
     auc = float(won[fake].mean())
     off = np.where(fake, (won - auc) / fakes, (won - auc) / reals)
-    _, code = np.unique(unit, return_inverse=True)
-    both = [np.bincount(code, weights=off * mine) for mine in (fake, ~fake)]
-    counts = [len(np.unique(code[mine])) for mine in (fake, ~fake)]
-    variance = sum(_correction(m) * float(sums @ sums) for m, sums in zip(counts, both, strict=True))
-    variance += 2 * _correction(len(both[0])) * float(both[0] @ both[1])
+    variance = clustered_variance(off, fake, unit)
     if not 0 < auc < 1 or variance <= 0:
         return wilson(auc * smaller, smaller)
     centre, spread = np.log(auc / (1 - auc)), Z95 * np.sqrt(variance) / (auc * (1 - auc))
     return float(1 / (1 + np.exp(spread - centre))), float(1 / (1 + np.exp(-spread - centre)))
+
+
+def clustered_variance(off: np.ndarray, fake: np.ndarray, unit: np.ndarray) -> float:
+    """The variance of a statistic that is a sum over items of two classes: within each class over units, and between.
+
+    off : (n,) what each item adds to it, less what it adds on average (its influence); fake : (n,) bool; unit : (n,)
+    """
+    _, code = np.unique(unit, return_inverse=True)
+    both = [np.bincount(code, weights=off * mine) for mine in (fake, ~fake)]
+    counts = [len(np.unique(code[mine])) for mine in (fake, ~fake)]
+    variance = sum(_correction(m) * float(sums @ sums) for m, sums in zip(counts, both, strict=True))
+    return float(variance + 2 * _correction(len(both[0])) * float(both[0] @ both[1]))
 
 
 def _sums(values: np.ndarray, unit: np.ndarray) -> np.ndarray:

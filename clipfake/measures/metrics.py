@@ -5,32 +5,39 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.measures.intervals import wilson
+from clipfake.measures.domains import domain
+from clipfake.measures.intervals import share_interval
 from clipfake.measures.thresholds import TARGETS, fit_thresholds
 
 _BINS = 15
 _MEANS = ("accuracy", "balanced_accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
 
 
-def metrics(y: np.ndarray, decision: np.ndarray, probability: np.ndarray, predicted_fake: np.ndarray) -> dict[str, Any]:
+def metrics(
+    y: np.ndarray,
+    decision: np.ndarray,
+    probability: np.ndarray,
+    predicted_fake: np.ndarray,
+    unit: np.ndarray | None = None,
+) -> dict[str, Any]:
     """What is printed of a detector, as JSON values; None where it is undefined (a class is missing, too few reals).
 
     y : (N,) 0 real, 1 fake; decision, probability : (N,) float64; predicted_fake : (N,) bool, at a threshold that was
-    chosen elsewhere
+    chosen elsewhere; unit : (N,) equal where items belong together, without it each item is one of its own
 
     n, reals, fakes and `confusion` {tn, fp, fn, tp} are counts, fake being the positive class. real_accuracy and
     fake_accuracy are the shares of the reals and of the fakes that are called so, balanced_accuracy their mean;
-    accuracy_low and accuracy_high its 95 % Wilson interval. AUC, average precision (`ap`, at the prevalence fakes /
-    n) and tpr_at_fpr {"0.05", "0.01", "0.001"} are of the decision; the latter's thresholds are chosen on these
-    reals, and refused below 10 / FPR of them. ece (15 bins of equal width), brier and nll (nats) are of the
-    probability.
+    accuracy_low and accuracy_high the 95 % interval of the accuracy, over units. AUC, average precision (`ap`, at the
+    prevalence fakes / n) and tpr_at_fpr {"0.05", "0.01", "0.001"} are of the decision; the latter's thresholds are
+    chosen on these reals, and refused below 10 / FPR of them. ece (15 bins of equal width), brier and nll (nats) are of
+    the probability.
     """
     fake, called = np.asarray(y) == 1, np.asarray(predicted_fake, bool)
     n, fakes = len(fake), int(fake.sum())
     reals = n - fakes
     tp, fp = int((fake & called).sum()), int((~fake & called).sum())
     tn, fn = reals - fp, fakes - tp
-    low, high = wilson(tp + tn, n)
+    low, high = share_interval(called == fake, np.arange(n) if unit is None else unit)
     real_accuracy, fake_accuracy = _share(tn, reals), _share(tp, fakes)
     both = real_accuracy is not None and fake_accuracy is not None
     return {
@@ -56,21 +63,21 @@ def by_generator(
     decision: np.ndarray,
     probability: np.ndarray,
     predicted_fake: np.ndarray,
+    unit: np.ndarray | None = None,
 ) -> dict[str, dict[str, Any]]:
     """`metrics` for each generator and source of reals, by name in alphabetical order (no name is "").
 
-    The fakes of a name are set against the reals of the same name; where it has none, against all reals, which
-    `reals_from` says: "own" or "all". A name without fakes has its reals alone.
+    The fakes of a name are set against reals by the rule of `domain`, and `reals_from` says whose: its "own", or "all"
+    sources. A name without fakes has its reals alone.
     """
     fake, names = np.asarray(y) == 1, np.array([name or "" for name in generator], object)
     table = {}
     for name in sorted(set(names)):
-        rows = names == name
-        borrowed = not (rows & ~fake).any()
-        if borrowed:
-            rows = rows | ~fake
-        values = metrics(fake[rows], decision[rows], probability[rows], predicted_fake[rows])
-        table[name] = {"reals_from": "all" if borrowed else "own", **values}
+        own = names == name
+        rows = domain(fake, names, [name]) if (own & fake).any() else own
+        mine = None if unit is None else unit[rows]
+        values = metrics(fake[rows], decision[rows], probability[rows], predicted_fake[rows], mine)
+        table[name] = {"reals_from": "own" if (own & ~fake).any() else "all", **values}
     return table
 
 

@@ -42,10 +42,12 @@ def search_svm(
     units: Sequence[str],
     seed: int = 0,
     say: Callable[[str], None] = log.info,
+    on_cluster: bool = True,
 ) -> Choice:
-    """The smoothest pair of C and gamma whose mean AUC over the folds is about the best, on the connected cluster.
+    """The smoothest pair of C and gamma whose mean AUC over the folds is about the best.
 
     x : (N, d) the head's output on the training part; y : (N,) 0 real, 1 fake; generators, units : (N,)
+    on_cluster : one Ray task a pair and fold, on the connected cluster; else one after the other in this process
 
     Folds are scikit-learn's StratifiedGroupKFold: a unit lies in one of them. Above MAX_ROWS rows they are made of a
     subset balanced over classes and generators. Of the pairs within one standard error of the best AUC that with the
@@ -53,17 +55,14 @@ def search_svm(
     trained on these very rows, which makes every pair look better than it is, and narrow kernels most. Deterministic.
     Raises UsageError where there are too few units of a class for two folds.
     """
-    import ray
-
     rows = np.arange(len(y)) if len(y) <= MAX_ROWS else balanced_subset(y.tolist(), generators, MAX_ROWS, seed)
     x, y, groups = np.ascontiguousarray(x[rows], np.float32), np.asarray(y)[rows], np.asarray(units, object)[rows]
     folds = _folds(y, groups, seed)
     scale = scale_gamma(x)
     pairs = [(C, factor * scale) for C, factor in product(COSTS, GAMMAS)]
-    data = ray.put((x, y))
-    task = ray.remote(num_cpus=min(1.0, ray.cluster_resources().get("CPU", 1.0)))(_auc)
-    waiting = [task.remote(data, train, test, C, gamma) for C, gamma in pairs for train, test in folds]
-    scores = np.array(ray.get(waiting)).reshape(len(pairs), len(folds))
+    work = [(train, test, C, gamma) for C, gamma in pairs for train, test in folds]
+    found = _on_cluster((x, y), work) if on_cluster else [_auc((x, y), *one) for one in work]
+    scores = np.array(found).reshape(len(pairs), len(folds))
     tried = [
         {"C": C, "gamma": gamma, "auc": float(row.mean()), "deviation": float(row.std(ddof=1))}
         for (C, gamma), row in zip(pairs, scores, strict=True)
@@ -77,6 +76,14 @@ def search_svm(
         f"{min(entry['auc'] for entry in tried):.4f}"
     )
     return Choice(taken["C"], taken["gamma"], len(y), len(folds), tried)
+
+
+def _on_cluster(data: tuple[np.ndarray, np.ndarray], work: list[tuple[Any, ...]]) -> list[float]:
+    import ray
+
+    shared = ray.put(data)
+    task = ray.remote(num_cpus=min(1.0, ray.cluster_resources().get("CPU", 1.0)))(_auc)
+    return ray.get([task.remote(shared, *one) for one in work])
 
 
 def _folds(y: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -16,25 +16,29 @@ Tables = dict[str, dict[str, Any]]
 
 
 def metric_tables(
-    parts: Mapping[str, Part], decision: Mapping[str, np.ndarray], calibrator: Calibrator, calibration: str
-) -> Tables:
+    parts: Mapping[str, Part], decision: Mapping[str, np.ndarray], calibrator: Calibrator, calibration: str,
+    units: Mapping[str, np.ndarray],
+) -> Tables:  # fmt: skip
     """part -> `metrics` of the "detector" and of the "baseline", a linear SVM on the raw embedding.
 
     decision, calibrator : the detector's, for each part; calibration : how the baseline is calibrated
+    units : part -> (N,) equal where items belong together, for the intervals
     """
     model = fit_linear_baseline(parts["train"].x, parts["train"].y)
     raw = {name: model.decision(torch.from_numpy(p.x)).numpy() for name, p in parts.items()}
     raw_calibrator = fit_calibrator(raw["val"], parts["val"].y, calibration)
     return {
         name: {
-            "detector": metrics(p.y, decision[name], calibrator.probability(decision[name]), decision[name] > 0),
-            "baseline": metrics(p.y, raw[name], raw_calibrator.probability(raw[name]), raw[name] > 0),
+            "detector": metrics(
+                p.y, decision[name], calibrator.probability(decision[name]), decision[name] > 0, units[name]
+            ),
+            "baseline": metrics(p.y, raw[name], raw_calibrator.probability(raw[name]), raw[name] > 0, units[name]),
         }
         for name, p in parts.items()
     }
 
 
-def text_alone(parts: Mapping[str, Part], tables: Tables) -> list[str]:
+def text_alone(parts: Mapping[str, Part], tables: Tables, units: Mapping[str, np.ndarray]) -> list[str]:
     """Adds the row `text`, a linear SVM on the text embedding alone, to the tables; a note where it tells the label."""
     texts = {name: np.asarray(p.text) for name, p in parts.items()}
     model = fit_linear_baseline(texts["train"], parts["train"].y)
@@ -42,7 +46,7 @@ def text_alone(parts: Mapping[str, Part], tables: Tables) -> list[str]:
     calibrator = fit_calibrator(decision["val"], parts["val"].y)
     for name, p in parts.items():
         called = decision[name] > 0
-        tables[name]["text"] = metrics(p.y, decision[name], calibrator.probability(decision[name]), called)
+        tables[name]["text"] = metrics(p.y, decision[name], calibrator.probability(decision[name]), called, units[name])
     m = tables["test"]["text"]
     if m["accuracy_low"] <= max(m["reals"], m["fakes"]) / m["n"]:
         return []

@@ -138,9 +138,10 @@ def train_on(
         learned.x[own], learned.y[own], learned.generator[own].tolist(), parts["val"].x, options.head.seed
     )
 
-    tables = metric_tables(parts, decision, fitted.calibrator, options.calibration)
+    units = {name: data.unit[mine] for name, mine in rows.items()}
+    tables = metric_tables(parts, decision, fitted.calibrator, options.calibration, units)
     if data.text is not None:
-        notes += text_alone(parts, tables)
+        notes += text_alone(parts, tables, units)
     test = parts["test"]
     generators = by_generator(
         test.y,
@@ -148,6 +149,7 @@ def train_on(
         decision["test"],
         fitted.calibrator.probability(decision["test"]),
         decision["test"] > 0,
+        units["test"],
     )
     detector = Detector(
         encoder=encoder.description.to_dict(),
@@ -165,7 +167,7 @@ def train_on(
             "val_quantiles": quantiles_by_class(decision["val"], parts["val"].y),
             "test_macro": macro_mean(generators),
             "detection_rates": detection_rates(
-                fitted.thresholds, test.y, decision["test"], data.unit[rows["test"]], test.generator
+                fitted.thresholds, test.y, decision["test"], units["test"], test.generator
             ),
             "at_thresholds": rates_at(fitted.thresholds, test.y, decision["test"]),
             "verdicts": verdict_counts(test.y, decision["test"], fitted.thresholds),

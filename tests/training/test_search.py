@@ -42,6 +42,7 @@ def test_it_is_scikit_learns_grid_search_over_the_same_folds(warm_ray):
     assert len(set(expected.round(3))) > 3
     assert "5-fold" in said[0]
     assert search_svm(x, y, generators, units, seed=3, say=said.append) == found
+    assert search_svm(x, y, generators, units, seed=3, say=said.append, on_cluster=False) == found
 
 
 @pytest.mark.slow
