@@ -57,8 +57,8 @@ detector/state.py
 encoder/open_clip/family.py
 errors.py
 evaluation/attack.py
-evaluation/frozen_detector.py
-evaluation/held_out.py
+evaluation/own_protocol.py
+evaluation/retrained_protocols.py
 evaluation/retraining.py
 evaluation/stored_images.py
 explore/clusters.py

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from clipfake.audit import facts
 from clipfake.audit.content import THUMBNAIL
-from clipfake.audit.deduplication import Items, items_of, stored_items, write_manifest_without
+from clipfake.audit.deduplication import ComparedItems, items_of, stored_items, write_manifest_without
 from clipfake.audit.findings import Audit, examine, unlabelled
 from clipfake.audit.options import SAMPLE, AuditOptions
 from clipfake.audit.sample import measured
@@ -101,7 +101,7 @@ def _pixels(readable: pa.Table) -> np.ndarray:
     return np.frombuffer(b"".join(readable[PIXELS].to_pylist()), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3)
 
 
-def _report_copies(items: Items, result: Audit) -> None:
+def _report_copies(items: ComparedItems, result: Audit) -> None:
     result.found["duplicates"] = found = items.described()
     for kind, counts in found.items():
         if counts["across_classes_sets"]:
@@ -116,7 +116,9 @@ def _report_copies(items: Items, result: Audit) -> None:
             )
 
 
-def _write(items: Items, rows: Iterator[pa.RecordBatch], options: AuditOptions, result: Audit, source: str) -> None:
+def _write(
+    items: ComparedItems, rows: Iterator[pa.RecordBatch], options: AuditOptions, result: Audit, source: str
+) -> None:
     assert options.out is not None
     out = Store(uris.place(options.out))
     written = write_manifest_without(items, rows, out, options.duplicates, {"made_from": source})

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.measures.cross_validation import Told, cross_validated
+from clipfake.measures.cross_validation import FoldAuc, cross_validated
 
 THUMBNAIL = 32  # pixels an edge, of what the baselines see
 _BLUR = 8 * THUMBNAIL / 224  # a sigma of 8 pixels on the 224 that CLIP sees
 
 
-def name_pattern(stems: Sequence[str], y: np.ndarray, fold: np.ndarray) -> Told:
+def name_pattern(stems: Sequence[str], y: np.ndarray, fold: np.ndarray) -> FoldAuc:
     """How well base names tell the label: a logistic regression on their character n-grams, 1 to 4 long.
 
     stems : base names without extension, no folders; a digit counts as a digit, whichever it is, so that what is
@@ -26,7 +26,7 @@ def name_pattern(stems: Sequence[str], y: np.ndarray, fold: np.ndarray) -> Told:
     return cross_validated(LogisticRegression(max_iter=500), grams.transform(patterns), y, fold)[0]
 
 
-def naive_baselines(thumbnails: np.ndarray, y: np.ndarray, fold: np.ndarray) -> dict[str, Told]:
+def naive_baselines(thumbnails: np.ndarray, y: np.ndarray, fold: np.ndarray) -> dict[str, FoldAuc]:
     """How well three things tell the label that no generator's trace survives: what they see is the subject.
 
     thumbnails : (N, 32, 32, 3) uint8, images squashed to a square

@@ -25,7 +25,7 @@ _COLUMNS = ("item_id", "status", "label", "split", "group_id", "content_sha256")
 
 
 @dataclass(frozen=True)
-class Items:
+class ComparedItems:
     """What of the readable items of a data set is compared: (N,) each, codes of strings with -1 for none."""
 
     item_id: pa.ChunkedArray
@@ -84,13 +84,13 @@ def _any(mask: np.ndarray, copies: Copies) -> np.ndarray:
     return np.bincount(copies.cluster[mask], minlength=len(mask))[copies.cluster] > 0
 
 
-def items_of(table: pa.Table, x: np.ndarray | None = None) -> Items:
+def items_of(table: pa.Table, x: np.ndarray | None = None) -> ComparedItems:
     """The items of a table of readable rows with _COLUMNS."""
     return _gathered([_codes(table)], x)
 
 
 @contextmanager
-def stored_items(ledger: Ledger, threshold: float = THRESHOLD) -> Iterator[Items]:
+def stored_items(ledger: Ledger, threshold: float = THRESHOLD) -> Iterator[ComparedItems]:
     """The readable items of stored embeddings; while the block runs their vectors lie in a temporary file."""
     dataset, at, parts = ledger.dataset(), 0, []
     kind = ledger.schema.field("embedding").type
@@ -117,15 +117,15 @@ def _codes(table: pa.Table) -> tuple[pa.ChunkedArray, np.ndarray]:
 
 def _gathered(
     parts: list[tuple[pa.ChunkedArray, np.ndarray]], x: np.ndarray | None, threshold: float = THRESHOLD
-) -> Items:
+) -> ComparedItems:
     names = pa.chunked_array([chunk for column, _ in parts for chunk in column.chunks], pa.string())
     codes = np.concatenate([codes for _, codes in parts], axis=1) if parts else np.empty((4, 0), np.int64)
     label, split, group, content = codes
-    return Items(names, label, split, group, content, x, threshold)
+    return ComparedItems(names, label, split, group, content, x, threshold)
 
 
 def write_manifest_without(
-    items: Items, rows: Iterator[pa.RecordBatch], out: Store, how: str, about: dict[str, Any]
+    items: ComparedItems, rows: Iterator[pa.RecordBatch], out: Store, how: str, about: dict[str, Any]
 ) -> int:
     """Writes a manifest of `rows` (the manifest's columns and `status`), copies dropped or grouped; returns its rows.
 

@@ -11,7 +11,7 @@ from clipfake.audit import facts
 from clipfake.audit.content import naive_baselines, name_pattern
 from clipfake.audit.shortcuts import find_shortcuts, telling
 from clipfake.errors import UsageError
-from clipfake.measures.cross_validation import FEWEST, Told, folds
+from clipfake.measures.cross_validation import FEWEST, FoldAuc, folds
 from clipfake.measures.split import unit_of
 
 
@@ -122,11 +122,11 @@ def _judge_content(rows: pa.Table, y: np.ndarray, fold: np.ndarray, pixels: np.n
     _warn("the pattern of the base names", names, result)
     if pixels is not None:
         baselines = naive_baselines(pixels, y, fold)
-        result.found["baselines"] = {name: asdict(told) for name, told in baselines.items()}
-        for name, told in baselines.items():
-            _warn(f"content ({name})", told, result)
+        result.found["baselines"] = {name: asdict(auc) for name, auc in baselines.items()}
+        for name, auc in baselines.items():
+            _warn(f"content ({name})", auc, result)
 
 
-def _warn(what: str, told: Told, result: Audit) -> None:
-    if told.level != "ok":
-        result.warnings.append(f"{what} tells real from fake, AUC {told}")
+def _warn(what: str, auc: FoldAuc, result: Audit) -> None:
+    if auc.level != "ok":
+        result.warnings.append(f"{what} tells real from fake, AUC {auc}")

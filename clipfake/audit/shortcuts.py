@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipfake.audit.facts import FACTS, TEXTS
-from clipfake.measures.cross_validation import FEWEST, FOLDS, REFUSE, Told, cross_validated, told_by
+from clipfake.measures.cross_validation import FEWEST, FOLDS, REFUSE, FoldAuc, auc_over_folds, cross_validated
 
 _CATEGORIES = 200  # of a text; rarer ones are one category (scikit-learn's trees take up to 255)
 _ALIKE = 0.02  # AUCs that differ by less are alike: of the facts that tell alike the first of FACTS is named
@@ -23,14 +23,14 @@ class Shortcuts:
     its own reals where it has enough, else all
     """
 
-    together: Told
-    alone: dict[str, Told]
+    together: FoldAuc
+    alone: dict[str, FoldAuc]
     by_generator: dict[str, float]
 
     @property
     def named(self) -> str | None:
         """The fact that tells most by itself; None where none tells anything."""
-        best = max((told.auc for told in self.alone.values()), default=0.5)
+        best = max((fact.auc for fact in self.alone.values()), default=0.5)
         if best <= 0.5:
             return None
         return next(fact for fact in FACTS if fact in self.alone and self.alone[fact].auc > best - _ALIKE)
@@ -57,7 +57,7 @@ def find_shortcuts(
     coded = {fact: _coded(values, fact in TEXTS) for fact, values in facts.items()}
     coded = {fact: values for fact, values in coded.items() if len(np.unique(values)) > 1}  # NaN is one value
     if not coded:
-        nothing = Told(0.5, 0.5, 0.5)
+        nothing = FoldAuc(0.5, 0.5, 0.5)
         return Shortcuts(nothing, {}, {})
     model = HistGradientBoostingClassifier(
         categorical_features=[fact in TEXTS for fact in coded],
@@ -66,7 +66,9 @@ def find_shortcuts(
         random_state=0,
     )
     together, scores = cross_validated(model, np.column_stack([*coded.values()]), y, fold)
-    alone = {fact: told_by(_rates(_binned(values, fact in TEXTS), y, fold), y, fold) for fact, values in coded.items()}
+    alone = {
+        fact: auc_over_folds(_rates(_binned(values, fact in TEXTS), y, fold), y, fold) for fact, values in coded.items()
+    }
     return Shortcuts(together, alone, _by_generator(scores, y, generator, fold))
 
 

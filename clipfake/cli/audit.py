@@ -44,11 +44,11 @@ def print_audit(result: Any) -> None:
     print_table(heads, rows)
     if found["shortcuts"]:
         shortcuts = found["shortcuts"]
-        told = [("all facts together", shortcuts["together"])]
-        told += sorted(shortcuts["alone"].items(), key=lambda one: -one[1]["auc"])
-        told += [("base names", found["names"]), *(found["baselines"] or {}).items()]
+        aucs = [("all facts together", shortcuts["together"])]
+        aucs += sorted(shortcuts["alone"].items(), key=lambda one: -one[1]["auc"])
+        aucs += [("base names", found["names"]), *(found["baselines"] or {}).items()]
         print_table(
-            ("what tells the label", "AUC", "95% low", "high"), [(name, *map(number, t.values())) for name, t in told]
+            ("what tells the label", "AUC", "95% low", "high"), [(name, *map(number, t.values())) for name, t in aucs]
         )
     _print_duplicates(found["duplicates"])
     if "written" in found:

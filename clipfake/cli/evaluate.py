@@ -25,7 +25,7 @@ def evaluate(
     """How well a detector does, by generator and at its own thresholds; and its recipe on generators held out."""
     from clipfake.evaluation.evaluate import evaluate as run
     from clipfake.report.evaluation_files import evaluation_folder, save
-    from clipfake.report.report import make_card, page_place
+    from clipfake.report.report import make_model_card, page_place
 
     if html is not None:  # refused before the work, not after it
         page_place(html, "--html")
@@ -37,7 +37,7 @@ def evaluate(
         save(result, folder)
         say(f"tables, figures and evaluation.json: {out}")
     if html is not None:
-        make_card(detector, result, html)
+        make_model_card(detector, result, html)
     if as_json:
         print_json(result)
     else:

@@ -35,9 +35,9 @@ from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
 from clipfake.errors import UsageError
 from clipfake.evaluation.families import families, read_families
-from clipfake.evaluation.frozen_detector import own_parts, own_section
-from clipfake.evaluation.held_out import held_out_sections
 from clipfake.evaluation.options import PROTOCOLS, EvaluateOptions
+from clipfake.evaluation.own_protocol import own_parts, own_section
+from clipfake.evaluation.retrained_protocols import retrained_sections
 from clipfake.measures.cells import worst
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -86,7 +86,7 @@ def evaluate(
         result["notes"] += notes
     retrained = [name for name in PROTOCOLS if name in options.protocols and name != "own"]
     seeds = options.seeds or (training.head.seed,)
-    result["protocols"] |= held_out_sections(
+    result["protocols"] |= retrained_sections(
         data, names, training, retrained, seeds, family, options.by_family, options.num_cpus, say
     )
     result["worst"] = _worst(result["protocols"])

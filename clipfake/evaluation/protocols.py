@@ -17,7 +17,7 @@ _TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation", "dev
 
 
 @dataclass(frozen=True)
-class Items:
+class ProtocolRows:
     """What protocols look at; one entry a row.
 
     y : 0 real, 1 fake; name : of the generator or source of reals, "" without; part : "train", "val", "test" or ""
@@ -64,7 +64,7 @@ def grouped(names: Sequence[str], family: Mapping[str, str] | None = None) -> di
     return dict(sorted(groups.items()))
 
 
-def matrix(items: Items, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
+def matrix(items: ProtocolRows, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
     """Trained on each group and on all, tested on each: the same test rows in every row of the matrix."""
     tests = items.tests(groups)
     everything = np.ones(len(items.y), bool)
@@ -72,7 +72,7 @@ def matrix(items: Items, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
     return [_fold(items, name, mask, tests) for name, mask in domains.items()]
 
 
-def leave_out(items: Items, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
+def leave_out(items: ProtocolRows, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
     """For each group: trained on everything but its fakes and the reals of its names, tested on its test rows.
 
     Reals of sources without fakes are trained on (their train part) and tested on (their test part).
@@ -108,7 +108,7 @@ def official_parts(split: np.ndarray, y: np.ndarray, name: np.ndarray, unit: np.
     return part
 
 
-def official(items: Items, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
+def official(items: ProtocolRows, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
     """Trained on the official training part, tested on the official test part, of all generators and of each."""
     tests = {name: rows for name, rows in items.tests(groups).items() if (items.y[rows] == 1).any()}
     tests = {ALL: np.flatnonzero(items.part == "test")} | tests
@@ -118,6 +118,6 @@ def official(items: Items, groups: Mapping[str, Sequence[str]]) -> list[Fold]:
     return [fold]
 
 
-def _fold(items: Items, trained_on: str, mask: np.ndarray, tests: dict[str, np.ndarray]) -> Fold:
+def _fold(items: ProtocolRows, trained_on: str, mask: np.ndarray, tests: dict[str, np.ndarray]) -> Fold:
     train, val = (np.flatnonzero(mask & (items.part == part)) for part in ("train", "val"))
     return Fold(trained_on, train, val, tests)

@@ -114,32 +114,32 @@ def _sums(shard: Shard, centres: np.ndarray) -> Sums:
 
 
 def _write(shards: list[Shard], centres: np.ndarray, target: Ledger) -> list[dict[str, Any]]:
-    """Commits each shard's rows as a file; the summary, with what the shards tell put together."""
-    told: list[_Told] = [_Told() for _ in centres]
+    """Commits each shard's rows as a file; the summary, with what the shards hold added up."""
+    summed: list[_Cluster] = [_Cluster() for _ in centres]
     for number, (rows, kinds) in map_tasks(_rows, shards, (centres,)):
         target.commit(f"part-{number:06d}.parquet", rows)
         for cluster, one in kinds.items():
-            told[cluster].add(one)
-    return sorted((one.described(i) for i, one in enumerate(told)), key=lambda c: -c["items"])
+            summed[cluster].add(one)
+    return sorted((one.described(i) for i, one in enumerate(summed)), key=lambda c: -c["items"])
 
 
-def _rows(shard: Shard, centres: np.ndarray) -> tuple[pa.Table, dict[int, "_Told"]]:
+def _rows(shard: Shard, centres: np.ndarray) -> tuple[pa.Table, dict[int, "_Cluster"]]:
     table, x = shard.read(("item_id", "version", "label", "generator"))
     found = assign(x, centres)
     names, labels, generators = (table[name].to_pylist() for name in ("item_id", "label", "generator"))
-    told: dict[int, _Told] = {}
+    summed: dict[int, _Cluster] = {}
     for i in np.argsort(-found.cosine, kind="stable").tolist():
-        one = told.setdefault(int(found.cluster[i]), _Told())
+        one = summed.setdefault(int(found.cluster[i]), _Cluster())
         one.items += 1
         one.cosine += float(found.cosine[i])
         one.kinds[(labels[i], generators[i])] += 1
         if len(one.nearest) < NEAREST:
             one.nearest.append((float(found.cosine[i]), names[i]))
     columns = [table["item_id"], table["version"], pa.array(found.cluster.astype(np.int32)), pa.array(found.cosine)]
-    return pa.table(columns, schema=CLUSTER_SCHEMA), told
+    return pa.table(columns, schema=CLUSTER_SCHEMA), summed
 
 
-class _Told:
+class _Cluster:
     """What is known of a cluster, added up over shards."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class _Told:
         self.kinds: Counter[tuple[int | None, str | None]] = Counter()
         self.nearest: list[tuple[float, str]] = []
 
-    def add(self, other: "_Told") -> None:
+    def add(self, other: "_Cluster") -> None:
         self.items += other.items
         self.cosine += other.cosine
         self.kinds += other.kinds

@@ -14,7 +14,7 @@ WARN, REFUSE = 0.55, 0.65
 
 
 @dataclass(frozen=True)
-class Told:
+class FoldAuc:
     """The cross-validated AUC of fake against real: the folds' mean and its 95 % interval, all in 0..1."""
 
     auc: float
@@ -64,7 +64,7 @@ def folds(y: np.ndarray, unit: Sequence[str]) -> np.ndarray | None:
     return fold if whole else None
 
 
-def cross_validated(model: Model, x: Any, y: np.ndarray, fold: np.ndarray) -> tuple[Told, np.ndarray]:
+def cross_validated(model: Model, x: Any, y: np.ndarray, fold: np.ndarray) -> tuple[FoldAuc, np.ndarray]:
     """What the model makes of rows it was not fitted on: how well that tells the label, and (N,) their scores.
 
     x : (N, D), dense or sparse; fold : from `folds`. Scores are comparable within a fold.
@@ -74,10 +74,10 @@ def cross_validated(model: Model, x: Any, y: np.ndarray, fold: np.ndarray) -> tu
         out = fold == i
         model.fit(x[~out], y[~out])
         scores[out] = model.predict_proba(x[out])[:, 1]
-    return told_by(scores, y, fold), scores
+    return auc_over_folds(scores, y, fold), scores
 
 
-def told_by(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> Told:
+def auc_over_folds(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> FoldAuc:
     """The AUC within each fold: its mean, and a 95 % interval.
 
     The interval is Student's with the variance of Nadeau and Bengio (Machine Learning 52, 2003), which allows for the
@@ -94,4 +94,4 @@ def told_by(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> Told:
     chance = np.sqrt(FOLDS * (n + 1) / (12 * fakes * (n - fakes)))
     widest = max(t.ppf(0.975, FOLDS - 1) * np.std(aucs, ddof=1), Z95 * chance)
     half = float(widest * np.sqrt(1 / FOLDS + 1 / (FOLDS - 1)))
-    return Told(mean, max(0.0, mean - half), min(1.0, mean + half))
+    return FoldAuc(mean, max(0.0, mean - half), min(1.0, mean + half))

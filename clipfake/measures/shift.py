@@ -54,7 +54,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Difference:
     """One measure. value : the distance; limit : what is allowed; p : the chance of such a value without a shift."""
 
     measure: str
@@ -112,13 +112,13 @@ def proportions(a: tuple[int, int], b: tuple[int, int]) -> tuple[float, float]:
     return abs(a[0] / a[1] - b[0] / b[1]), float(fisher_exact(table).pvalue)
 
 
-def compare(current: Profile, reference: Profile, limits: DriftLimits) -> list[Finding]:
+def compare(current: Profile, reference: Profile, limits: DriftLimits) -> list[Difference]:
     """What can be compared of two sides, each measure with its limit."""
     found = []
 
     def add(measure: str, measured: tuple[float, float], limit: float, said: str = "") -> None:
         value, p = measured
-        found.append(Finding(measure, value, limit, p, value > limit and p <= limits.alpha, said))
+        found.append(Difference(measure, value, limit, p, value > limit and p <= limits.alpha, said))
 
     for name in ("decision", "unfamiliarity"):
         a, b = (getattr(side, name) / side.effect for side in (current, reference))  # as many as are independent

@@ -14,7 +14,7 @@ from clipfake.errors import UsageError
 from clipfake.measures.drift_limits import DriftLimits
 from clipfake.measures.shift import (
     BIN_SQL,
-    Finding,
+    Difference,
     Moments,
     Profile,
     compare,
@@ -40,7 +40,7 @@ class Drift:
 
     current: str
     reference: str
-    findings: list[Finding]
+    findings: list[Difference]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -247,6 +247,6 @@ def _moments(ledger: Ledger) -> Moments:
     return moments
 
 
-def _mean(one: Moments, two: Moments, limits: DriftLimits) -> Finding:
+def _mean(one: Moments, two: Moments, limits: DriftLimits) -> Difference:
     value, p = mean_shift(one, two)
-    return Finding("embedding mean", value, limits.mean, p, value > limits.mean and p <= limits.alpha)
+    return Difference("embedding mean", value, limits.mean, p, value > limits.mean and p <= limits.alpha)

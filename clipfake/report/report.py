@@ -13,8 +13,8 @@ from clipfake.detector.inspection import summary as described
 from clipfake.errors import UsageError
 from clipfake.measures.prevalence import estimate, rates_of
 from clipfake.report import summary
-from clipfake.report.card import render_card
 from clipfake.report.drift import Drift, drift
+from clipfake.report.model_card import render_model_card
 from clipfake.report.options import PageOptions
 from clipfake.report.page import render_report
 from clipfake.report.prevalence import evidence
@@ -44,10 +44,10 @@ def make_page(place: str, out: str, options: PageOptions, compared: Drift | None
     return found
 
 
-def make_card(detector: str, result: Mapping[str, Any], out: str) -> None:
+def make_model_card(detector: str, result: Mapping[str, Any], out: str) -> None:
     """Writes the model card of the detector at `detector`. result : of `clipfake.evaluation.evaluate.evaluate`"""
     folder, name = page_place(out, "--html")
-    folder.write_bytes(name, render_card(result, described(load(detector))).encode())
+    folder.write_bytes(name, render_model_card(result, described(load(detector))).encode())
 
 
 def page_place(out: str, option: str) -> tuple[Store, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clipfake.audit.deduplication import Items
+from clipfake.audit.deduplication import ComparedItems
 from clipfake.audit.duplicates import as_codes, grouped
 from clipfake.training.dataset import Labelled
 
@@ -23,7 +23,7 @@ def without_copies(data: Labelled, how: str) -> tuple[Labelled, dict[str, Any]]:
         as_codes(own.facts["content_sha256"]),
         pa.array(own.item_id, pa.string()),
     )
-    items = Items(pa.chunked_array([names]), own.y, none, as_codes(own.unit), content, own.x)
+    items = ComparedItems(pa.chunked_array([names]), own.y, none, as_codes(own.unit), content, own.x)
     if how == "drop":
         rest = data.take(~items.surplus[item])
         return rest, {**items.described(), "dropped": int(items.surplus.sum())}

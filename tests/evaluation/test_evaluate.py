@@ -18,7 +18,7 @@ from clipfake.detector.unfamiliarity import fit_reference
 from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.evaluation.evaluate import EvaluateOptions, evaluate
-from clipfake.evaluation.protocols import Items, grouped, matrix
+from clipfake.evaluation.protocols import ProtocolRows, grouped, matrix
 from clipfake.evaluation.retraining import refit, refit_all
 from clipfake.measures.split import PARTS
 from clipfake.report.evaluation_files import evaluation_folder, save
@@ -131,7 +131,7 @@ def test_all_protocols_agree_with_each_other_and_everything_is_written(warm_ray,
 def test_how_many_run_at_once_changes_nothing(warm_ray, trained):
     data = read_labelled(trained[0])
     names = data.generator
-    items = Items(data.y, names, data.parts("grouped", 0))
+    items = ProtocolRows(data.y, names, data.parts("grouped", 0))
     folds = [(fold, OPTIONS) for fold in matrix(items, grouped(items.generators))]
     units = np.unique(data.unit, return_inverse=True)[1]
     together = refit_all(data, units, folds, None, lambda text: None)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipfake.evaluation.protocols import ALL, Items, grouped, leave_out, matrix, official, official_parts
+from clipfake.evaluation.protocols import ALL, ProtocolRows, grouped, leave_out, matrix, official, official_parts
 from clipfake.measures.split import split_units
 
 #        two sources of reals      a generator with reals       one without
@@ -16,7 +16,7 @@ Y = np.array([0] * 60 + [0] * 20 + [1] * 20 + [1] * 30)
 @pytest.fixture
 def items():
     name = np.array(NAMES, object)
-    return Items(Y, name, split_units(Y.tolist(), NAMES, [str(i) for i in range(len(Y))], 0))
+    return ProtocolRows(Y, name, split_units(Y.tolist(), NAMES, [str(i) for i in range(len(Y))], 0))
 
 
 def test_fakes_stand_against_their_own_reals_or_else_those_of_the_sources(items):
@@ -26,7 +26,7 @@ def test_fakes_stand_against_their_own_reals_or_else_those_of_the_sources(items)
     assert held(items.domain(["cycle"])) == {("cycle", 0), ("cycle", 1)}
     assert held(items.domain(["sd"])) == {("coco", 0), ("lsun", 0), ("sd", 1)}
     assert held(items.domain(["cycle", "sd"])) == {("coco", 0), ("lsun", 0), ("sd", 1), ("cycle", 0), ("cycle", 1)}
-    no_sources = Items(items.y[60:], items.name[60:], items.part[60:])
+    no_sources = ProtocolRows(items.y[60:], items.name[60:], items.part[60:])
     assert no_sources.domain(["sd"]).sum() == 20 + 30  # all reals there are
 
 
@@ -66,7 +66,7 @@ def test_no_unit_is_on_both_sides(rows):
         "official": official_parts(split, y, name, unit, 0),
     }
     for way, part in parts.items():
-        items = Items(y, name, part)
+        items = ProtocolRows(y, name, part)
         groups = grouped(items.generators)
         folds = official(items, groups) if way == "official" else matrix(items, groups) + leave_out(items, groups)
         for fold in folds:
@@ -97,6 +97,6 @@ def test_without_a_test_part_validation_tests_and_some_of_training_validates():
 
 def test_no_official_split_is_said():
     part = official_parts(np.array([None] * 4, object), np.array([0, 1, 0, 1]), np.array(["g"] * 4), np.arange(4), 0)
-    (fold,) = official(Items(np.array([0, 1, 0, 1]), np.array(["g"] * 4, object), part), {"g": ["g"]})
+    (fold,) = official(ProtocolRows(np.array([0, 1, 0, 1]), np.array(["g"] * 4, object), part), {"g": ["g"]})
     assert fold.lacking is not None
     assert "split" in fold.lacking

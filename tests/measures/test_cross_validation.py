@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from clipfake.measures.cross_validation import FEWEST, FOLDS, Told, cross_validated, folds, told_by
+from clipfake.measures.cross_validation import FEWEST, FOLDS, FoldAuc, auc_over_folds, cross_validated, folds
 
 
 @settings(deadline=None, max_examples=40)
@@ -44,7 +44,7 @@ def test_the_interval_is_nadeau_and_bengios_written_out():
     scores = y.astype(float)
     for of in (3, 4):
         scores[np.flatnonzero((fold == of) & (y == 1))[:100]] = 0
-    told = told_by(scores, y, fold)
+    told = auc_over_folds(scores, y, fold)
     assert told.auc == pytest.approx(0.9)
     half = 2.776445 * np.sqrt(0.01875 * (1 / 5 + 1 / 4))  # the folds' variance is 0.075 / 4
     assert (told.low, told.high) == (pytest.approx(0.9 - half, abs=1e-5), 1.0)
@@ -53,10 +53,10 @@ def test_the_interval_is_nadeau_and_bengios_written_out():
 def test_folds_that_agree_do_not_make_few_rows_certain():
     # 20 rows, every fold's AUC 0.75: the folds' variance is 0, that of chance 5 x 21 / 1200.
     y, fold = np.tile([0, 0, 1, 1], 5), np.repeat(np.arange(5), 4)
-    told = told_by(np.tile([0.0, 2, 1, 3], 5), y, fold)
+    told = auc_over_folds(np.tile([0.0, 2, 1, 3], 5), y, fold)
     assert told.auc == 0.75
     assert told.low == pytest.approx(0.75 - 1.959964 * np.sqrt(5 * 21 / 1200 * 0.45), abs=1e-5)
-    assert told_by(y.astype(float), y, fold).level == "refuse"  # what tells all of 20 rows is no chance
+    assert auc_over_folds(y.astype(float), y, fold).level == "refuse"  # what tells all of 20 rows is no chance
 
 
 def test_scores_are_of_rows_the_model_was_not_fitted_on():
@@ -71,9 +71,9 @@ def test_scores_are_of_rows_the_model_was_not_fitted_on():
 @pytest.mark.parametrize(
     ("told", "level"),
     [
-        (Told(0.54, 0.53, 0.55), "ok"), (Told(0.56, 0.49, 0.63), "ok"), (Told(0.56, 0.51, 0.6), "warn"),
-        (Told(0.64, 0.63, 0.65), "warn"), (Told(0.70, 0.52, 0.9), "warn"), (Told(0.65, 0.55, 0.7), "refuse"),
-        (Told(0.80, 0.40, 1.0), "ok"),
+        (FoldAuc(0.54, 0.53, 0.55), "ok"), (FoldAuc(0.56, 0.49, 0.63), "ok"), (FoldAuc(0.56, 0.51, 0.6), "warn"),
+        (FoldAuc(0.64, 0.63, 0.65), "warn"), (FoldAuc(0.70, 0.52, 0.9), "warn"), (FoldAuc(0.65, 0.55, 0.7), "refuse"),
+        (FoldAuc(0.80, 0.40, 1.0), "ok"),
     ],
 )  # fmt: skip
 def test_levels(told, level):
@@ -85,6 +85,6 @@ def test_chance_on_few_rows_is_never_refused():
     random = np.random.default_rng(1)
     y = np.arange(40) % 2
     fold = folds(y, [str(i) for i in range(40)])
-    told = [told_by(random.normal(size=40), y, fold) for _ in range(150)]
+    told = [auc_over_folds(random.normal(size=40), y, fold) for _ in range(150)]
     assert sum(t.auc >= 0.65 for t in told) >= 3
     assert sum(t.level == "refuse" for t in told) <= 1

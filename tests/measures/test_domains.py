@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipfake.evaluation.protocols import Items
+from clipfake.evaluation.protocols import ProtocolRows
 from clipfake.measures.domains import domain
 from clipfake.measures.metrics import by_generator
 
@@ -27,7 +27,7 @@ def test_without_sources_all_reals():
 def test_the_table_of_a_training_and_that_of_an_evaluation_are_of_the_same_rows():
     decision = np.array([-1.0, 0.5, -2.0, 1.0, 0.2, 0.7])
     table = by_generator(Y, NAME.tolist(), decision, np.full(6, 0.5), decision > 0)
-    items = Items(Y, NAME, np.full(6, "test"))
+    items = ProtocolRows(Y, NAME, np.full(6, "test"))
     for name, rows in items.tests({"gan": ["gan"], "glide": ["glide"]}).items():
         reals, fakes = (decision[rows][Y[rows] == label] for label in (0, 1))
         assert table[name]["n"] == len(rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clipfake.report.card import render_card
+from clipfake.report.model_card import render_model_card
 from clipfake.report.report import PageOptions, make_page
 
 ATTACK = '"><img src=x onerror=alert(1)>.jpg'
@@ -24,7 +24,7 @@ def report_page(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def card_page(evaluation: Any, described: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pages") / "card.html"
-    out.write_text(render_card(evaluation(name=ATTACK), described))
+    out.write_text(render_model_card(evaluation(name=ATTACK), described))
     return out
 
 

@@ -10,7 +10,7 @@ MEASURE = "auc"  # that is drawn against the strength of a degradation: it depen
 HARDEST = 12  # conditions in the table
 
 
-def render_card(result: Mapping[str, Any], detector: Mapping[str, Any]) -> str:
+def render_model_card(result: Mapping[str, Any], detector: Mapping[str, Any]) -> str:
     """The card as text.
 
     result : of `clipfake.evaluation.evaluate.evaluate`, with `robustness` and `adversarial` where they were measured
@@ -21,7 +21,7 @@ def render_card(result: Mapping[str, Any], detector: Mapping[str, Any]) -> str:
     whole = next((one for one in own["cells"] if one["tested_on"] == "(all)"), None) if own else None
     return (
         environment()
-        .get_template("card.html.j2")
+        .get_template("model_card.html.j2")
         .render(
             result=result,
             detector=detector,

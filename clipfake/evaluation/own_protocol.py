@@ -8,7 +8,7 @@ import torch
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.unfamiliarity import TOLERANCE
-from clipfake.evaluation.protocols import ALL, Items, grouped
+from clipfake.evaluation.protocols import ALL, ProtocolRows, grouped
 from clipfake.evaluation.summary import macros
 from clipfake.measures.cells import Scored, cell, curves, real_sources
 from clipfake.training.dataset import Labelled
@@ -30,7 +30,7 @@ def own_section(
     units = np.unique(data.unit, return_inverse=True)[1]
     decision, probability = _scores(bundle, data)
     scored = Scored(data.y, decision, probability, units, bundle.thresholds)
-    items = Items(data.y, names, part[rows])
+    items = ProtocolRows(data.y, names, part[rows])
     tests = {ALL: np.arange(len(rows))} | items.tests(grouped(items.generators))
     cells = [
         {

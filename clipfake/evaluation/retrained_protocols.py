@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.evaluation.protocols import Fold, Items, grouped, leave_out, matrix, official, official_parts
+from clipfake.evaluation.protocols import Fold, ProtocolRows, grouped, leave_out, matrix, official, official_parts
 from clipfake.evaluation.retraining import refit_all
 from clipfake.evaluation.summary import macros, over_seeds
 from clipfake.training.dataset import Labelled
@@ -24,7 +24,7 @@ _ABOUT = {
 }
 
 
-def held_out_sections(
+def retrained_sections(
     data: Labelled, names: np.ndarray, training: TrainOptions, protocols: Sequence[str],
     seeds: Sequence[int], family: Mapping[str, str], by_family: bool, num_cpus: int | None, say: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
@@ -59,6 +59,6 @@ def _folds(protocol: str, seed: int, data: Labelled, names: np.ndarray, family: 
         part[(part != "train") & (data.view != 0)] = ""
     else:
         part = data.parts("grouped", seed)  # whatever the detector's own split: units stay whole here
-    items = Items(data.y, names, part)
+    items = ProtocolRows(data.y, names, part)
     groups = grouped(items.generators, family)
     return {"matrix": matrix, "official": official}.get(protocol, leave_out)(items, groups)

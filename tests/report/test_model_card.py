@@ -2,12 +2,12 @@
 
 import pytest
 
-from clipfake.report.card import render_card
+from clipfake.report.model_card import render_model_card
 
 
 @pytest.fixture(scope="module")
 def card(evaluation, described) -> str:
-    return render_card(evaluation(), described).replace("\u202f", " ")
+    return render_model_card(evaluation(), described).replace("\u202f", " ")
 
 
 def test_the_worst_comes_before_the_whole(card):
@@ -31,7 +31,7 @@ def test_the_matrix_is_the_mean_over_seeds(card):
 
 
 def test_what_was_not_measured_is_said_to_be_unknown(evaluation, described):
-    card = render_card(evaluation(robust=False), described)
+    card = render_model_card(evaluation(robust=False), described)
     assert card.count("Unknown") == 2
     assert "--robustness" in card
     assert "Suppose that somebody" in card
@@ -40,11 +40,11 @@ def test_what_was_not_measured_is_said_to_be_unknown(evaluation, described):
 def test_an_untrained_encoder_is_said_first(evaluation, described):
     result = evaluation()
     result["detector"]["encoder_trained"] = False
-    card = render_card(result, described)
+    card = render_model_card(result, described)
     assert 0 < card.index("The encoder is untrained") < card.index("Where is it worst?")
 
 
 def test_nothing_to_evaluate_still_gives_a_card(evaluation, described):
     result = evaluation(robust=False) | {"protocols": {}, "worst": None}
     result["detector"] |= {"thresholds": [], "generators": []}
-    assert "Verdicts go by the sign" in render_card(result, described | {"metrics": {}, "provenance": {}})
+    assert "Verdicts go by the sign" in render_model_card(result, described | {"metrics": {}, "provenance": {}})
