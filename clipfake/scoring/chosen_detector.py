@@ -21,7 +21,8 @@ def detector_of_folder(out: Store) -> str:
     records = [record for record in read_records(out) if record["command"] == "score"]
     if not records:
         return newest()
-    fingerprint, place = records[-1]["key"], records[-1]["options"]["detector"]
+    last = max(records, key=lambda record: record["started_at"])  # their names tell seconds only
+    fingerprint, place = last["key"], last["options"]["detector"]
     for candidate in (place, *reversed(names())):
         if _scores_alike(candidate, fingerprint):
             break

@@ -51,5 +51,5 @@ def test_the_package_s_detector_answers_first(detector, pictures, tmp_path, monk
     assert [n for _, n in called.values()] == [20, 20]
     assert sum(fakes for fakes, _ in called.values()) == verdicts.count("fake")
     assert found.called_fake is None
-    with pytest.raises(UsageError, match="not there"):
+    with pytest.raises(UsageError, match="nowhere"):
         _shipped(tmp_path / "out", str(tmp_path / "nowhere"), corpus, ScanOptions(), lambda _: lambda n: None, print)
