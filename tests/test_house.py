@@ -49,9 +49,6 @@ cli/nightly.py
 cli/report.py
 cli/similar.py
 cli/train.py
-corpus/layouts/base.py
-corpus/layouts/csv_rows.py
-corpus/layouts/magic.py
 detector/classifiers/rbf_sum.py
 detector/state.py
 encoder/open_clip/family.py

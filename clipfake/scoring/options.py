@@ -99,7 +99,7 @@ class EmbedOptions:
     feature : the point of the network, "projected", "penultimate" or "blocks:3,6,9,12"
     text : None, or the column or template that makes the text of an item, as `TextTemplate.parse` reads it
     allow_words : words that texts may have although they can give the label away
-    decoder : the way from bytes to pixels, "exact" or "fast"
+    decoder : the way from bytes to pixels, a name of `images.resize.DECODERS`
     views : augmented views beside the image itself
     conditions : names of conditions whose views are made in the place of augmented ones
     """
@@ -114,7 +114,9 @@ class EmbedOptions:
         flag="--allow-word",
     )
     decoder: str = option(
-        "exact", "exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as many images a core."
+        "exact",
+        "exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as many images a core. exact-2 and "
+        "fast-2: a PNG's transparent colour is white at 2, 4 and 16 bits too.",
     )
     views: int = option(
         0, "Augmented views of each image, in addition to the image itself.", check=between(0, MAX_VIEWS)

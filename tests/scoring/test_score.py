@@ -335,15 +335,17 @@ def read_rows(folder: Path) -> list[dict]:
 
 
 def test_what_the_listing_skipped_is_recorded_and_counts_against_the_error_rate(pictures, detector, tmp_path):
-    shard, images = tmp_path / "0.tar", sorted(pictures.glob("*.jpg"))[:4]
+    corpus, images = tmp_path / "corpus", sorted(pictures.glob("*.jpg"))[:4]
+    corpus.mkdir()
+    shard = corpus / "0.tar"
     with tarfile.open(shard, "w") as tar:
         for image in images:
             tar.add(image, image.name)
     shard.write_bytes(shard.read_bytes()[: -tarfile.RECORDSIZE])  # at least the end of the archive is cut off
-    (tmp_path / "notes.txt").write_text("no shard")
-    found = run_score(tmp_path, detector, tmp_path / "out", layout="webdataset")
+    (corpus / "notes.txt").write_text("no shard")
+    found = run_score(corpus, detector, tmp_path / "out", layout="webdataset")
     assert found.record["warnings"] == {"truncated_container": 1}
     assert found.record["skipped"] == {"file that is not a .tar": 1}
     assert found.exit_code == ExitCode.TOO_MANY_ERRORS
-    lenient = run_score(tmp_path, detector, tmp_path / "out", layout="webdataset", max_error_rate=0.5)
+    lenient = run_score(corpus, detector, tmp_path / "out", layout="webdataset", max_error_rate=0.5)
     assert lenient.exit_code == ExitCode.DONE and lenient.totals.rows == 0
