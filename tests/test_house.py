@@ -63,7 +63,6 @@ images/conditions/enlarger.py
 images/conditions/kinds.py
 images/decoder_child.py
 images/metadata/credentials.py
-images/metadata/xmp.py
 images/synthetic/decoders.py
 images/synthetic/procedural.py
 images/synthetic/processing.py
