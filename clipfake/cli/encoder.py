@@ -7,6 +7,8 @@ import typer
 from clipfake.cli.console import print_json, print_table, say
 from clipfake.cli.options import Json
 
+BATCH = 32  # images, as a CPU takes them
+
 encoder_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Pack an image tower into one small file, show one, bring one."
 )
@@ -37,8 +39,9 @@ def show(
     decoder: Annotated[str, typer.Option(help="exact, or fast.")] = "exact",
     as_json: Json = False,
 ) -> None:
-    """What it is: architecture, weights, preprocessing, and its fingerprint."""
+    """What it is: architecture, weights, preprocessing, its fingerprint, and the bytes of memory it needs on a CPU."""
     from clipfake.encoder import describe
+    from clipfake.encoder.memory import parameters_of, peak_memory
 
     described = describe(encoder, feature, decoder)
     found = described.to_dict() | {
@@ -46,6 +49,8 @@ def show(
         "family": described.family,
         "fingerprint": described.fingerprint,
         "trained": described.trained,
+        "parameters": parameters_of(described),
+        "memory": {name: peak_memory(described, name, BATCH) for name in ("fp32", "bf16")},
     }
     if as_json:
         print_json(found)

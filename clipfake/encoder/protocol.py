@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 OPEN_CLIP: Final = "open_clip"  # descriptions that were written before there were families name none: they mean this
 PACKED: Final = "packed"
+TIMM: Final = "timm"
 
 # Each family is a module with the functions of `Family`. They are asked in this order whether a name is theirs.
 FAMILIES: Final[dict[str, str]] = {
     PACKED: "clipfake.encoder.packed.family",
+    TIMM: "clipfake.encoder.timm.family",
     OPEN_CLIP: "clipfake.encoder.open_clip.family",
 }
 
@@ -78,6 +80,9 @@ class Family(Protocol):
 
     def load(self, described: "EncoderDescription", precision: Precision, device: str, batch_size: int) -> Encoder:
         """The encoder; refuses weights that are not those described."""
+
+    def skeleton(self, described: "EncoderDescription") -> "torch.nn.Module":
+        """The described feature's tower on the device "meta": its tensors have shapes only."""
 
     def describe_text(self, described: "EncoderDescription") -> TextDescription:
         """The text tower that belongs to the encoder."""

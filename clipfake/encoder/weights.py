@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -64,23 +65,36 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def hub_file(encoder: str, repository: str, name: str) -> Path:
+    """A file of the hub's repository, from its local cache or fetched. `encoder` is for the message. UsageError."""
+    from huggingface_hub import hf_hub_download
+
+    return _of_hub(encoder, encoder, lambda: hf_hub_download(repository, name))
+
+
 def _from_hub(spec: EncoderSpec) -> Path:
-    from huggingface_hub.utils import logging as hub_logging
     from open_clip.pretrained import download_pretrained
 
     from clipfake.encoder.open_clip.models import open_clip
 
+    config = open_clip.get_pretrained_cfg(spec.arch, spec.weights)
+    return _of_hub(str(spec), spec.arch, lambda: download_pretrained(config))
+
+
+def _of_hub(encoder: str, arch: str, download: Callable[[], str]) -> Path:
+    from huggingface_hub.utils import logging as hub_logging
+
     # The hub's client takes cached files offline too, and locks what it fetches; it prints every retry on its own.
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()
-    logger.info("looking for the weights of %s", spec)
+    logger.info("looking for the weights of %s", encoder)
     try:
-        return Path(download_pretrained(open_clip.get_pretrained_cfg(spec.arch, spec.weights)))
+        return Path(download())
     except (OSError, RuntimeError) as error:
         raise UsageError(
-            f"the weights of {spec} are not in the local cache and cannot be fetched; copy the cache (HF_HOME) of a "
-            f"machine that has them and set HF_HUB_OFFLINE=1, or give a weights file ({spec.arch}/URI), or use random "
-            f"weights ({spec.arch}/untrained) ({one_line(error)})"
+            f"the weights of {encoder} are not in the local cache and cannot be fetched; copy the cache (HF_HOME) of a "
+            f"machine that has them and set HF_HUB_OFFLINE=1, or give a weights file ({arch}/URI), or use random "
+            f"weights ({arch}/untrained) ({one_line(error)})"
         ) from error
     finally:
         hub_logging.set_verbosity(verbosity)

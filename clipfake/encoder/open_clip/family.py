@@ -1,6 +1,7 @@
 """The family `open_clip`: any model that open_clip builds, with its weights from a hub, a file, or a seed."""
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from clipfake.encoder.description import EncoderDescription
@@ -9,6 +10,9 @@ from clipfake.encoder.protocol import Encoder, TextDescription, TextEncoder
 from clipfake.encoder.spec import EncoderSpec, quick_gelu
 from clipfake.encoder.weights import sha256_file, weights_file
 from clipfake.images.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    import torch
 
 
 def claims(name: str) -> bool:
@@ -44,6 +48,13 @@ def load(described: EncoderDescription, precision: Precision, device: str, batch
     described.check(_described(spec, sha256, described.feature, described.decoder))
     tower = tap(build_tower(spec.arch, weights, precision), spec.arch, described.feature)
     return TowerEncoder(tower, described, precision, device, batch_size)
+
+
+def skeleton(described: EncoderDescription) -> "torch.nn.Module":
+    """The feature's tower, its tensors with shapes only."""
+    from clipfake.encoder.open_clip.tap import skeleton as tapped
+
+    return tapped(described.arch, described.feature)
 
 
 def describe_text(described: EncoderDescription) -> TextDescription:

@@ -37,10 +37,17 @@ def feature_dim(arch: str, feature: str, size: tuple[int, int]) -> int:
     config = open_clip.get_model_config(arch)
     if feature == PROJECTED:
         return config["embed_dim"]
-    with torch.device("meta"), torch.inference_mode():  # shapes only: nothing is allocated or computed
-        tower = _build_vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False))
-        features = tap(tower.eval(), arch, feature)(torch.empty(1, 3, *size))
+    with torch.inference_mode():
+        features = skeleton(arch, feature)(torch.empty(1, 3, *size, device="meta"))
     return (features[0] if isinstance(features, tuple) else features).shape[-1]
+
+
+def skeleton(arch: str, feature: str) -> torch.nn.Module:
+    """The feature's tower on the device "meta": shapes only, nothing is allocated. Raises what `tap` does."""
+    config = open_clip.get_model_config(arch)
+    with torch.device("meta"):
+        tower = _build_vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False))
+    return tap(tower.eval(), arch, feature)
 
 
 def cut(tower: torch.nn.Module, blocks: int) -> torch.nn.Module:

@@ -34,7 +34,7 @@ def build_tower(arch: str, weights: Path | None, precision: str = "fp32") -> tor
     if weights is not None and not _image_tower_only(weights):
         return _build_model(arch, weights, precision).visual.eval().requires_grad_(False)
     config = open_clip.get_model_config(arch)
-    with _building(arch, weights):
+    with building(arch, weights):
         tower = vision_tower(config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False), precision)
         tower = to_precision(tower, precision)
         if weights is not None:
@@ -88,7 +88,7 @@ def build_text_tower(arch: str, weights: Path | None, precision: str = "fp32") -
 
 
 def _build_model(arch: str, weights: Path | None, precision: str) -> Any:
-    with _building(arch, weights):
+    with building(arch, weights):
         return open_clip.create_model(
             arch,
             pretrained=str(weights) if weights else None,
@@ -99,7 +99,7 @@ def _build_model(arch: str, weights: Path | None, precision: str) -> Any:
 
 
 @contextmanager
-def _building(arch: str, weights: Path | None) -> Iterator[None]:
+def building(arch: str, weights: Path | None) -> Iterator[None]:
     """With the seed of untrained weights; what the libraries raise becomes a UsageError."""
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(_SEED)

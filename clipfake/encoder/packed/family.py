@@ -12,6 +12,8 @@ from clipfake.encoder.weights import file_at
 from clipfake.storage import uri as uris
 
 if TYPE_CHECKING:
+    import torch
+
     from clipfake.encoder.packed.packed_file import PackedTower
 
 CLIP_B16: Final = "clip-b16"
@@ -66,6 +68,14 @@ def load(described: EncoderDescription, precision: Precision, device: str, batch
     described.check(_described(packed, described.uri, described.feature, described.decoder))
     tower = build_packed(packed, described.feature, precision, str(path))
     return TowerEncoder(tower, described, precision, device, batch_size)
+
+
+def skeleton(described: EncoderDescription) -> "torch.nn.Module":
+    """The feature's tower, its tensors with shapes only; of a packed tower's file, the configuration is read."""
+    from clipfake.encoder.packed.packed_file import read_packed
+    from clipfake.encoder.packed.tower import packed_skeleton
+
+    return packed_skeleton(read_packed(_file(described.uri)).config, described.feature)
 
 
 def describe_text(described: EncoderDescription) -> TextDescription:

@@ -58,16 +58,20 @@ def _dim(config: str, feature: str) -> int:
         if blocks and blocks[-1] > layers:
             raise UsageError(f"{parsed.arch} has no feature {feature}; it has blocks: of 1 to {layers}")
         return len(blocks) * width or (parsed.embed_dim if feature == PROJECTED else width)
-    tower = _skeleton(parsed, feature, "meta")
     with torch.inference_mode():
-        return _tapped(tower.eval(), parsed, feature)(torch.empty(1, 3, *parsed.preprocess.size, device="meta")).shape[
-            -1
-        ]
+        tower = packed_skeleton(parsed, feature)
+        return tower(torch.empty(1, 3, *parsed.preprocess.size, device="meta")).shape[-1]
 
 
 def packed_dim(config: PackedConfig, feature: str) -> int:
     """The length of a feature. Raises UsageError for one that the packed tower does not have."""
     return _dim(config.to_json(), feature)
+
+
+def packed_skeleton(config: PackedConfig, feature: str) -> torch.nn.Module:
+    """The feature's tower on the device "meta": its tensors have shapes only."""
+    tower = _skeleton(config, feature, "meta").eval()
+    return tower if isinstance(tower, VisionTransformer) else _tapped(tower, config, feature)
 
 
 def _skeleton(config: PackedConfig, feature: str, device: str, precision: Precision = "fp32") -> torch.nn.Module:
