@@ -1,10 +1,11 @@
 """The name of an encoder, `ARCH/WEIGHTS` in open_clip's words, checked before anything is fetched or built."""
 
 import difflib
+import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from clipfake.errors import UsageError
 
@@ -52,10 +53,17 @@ class EncoderSpec:
 
 def is_arch(name: str) -> bool:
     """Whether open_clip, or this package, has an architecture of that name; told without importing open_clip."""
+    return arch_config(name) is not None
+
+
+def arch_config(name: str) -> dict[str, Any] | None:
+    """open_clip's configuration of an architecture, read without importing open_clip; None for none of that name."""
     found = find_spec("open_clip")
-    folders = list(found.submodule_search_locations or []) if found else []
-    own = Path(__file__).parent / "nano" / f"{name}.json"
-    return bool(name) and (own.exists() or any((Path(f) / "model_configs" / f"{name}.json").exists() for f in folders))
+    folders = [Path(folder) / "model_configs" for folder in (found.submodule_search_locations or [])] if found else []
+    for folder in (Path(__file__).parent / "nano", *folders):
+        if name and (folder / f"{name}.json").exists():
+            return json.loads((folder / f"{name}.json").read_text())
+    return None
 
 
 def _check_arch(arch: str) -> None:

@@ -230,7 +230,7 @@ class _Run:
 
     def _layout(self, source: Source, nodes: list[Node], items: int) -> Layout:
         options = self.options
-        return source.layout(nodes, items, options.batch_size, self.job.views, options.encoders_per_gpu)
+        return source.layout(self.job.work, nodes, items, options.batch_size, self.job.views, options.encoders_per_gpu)
 
     def _record(
         self, counts: Counts, nodes: list[Node], device: str, seconds: dict[str, float], finished: int

@@ -7,7 +7,7 @@ from clipfake.errors import UsageError
 from clipfake.onray.nodes import Node
 
 CORES_PER_ENCODER = 4  # at most: threads of one model wait for one another
-MEMORY_PER_ENCODER = 6 << 30  # bytes that an encoder on CPU cores may need: a process with torch, the model, its chunks
+MEMORY_PER_ENCODER = 6 << 30  # bytes that an encoder on CPU cores may need, where it is not known which one it is
 CHUNKS_PER_ENCODER = 8  # at least, before a second process starts that saves no more time than it takes to start
 CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
 ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
@@ -38,13 +38,14 @@ class Layout:
 
 
 def plan_layout(
-    nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0, encoders_per_gpu: int = 1
-) -> Layout:
+    nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0, encoders_per_gpu: int = 1,
+    memory: int = MEMORY_PER_ENCODER,
+) -> Layout:  # fmt: skip
     """The layout for `items` images, each with so many views, on `nodes`.
 
     With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of a
     core each, on which decoding and the forward pass take turns; of up to 4 cores where memory or work is too little
-    for so many. Never more actors than there are chunks of work.
+    for so many: of `memory` bytes for each. Never more actors than there are chunks of work.
 
     Raises UsageError where no node has a CPU.
     """
@@ -63,7 +64,7 @@ def plan_layout(
         encoders, share = min(gpus * encoders_per_gpu, chunks), _share_of_gpu(encoders_per_gpu)
         return Layout("cuda", encoders, 0.0, share, 1, preparers, size, max(1, int(size)), batch, chunk)
     most = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
-    cores = next((cores for cores in range(1, most) if _room(nodes, cores, chunks)), most)
+    cores = next((cores for cores in range(1, most) if _room(nodes, cores, chunks, memory)), most)
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
     return Layout("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
@@ -91,12 +92,10 @@ def _with_cpus(nodes: list[Node]) -> list[Node]:
     raise UsageError("the cluster has no node with a CPU: start one, or --scale-to N where an autoscaler brings them")
 
 
-def _room(nodes: list[Node], cores: int, chunks: int) -> bool:
+def _room(nodes: list[Node], cores: int, chunks: int, memory: int) -> bool:
     """Whether there are memory and chunks enough for encoders of so many cores on all of the nodes."""
     encoders = [int(node.cpus // cores) for node in nodes]
-    fit = all(
-        node.memory is None or n * MEMORY_PER_ENCODER <= node.memory for n, node in zip(encoders, nodes, strict=True)
-    )
+    fit = all(node.memory is None or n * memory <= node.memory for n, node in zip(encoders, nodes, strict=True))
     return fit and sum(encoders) * CHUNKS_PER_ENCODER <= chunks
 
 

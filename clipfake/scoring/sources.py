@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Protocol
 import pyarrow as pa
 
 from clipfake.corpus.fetch import FetchOptions
+from clipfake.encoder.memory import peak_memory
 from clipfake.images.limits import Limits
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
-from clipfake.scoring.layout import Layout, plan_layout, plan_rescoring
+from clipfake.scoring.layout import BATCH_SIZE, Layout, plan_layout, plan_rescoring
 from clipfake.scoring.pipeline import Pipeline, Step, Work
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 
@@ -31,7 +32,7 @@ class Source(Protocol):
     single_rows: ClassVar[bool]
 
     def layout(
-        self, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
+        self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
     ) -> Layout:
         """How the work on so many items is laid out on `nodes`."""
 
@@ -65,9 +66,10 @@ class Images:
     limits: Limits
 
     def layout(
-        self, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
+        self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
     ) -> Layout:
-        return plan_layout(nodes, items, batch_size, views, encoders_per_gpu)
+        memory = peak_memory(work.encoder, work.precision, batch_size or BATCH_SIZE["cpu"])  # type: ignore[arg-type]
+        return plan_layout(nodes, items, batch_size, views, encoders_per_gpu, memory)
 
     def first_unit_rows(self, device: str, views: int) -> int:
         return max(1, self._FIRST[device] // (1 + views))
@@ -107,7 +109,7 @@ class StoredEmbeddings:
     single_rows: ClassVar[bool] = False
 
     def layout(
-        self, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
+        self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
     ) -> Layout:
         return plan_rescoring(nodes, items, encoders_per_gpu)
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipfake.corpus.fetch import FetchOptions
+from clipfake.encoder.description import EncoderDescription
 from clipfake.images.decode import Limits
+from clipfake.images.preprocess import Preprocess
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
 from clipfake.scoring.pipeline import Work
@@ -34,17 +36,32 @@ def test_what_a_plan_does_not_say_is_as_by_default_and_what_is_not_known_is_left
 
 
 @pytest.mark.parametrize("gpus", [0.0, 2.0])
-def test_each_has_its_layout_and_its_actors(gpus):
+def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
+    monkeypatch.setattr("clipfake.scoring.sources.peak_memory", lambda encoder, precision, batch: 1 << 30)
     nodes = [Node(16.0, gpus, "here")]
     work = Work("file:///out", SimpleNamespace(preprocess=None, decoder="exact"), "fp32")  # type: ignore[arg-type]
     for source, kinds in (
         (Images(FetchOptions(), Limits()), [Prepare, Encode] if gpus else [PrepareAndEncode]),
         (StoredEmbeddings(), [Detect]),
     ):
-        layout = source.layout(nodes, 1 << 20, None, 0, 1)
+        layout = source.layout(work, nodes, 1 << 20, None, 0, 1)
         assert [step.actor for step in source.pipeline(work, layout, saving=False)] == kinds
         assert layout.device == ("cuda" if gpus else "cpu")
         assert source.first_unit_rows(layout.device, 0) >= 1
+
+
+def test_the_larger_the_encoder_the_fewer_fit():
+    """A tower of 300 million parameters, and one of 632; no weights are needed to know."""
+    small, large, huge = (
+        EncoderDescription(arch, "untrained", "0" * 64, Preprocess(), 512, False)
+        for arch in ("ViT-B-32", "ViT-L-14", "ViT-H-14")
+    )
+    nodes = [Node(8.0, 0.0, memory=24 << 30)]
+    encoders = [
+        Images(FetchOptions(), Limits()).layout(Work("file:///out", of, "fp32"), nodes, 1 << 20, None, 0, 1).encoders
+        for of in (small, large, huge)
+    ]
+    assert encoders == [8, 4, 2]
 
 
 def test_a_row_may_take_as_long_as_two_tries():

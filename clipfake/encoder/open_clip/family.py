@@ -52,6 +52,10 @@ def load(described: EncoderDescription, precision: Precision, device: str, batch
 
 def skeleton(described: EncoderDescription) -> "torch.nn.Module":
     """The feature's tower, its tensors with shapes only."""
+    from clipfake.encoder.packed.vision_transformer import plain_skeleton
+
+    if (plain := plain_skeleton(described.arch, described.feature)) is not None:
+        return plain  # open_clip need not be imported
     from clipfake.encoder.open_clip.tap import skeleton as tapped
 
     return tapped(described.arch, described.feature)

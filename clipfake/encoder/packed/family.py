@@ -71,10 +71,13 @@ def load(described: EncoderDescription, precision: Precision, device: str, batch
 
 
 def skeleton(described: EncoderDescription) -> "torch.nn.Module":
-    """The feature's tower, its tensors with shapes only; of a packed tower's file, the configuration is read."""
+    """The feature's tower, its tensors with shapes only; of a cut tower, the whole one where its file is not needed."""
     from clipfake.encoder.packed.packed_file import read_packed
     from clipfake.encoder.packed.tower import packed_skeleton
+    from clipfake.encoder.packed.vision_transformer import plain_skeleton
 
+    if (plain := plain_skeleton(described.arch, described.feature)) is not None:
+        return plain
     return packed_skeleton(read_packed(_file(described.uri)).config, described.feature)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clipfake.encoder.feature import PROJECTED, blocks_of
+from clipfake.encoder.spec import arch_config
 
 _PLAIN: Final = {"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio"}
 
@@ -20,6 +21,22 @@ _PLAIN: Final = {"image_size", "layers", "width", "head_width", "patch_size", "m
 def is_plain(vision: Mapping[str, Any]) -> bool:
     """Whether open_clip's configuration of a vision tower is one that this module builds."""
     return vision.keys() <= _PLAIN and all(isinstance(value, int | float) for value in vision.values())
+
+
+def plain_skeleton(arch: str, feature: str) -> nn.Module | None:
+    """The tower of one of open_clip's architectures on the device "meta", its tensors with shapes only.
+
+    None for an architecture whose tower this module does not build.
+    """
+    config = arch_config(arch)
+    if config is None or not is_plain(config["vision_cfg"]):
+        return None
+    vision, quick_gelu = config["vision_cfg"], config.get("quick_gelu", False)
+    with torch.device("meta"):
+        tower = VisionTransformer(
+            vision, config["embed_dim"], vision.get("layers", 12), quick_gelu=quick_gelu, feature=feature
+        )
+    return tower.eval()
 
 
 class VisionTransformer(nn.Module):
