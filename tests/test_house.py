@@ -51,7 +51,6 @@ cli/similar.py
 cli/train.py
 detector/classifiers/rbf_sum.py
 detector/state.py
-encoder/open_clip/family.py
 errors.py
 evaluation/attack.py
 evaluation/own_protocol.py
