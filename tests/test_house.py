@@ -59,7 +59,6 @@ evaluation/retraining.py
 evaluation/stored_images.py
 explore/clusters.py
 images/conditions/enlarger.py
-images/conditions/kinds.py
 images/decoder_child.py
 images/metadata/credentials.py
 images/synthetic/decoders.py
@@ -73,7 +72,6 @@ operate/checks.py
 operate/node_facts.py
 report/figures/evaluation.py
 report/page.py
-report/tallies.py
 reproduce/page.py
 scoring/embed.py
 scoring/listing.py

@@ -17,12 +17,11 @@ from clipfake.images.conditions import degradations
 from clipfake.images.conditions.conditions import Condition, choose, standard
 from clipfake.images.conditions.degradations import MAX_EDGE
 from clipfake.images.conditions.enlarger import load_enlarger
-from clipfake.images.conditions.kinds import CHAIN, KINDS, PLATFORMS, Kind, Operation
+from clipfake.images.conditions.kinds import CHAIN, KINDS, PLATFORMS, Operation
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
-from clipfake.report.figures.robustness import robustness as draw_robustness
 from clipfake.status import Status
 
 HASHES = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(200)]
@@ -127,24 +126,6 @@ def test_what_a_condition_of_a_huge_picture_costs_is_bounded() -> None:
     for condition in standard():
         if condition.kind != "screenshot":
             assert max(condition.apply(Image.new("RGB", (5000, 10)), HASHES[0]).size) <= MAX_EDGE
-
-
-def test_a_new_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
-    def fog(image: Image.Image, share: float) -> Image.Image:
-        return Image.blend(image, Image.new("RGB", image.size, "white"), share)
-
-    monkeypatch.setitem(KINDS, "fog", Kind("fog", "fog, share of white", fog, (0.2, 0.5), 0, 0, 1, note="white only"))
-    assert [condition.name for condition in choose(["fog"])] == ["fog-0.2", "fog-0.5"]
-    assert standard()[-1] == parse("fog-0.5")
-    image = Image.fromarray(picture)
-    assert parse("fog-1").apply(image, HASHES[0]).tobytes() == Image.new("RGB", image.size, "white").tobytes()
-    with pytest.raises(UsageError, match="fog takes 0 to 1"):
-        parse("fog-2")
-    rows = [{"kind": "clean", "strength": None, "option": ""}]
-    rows += [{"kind": "fog", "strength": strength, "option": ""} for strength in (0.2, 0.5)]
-    rates = {"auc": 0.9, "balanced_accuracy": 0.8, "real_accuracy": 0.8, "fake_accuracy": 0.8, "at_thresholds": {}}
-    drawn = draw_robustness([row | rates for row in rows], "fog")
-    assert drawn.axes[0].get_xlabel() == "fog, share of white"
 
 
 # --- a user's own model
