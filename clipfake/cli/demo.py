@@ -41,8 +41,6 @@ def demo(
         "What may be believed of this second detector: nothing about other pictures. It shows the way, and knows only "
         f"pictures of small decoders that were made here. Its page: {out}/report.html"
     )
-    print("The same with real CLIP weights (they are fetched from a model hub):")
-    print("  clipfake embed MANIFEST --encoder ViT-B-32-quickgelu/openai --out EMBEDDINGS")
 
 
 def _print_shipped(shipped: "Shipped", out: str) -> None:

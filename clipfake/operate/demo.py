@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import numpy as np
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.detector import named
+from clipfake.encoder.packed.clip_b16 import cached_file
+from clipfake.encoder.packed.family import CLIP_B16
+from clipfake.encoder.precision import AUTO
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.demo import GROUP_BY, DemoCorpus, make_demo_corpus
 from clipfake.measures.metrics import metrics
@@ -29,7 +32,7 @@ from clipfake.training.dataset import read_labelled
 from clipfake.training.head import HeadOptions
 from clipfake.training.train import Trained, TrainOptions, train
 
-ENCODER = "clipfake-nano/v1"
+NANO = "clipfake-nano/v1"
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,13 @@ def run_demo(
     options = ScanOptions(job=JobOptions(num_cpus=num_cpus))
     say(f"2/6 scoring {images or corpus.crawl} with the package's detector")
     shipped = _shipped(out, images, corpus, options, progress, say)
+    encoder, options = _encoder(options, say)
     with connected(num_cpus):
         for step, name, folder in ((3, "train", corpus.train), (4, "held_out", corpus.held_out)):
             say(f"{step}/6 indexing and embedding {folder}")
             manifest = out / f"{name}_manifest"
             write_manifest(uris.from_path(str(folder)), "artifact", grouped, Store(uris.from_path(str(manifest))))
-            embed(str(manifest), ENCODER, str(out / f"{name}_embeddings"), options, progress)
+            embed(str(manifest), encoder, str(out / f"{name}_embeddings"), options, progress)
         say("5/6 training a detector of our own")
         head = HeadOptions()
         trained = train(str(out / "train_embeddings"), str(out / "detector"), TrainOptions(head, num_cpus=num_cpus))
@@ -85,6 +89,14 @@ def run_demo(
         scored = score(str(corpus.crawl), str(out / "detector"), str(out / "reports"), options, progress)
     make_page(str(out / "reports"), str(out / "report.html"), PageOptions())
     return Demo(shipped, trained, held_out, scored)
+
+
+def _encoder(options: ScanOptions, say: Callable[[str], None]) -> tuple[str, ScanOptions]:
+    """The default encoder where the set-up brought it; else the one that the package carries, and so it is said."""
+    if cached_file().exists():
+        return CLIP_B16, replace(options, precision=AUTO)
+    say(f"the encoder {CLIP_B16} is not here: a small one, {NANO}, is used (`clipfake encoder show` brings it)")
+    return NANO, options
 
 
 def _shipped(

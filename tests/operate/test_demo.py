@@ -17,9 +17,11 @@ from clipfake.scoring.options import ScanOptions
 def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(named, "FOLDER", tmp_path / "none")  # what it does without a detector in the package
+    monkeypatch.setenv("CLIPFAKE_CACHE", str(tmp_path / "cache"))  # nor clip-b16
     result = run_demo(tmp_path / "demo", None, None, lambda _: lambda n: None, said.append)
     assert len([line for line in said if "/6 " in line]) == 6
     assert result.shipped is None
+    assert any("a small one, clipfake-nano/v1, is used" in line for line in said)
     assert any("no detector is in this package yet" in line for line in said)
     assert "<title>" in (tmp_path / "demo" / "report.html").read_text()
     assert result.trained.detector.encoder["weights"] == "v1"
