@@ -4,7 +4,7 @@ from typing import Any
 
 from clipfake.cli.console import number, print_table
 
-MODELS = {"detector": "head + RBF SVM", "baseline": "raw linear SVM", "text": "text alone, linear SVM"}
+MODELS = {"detector": "the detector", "baseline": "raw linear SVM", "text": "text alone, linear SVM"}
 
 
 def print_metrics(tables: Any) -> None:
@@ -42,7 +42,7 @@ def print_thresholds(detector: Any, prevalence: float | None = None) -> None:
     from clipfake.measures.thresholds import expected_precisions
 
     if not detector.thresholds:
-        print("No threshold: too few validation reals (FPR 5 % needs 200). Verdicts go by the sign of the decision.")
+        print("No threshold: too few units of reals (an FPR of 5 % needs 59, of 1 % 299). Every verdict is `unsure`.")
         return
     rates = detector.metrics.get("at_thresholds", {})
     expected = expected_precisions(detector.thresholds, rates, prevalence) if prevalence is not None and rates else {}
@@ -53,7 +53,7 @@ def print_thresholds(detector: Any, prevalence: float | None = None) -> None:
         cells = [number(found.get("tpr")), number(found.get("fpr"))]
         cells += [number(precision.get(key)) for key in ("precision", "low", "high")] if expected else []
         rows.append((f"{t.fpr:.1%}", f"{t.decision:.4f}", t.reals, f"{low:.2%}", f"{high:.2%}", *cells))
-    columns = ("FPR", "decision >=", "val reals", "95% low", "high", "TPR (test)", "FPR (test)")
+    columns = ("FPR", "decision >=", "reals", "95% low", "high", "TPR (test)", "FPR (test)")
     print_table(columns + (("precision", "low", "high") if expected else ()), rows)
     if expected:
         print(

@@ -41,7 +41,8 @@ def print_training(trained: Any, out: str, prevalence: float | None = None) -> N
     for note in trained.notes:
         print(f"{note[0].upper()}{note[1:]}.")
     detector = trained.detector
-    if trained.tables["test"]["detector"]["auc"] < trained.tables["test"]["baseline"]["auc"]:
+    test = trained.tables["test"]
+    if trained.head is not None and test["detector"]["auc"] < test["baseline"]["auc"]:
         print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
     print_thresholds(detector, prevalence)
     if detector.encoder["weights"] == "untrained":

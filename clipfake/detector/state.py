@@ -99,7 +99,7 @@ def audit(detector: "Detector") -> None:
         ("the head does not fit the text", (detector.text.dim if detector.text else None) == text_dim),
         ("thresholds fall where their rates do", all(a.decision <= b.decision for a, b in pairwise(falling))),
         ("a rate is given twice or is no rate", len({t.fpr for t in thresholds if 0 < t.fpr < 1}) == len(thresholds)),
-        ("a threshold's number of reals does not fit its rate", all(0 <= t.allowed < t.reals for t in thresholds)),
+        ("a threshold's number of reals does not fit its rate", all(t.sound for t in thresholds)),
         ("the reference points do not fit", reference is None or reference.points.shape[1] == detector.in_dim),
     ):
         if not holds:

@@ -16,6 +16,7 @@ from clipfake.errors import UsageError
 from clipfake.measures.sampling import balanced_subset
 
 POINTS = 1_024
+_NUMBERS = 1_200_000  # of all points together, 2.4 MB: fewer points where embeddings are long
 QUANTILES = 1_001
 TOLERANCE = 1e-6  # how far a distance may differ between batch sizes and machines
 _BLOCK = 1_024
@@ -102,7 +103,8 @@ def fit_reference(
     seed: int = 0,
     points: int = POINTS,
 ) -> Reference:
-    """`points` training embeddings, balanced over class and generator, and the quantiles over the held-out ones.
+    """At most `points` training embeddings in half precision, balanced over class and generator, and the quantiles over
+    the held-out ones.
 
     x, y, generators : of the training part, (N, D) raw embeddings; held_out : (n, D), of another part
 
@@ -110,7 +112,7 @@ def fit_reference(
     """
     if not len(held_out):
         raise UsageError("there are no held-out items to measure distances on; give more labelled images")
-    rows = balanced_subset(np.asarray(y).tolist(), generators, points, seed)
-    chosen = F.normalize(torch.from_numpy(np.array(x[rows], np.float32)), dim=1)
+    rows = balanced_subset(np.asarray(y).tolist(), generators, min(points, _NUMBERS // x.shape[1]), seed)
+    chosen = F.normalize(torch.from_numpy(np.array(x[rows], np.float32)), dim=1).half()
     distance = Reference(chosen, np.zeros(2)).distance(torch.from_numpy(np.array(held_out, np.float32)))
     return Reference(chosen, np.quantile(distance, np.linspace(0, 1, QUANTILES)))

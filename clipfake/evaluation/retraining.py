@@ -15,11 +15,13 @@ from clipfake.evaluation.protocols import Fold
 from clipfake.measures.cells import Scored, cell
 from clipfake.onray.connection import connected
 from clipfake.onray.tasks import map_tasks
+from clipfake.training.crossed import fit_crossed
 from clipfake.training.dataset import Labelled
 from clipfake.training.head import fit_head
+from clipfake.training.models import Fitted, part_of
 from clipfake.training.options import TrainOptions
 from clipfake.training.search import Choice, search_svm
-from clipfake.training.train import fit_parts, part_of, part_sizes
+from clipfake.training.train import fit_parts, part_sizes
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +67,10 @@ def refit(data: Labelled, units: np.ndarray, fold: Fold, options: TrainOptions) 
         check_calibration(options.calibration, y[fold.val])
         tested = np.unique(np.concatenate(list(fold.tests.values())))
         rows = {"train": fold.train, "val": fold.val} | ({"test": tested} if len(tested) else {})
-        parts = {name: part_of(data.take(mine)) for name, mine in rows.items()}
-        trained = fit_head(parts["train"], parts["val"], options.head)
-
-        def searched(x: np.ndarray) -> Choice:
-            generators, seed = parts["train"].generator.tolist(), options.head.seed
-            return search_svm(x, parts["train"].y, generators, units[fold.train].tolist(), seed, log.debug, False)
-
-        fitted = fit_parts(parts, trained, options, searched if options.search else None)
+        if options.model == "head":
+            fitted = _with_head(data, units, rows, options)
+        else:
+            fitted = fit_crossed(data, rows, options.model, options, log.debug)
     except ClipfakeError as error:
         return [{**about, "tested_on": name, "error": str(error)} for name in fold.tests]
     decision = fitted.decision.get("test", np.empty(0))
@@ -81,3 +79,15 @@ def refit(data: Labelled, units: np.ndarray, fold: Fold, options: TrainOptions) 
         {**about, "tested_on": name, "error": None, **cell(scored.take(np.searchsorted(tested, mine)))}
         for name, mine in fold.tests.items()
     ]
+
+
+def _with_head(data: Labelled, units: np.ndarray, rows: dict[str, np.ndarray], options: TrainOptions) -> Fitted:
+    parts = {name: part_of(data.take(mine)) for name, mine in rows.items()}
+    learned = parts["train"]
+    trained = fit_head(learned, parts["val"], options.head)
+
+    def searched(x: np.ndarray) -> Choice:
+        generators, seed = learned.generator.tolist(), options.head.seed
+        return search_svm(x, learned.y, generators, units[rows["train"]].tolist(), seed, log.debug, False)
+
+    return fit_parts(parts, trained, options, searched if options.search else None)

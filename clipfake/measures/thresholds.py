@@ -1,7 +1,7 @@
 """Thresholds on the decision at stated false-positive rates, how sure they are, and the verdict they give."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,18 @@ from clipfake.errors import UsageError
 
 TARGETS = (0.05, 0.01, 0.001)
 _REALS_NEEDED = 10  # above the threshold: fewer would make the rate a matter of luck
+CONFIDENCE = 0.95  # of a guarantee
+POOLED = "(small sources)"
+_SMALL = 59  # units: a source with fewer could not have a threshold at 5 % of its own
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """`decision` is the smallest t at which at most a share `fpr` of `reals` real validation items has f(x) >= t."""
+    """Of the reals, at most a share `fpr` has f(x) >= `decision`.
+
+    reals : how many items it was fitted on; units : how many independent ones they are worth, where the rate is
+    guaranteed: then it holds with CONFIDENCE over draws of units. None where it holds on those reals only.
+    """
 
     fpr: float
     decision: float
@@ -29,8 +36,15 @@ class Threshold:
         return cls(*numbers, None if units is None else int(units))
 
     @property
+    def sound(self) -> bool:
+        """Whether its numbers fit together."""
+        return 0 <= self.allowed < self.reals if self.units is None else 0 < self.units <= self.reals
+
+    @property
     def allowed(self) -> int:
-        """How many of the reals may reach the threshold."""
+        """How many of the units, or without them of the reals, may reach the threshold."""
+        if self.units is not None:
+            return _allowed(self.fpr, self.units)
         return int(self.fpr * self.reals + 1e-9)  # 0.01 * 2900 is 28.999...
 
     def fpr_interval(self, confidence: float = 0.95) -> tuple[float, float]:
@@ -43,7 +57,8 @@ class Threshold:
         """
         from scipy.stats import beta
 
-        low, high = beta.interval(confidence, self.allowed + 1, self.reals - self.allowed)
+        n = self.reals if self.units is None else self.units
+        low, high = beta.interval(confidence, self.allowed + 1, n - self.allowed)
         return float(low), float(high)
 
 
@@ -60,6 +75,88 @@ def fit_thresholds(real_decisions: np.ndarray, targets: Sequence[float] = TARGET
             # The first decision that must not pass; ties with it must not pass either.
             thresholds.append(Threshold(target, float(np.nextafter(falling[allowed], np.inf)), len(falling)))
     return tuple(thresholds)
+
+
+def guaranteed_thresholds(
+    decision: np.ndarray, unit: np.ndarray, source: np.ndarray, targets: Sequence[float] = TARGETS
+) -> tuple[Threshold, ...]:
+    """The thresholds for those targets that there are enough real units for: 59, 299 and 2,995 for 5, 1 and 0.1 %.
+
+    decision : (n,) of reals that the model was not fitted on; unit : (n,) equal where items belong together; source :
+    (n,) where each is from
+
+    With CONFIDENCE over draws of units the true rate is at most the target. The rate is of items, each source having
+    the same weight and those of fewer than 59 units being one source. By the order statistic of n units (Tong, Feng
+    and Li, Science Advances 2018): the threshold is the lowest that a share k / n of the weight reaches, k being the
+    largest number with P(Binomial(n, target) <= k) <= 1 - CONFIDENCE. n is Kish's effective number of units, 1 / sum
+    of squared weights: a unit that is partly above varies less than one that is wholly above or below.
+    """
+    weight, n = _weights(unit, pooled(unit, source))
+    order = np.argsort(-np.asarray(decision, np.float64), kind="stable")
+    falling, reached = np.asarray(decision, np.float64)[order], np.cumsum(weight[order])
+    thresholds = []
+    for target in targets:
+        allowed = _allowed(target, n)
+        if allowed >= 0:
+            # The first decision that must not pass; ties with it must not pass either.
+            first = int(np.argmax(reached * n > allowed + 1e-9))
+            thresholds.append(Threshold(target, float(np.nextafter(falling[first], np.inf)), len(falling), n))
+    return tuple(thresholds)
+
+
+def stricter(some: Sequence[Threshold], others: Sequence[Threshold]) -> tuple[Threshold, ...]:
+    """Those rates that both have, at the higher of the two decisions."""
+    other = {threshold.fpr: threshold.decision for threshold in others}
+    return tuple(replace(t, decision=max(t.decision, other[t.fpr])) for t in some if t.fpr in other)
+
+
+def pooled(unit: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """(n,) the sources, those of fewer than 59 units being one."""
+    names = np.array([str(name or "") for name in source], object)
+    small = [name for name in set(names) if len(set(unit[names == name])) < _SMALL]
+    return np.where(np.isin(names, small), POOLED, names).astype(object)
+
+
+def source_rates(
+    thresholds: Sequence[Threshold], decision: np.ndarray, unit: np.ndarray, source: np.ndarray
+) -> dict[str, list[dict[str, Any]]]:
+    """{"0.05": [{"source", "reals", "units", "fpr", "low", "high"}, ...]}: each source's own rate, the worst first.
+
+    decision, unit, source : (n,) of reals; low and high are the 95 % interval over units
+    """
+    from clipfake.measures.intervals import share_interval
+
+    names, codes = pooled(unit, source), np.unique(np.asarray(unit, str), return_inverse=True)[1]
+    found = {}
+    for threshold in thresholds:
+        rows = []
+        for name in sorted(set(names)):
+            mine = names == name
+            hits = decision[mine] >= threshold.decision
+            low, high = share_interval(hits, codes[mine])
+            rate = {"fpr": float(hits.mean()), "low": low, "high": high}
+            rows.append({"source": name, "reals": int(mine.sum()), "units": len(set(codes[mine])), **rate})
+        found[str(threshold.fpr)] = sorted(rows, key=lambda row: -row["fpr"])
+    return found
+
+
+def _allowed(target: float, n: int) -> int:
+    """The largest k with P(Binomial(n, target) <= k) <= 1 - CONFIDENCE; -1 where there is none."""
+    from scipy.stats import binom
+
+    k = int(binom.ppf(1 - CONFIDENCE, n, target))
+    return k if binom.cdf(k, n, target) <= 1 - CONFIDENCE else k - 1
+
+
+def _weights(unit: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, int]:
+    """(n,) the weights of the items, which sum to 1, and the effective number of units."""
+    if not len(unit):
+        return np.zeros(0), 0
+    _, place, sizes = np.unique(source.astype(str), return_inverse=True, return_counts=True)
+    weight = 1 / (len(sizes) * sizes[place])
+    _, code = np.unique(np.asarray(unit, str), return_inverse=True)
+    per_unit = np.bincount(code, weights=weight)
+    return weight, min(len(per_unit), int(1 / float(per_unit @ per_unit) + 1e-6))
 
 
 def rates_at(thresholds: Sequence[Threshold], y: np.ndarray, decision: np.ndarray) -> dict[str, dict[str, float]]:
@@ -113,10 +210,10 @@ def verdicts(decision: np.ndarray, thresholds: Sequence[Threshold]) -> np.ndarra
     """(N,) decisions -> (N,) "real", "unsure" or "fake".
 
     Fake at or above the strictest threshold of at most 1 %, real below the 5 % one, unsure between. With the 5 % one
-    only: real below, else unsure. With none: fake where the decision is above 0, else real.
+    only: real below, else unsure. With none: unsure. So a verdict is never bolder with less evidence.
     """
     if not thresholds:
-        return np.where(decision > 0, "fake", "real")
+        return np.full(len(decision), "unsure")
     by_rate = {threshold.fpr: threshold.decision for threshold in thresholds}
     strict = [rate for rate in by_rate if rate <= 0.01]
     fake = by_rate[min(strict)] if strict else np.inf

@@ -31,7 +31,8 @@ from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.store import Store, check_new
 from clipfake.training.dataset import Labelled, read_labelled
-from clipfake.training.train import TrainOptions, part_of, project, train_on
+from clipfake.training.models import part_of, project
+from clipfake.training.train import TrainOptions, train_on
 
 log = logging.getLogger(__name__)
 

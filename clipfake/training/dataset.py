@@ -48,6 +48,11 @@ class Labelled:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @property
+    def source(self) -> np.ndarray:
+        """(N,) where each is from: the generator of a fake, the set of photographs of a real."""
+        return np.array([str(name or "") for name in self.generator], object)
+
     def take(self, rows: np.ndarray) -> "Labelled":
         """The rows of a mask or of row numbers."""
         columns = {name: getattr(self, name)[rows] for name in ("item_id", "x", "y", "generator", "unit", "view")}

@@ -25,13 +25,14 @@ EPOCHS_A_CHECKPOINT = 10  # a report costs Ray Train seconds, an epoch mostly le
 class Part:
     """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None.
 
-    text : (N, T) float32 where the head fuses image and text
+    text : (N, T) float32 where the head fuses image and text; unit : (N,) equal where rows belong together
     """
 
     x: np.ndarray
     y: np.ndarray
     generator: np.ndarray
     text: np.ndarray | None = None
+    unit: np.ndarray | None = None
 
     def inputs(self, rows: np.ndarray | slice = slice(None)) -> list[np.ndarray]:
         """What the head takes of these rows: the image's vectors, and the text's where there are any."""

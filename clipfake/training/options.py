@@ -50,7 +50,9 @@ class HeadOptions:
 class TrainOptions:
     """How a detector is trained.
 
-    C : of the SVM; gamma is scikit-learn's "scale" on the head's output
+    model : what decides; linear and rbf are calibrated on out-of-fold decisions of train and validation
+    C : of the SVM; gamma is scikit-learn's "scale" on the head's output. The linear model finds its own unless it is
+        given
     search : find C and gamma by cross-validation within the training part instead
     workers : of Ray Train; the result is the same up to rounding for any number
     split : a name of SPLITS
@@ -58,6 +60,13 @@ class TrainOptions:
     """
 
     head: HeadOptions = field(default_factory=HeadOptions)
+    model: str = option(
+        "head",
+        "linear (a linear SVM on standardised embeddings), rbf (an RBF SVM on the embeddings), or head (a triplet head "
+        "and an RBF SVM).",
+        check=one_of("linear", "rbf", "head"),
+        unset=True,
+    )
     C: float = option(1.0, "C of the SVM.", flag="--c", check=above(0), unset=True)
     workers: int = option(1, "Workers of Ray Train.", check=at_least(1))
     num_cpus: int | None = num_cpus()
@@ -89,6 +98,8 @@ class TrainOptions:
             raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
         if self.split not in SPLITS:
             raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
+        if self.model != "head" and (self.search or self.head.fusion != "image"):
+            raise UsageError("--search and --fusion are for --model head: leave them out, or choose that model")
 
     @classmethod
     def of_given(cls, preset: str, **given: Any) -> "TrainOptions":

@@ -32,6 +32,7 @@ _RECOMMENDED: dict[str, Any] = {
     "epochs": 40,
     "patience": 5,
     "learning_rate": 1e-3,
+    "model": "head",
     "C": 1.0,
     "split": "grouped",
     "views": True,

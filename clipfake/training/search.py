@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from clipfake.detector.classifiers.fitting import fit_svm, scale_gamma
-from clipfake.errors import UsageError
 from clipfake.measures.sampling import balanced_subset
+from clipfake.training.folds import grouped_folds
 
 log = logging.getLogger(__name__)
 
 COSTS = (0.1, 1.0, 10.0)
 GAMMAS = (0.25, 1.0, 4.0)  # times scikit-learn's "scale"
-FOLDS = 5
 MAX_ROWS = 5_000
 
 
@@ -57,10 +56,10 @@ def search_svm(
     """
     rows = np.arange(len(y)) if len(y) <= MAX_ROWS else balanced_subset(y.tolist(), generators, MAX_ROWS, seed)
     x, y, groups = np.ascontiguousarray(x[rows], np.float32), np.asarray(y)[rows], np.asarray(units, object)[rows]
-    folds = _folds(y, groups, seed)
+    folds = grouped_folds(y, groups, seed)
     scale = scale_gamma(x)
     pairs = [(C, factor * scale) for C, factor in product(COSTS, GAMMAS)]
-    work = [(train, test, C, gamma) for C, gamma in pairs for train, test in folds]
+    work = [(~out, out, C, gamma) for C, gamma in pairs for out in folds]
     found = _on_cluster((x, y), work) if on_cluster else [_auc((x, y), *one) for one in work]
     scores = np.array(found).reshape(len(pairs), len(folds))
     tried = [
@@ -84,25 +83,6 @@ def _on_cluster(data: tuple[np.ndarray, np.ndarray], work: list[tuple[Any, ...]]
     shared = ray.put(data)
     task = ray.remote(num_cpus=min(1.0, ray.cluster_resources().get("CPU", 1.0)))(_auc)
     return ray.get([task.remote(shared, *one) for one in work])
-
-
-def _folds(y: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    fewest = min(len(set(groups[y == label])) for label in (0, 1))
-    count = min(FOLDS, fewest)
-    if count >= 2:
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        folds = [(train, test) for train, test in splitter.split(y, y, groups) if _both(y[train]) and _both(y[test])]
-        if len(folds) >= 2:
-            return folds
-    raise UsageError(
-        f"--search needs more units: one class of the training part lies in {fewest}; leave it out or give more groups"
-    )
-
-
-def _both(y: np.ndarray) -> bool:
-    return len(np.unique(y)) == 2
 
 
 def _auc(data: tuple[np.ndarray, np.ndarray], train: np.ndarray, test: np.ndarray, C: float, gamma: float) -> float:

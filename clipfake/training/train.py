@@ -11,7 +11,6 @@ import torch
 
 from clipfake.audit.audit import Audit, audit_columns
 from clipfake.detector.bundle import Detector
-from clipfake.detector.calibrators.maps import Calibrator
 from clipfake.detector.classifiers.fitting import (
     check_calibration,
     exact_seconds,
@@ -20,8 +19,7 @@ from clipfake.detector.classifiers.fitting import (
     scale_gamma,
     svm_rule,
 )
-from clipfake.detector.classifiers.kinds import Classifier
-from clipfake.detector.heads.linear_projection import Projection, head_of, varies
+from clipfake.detector.heads.linear_projection import head_of, varies
 from clipfake.detector.unfamiliarity import fit_reference
 from clipfake.encoder import load as load_encoder
 from clipfake.encoder.test_card import TOLERANCE
@@ -30,15 +28,17 @@ from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import by_generator, macro_mean
 from clipfake.measures.shift import quantiles_by_class
 from clipfake.measures.split import PARTS
-from clipfake.measures.thresholds import Threshold, fit_thresholds, rates_at
+from clipfake.measures.thresholds import guaranteed_thresholds, rates_at, source_rates
 from clipfake.onray.connection import connected
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store, check_new
 from clipfake.training.announcement import told
+from clipfake.training.crossed import fit_crossed
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.deduplication import copies_note, without_copies
 from clipfake.training.head import Part, TrainedHead, train_head
+from clipfake.training.models import Fitted, part_of, project
 from clipfake.training.options import TrainOptions
 from clipfake.training.presets import preset
 from clipfake.training.search import Choice, search_svm
@@ -53,27 +53,11 @@ class Trained:
     """What `train` gives back. tables : part -> detector and baseline -> metrics; by_generator : of the test part."""
 
     detector: Detector
-    head: TrainedHead
+    head: TrainedHead | None
     tables: dict[str, dict[str, Any]]
     by_generator: dict[str, dict[str, Any]]
     sizes: dict[str, dict[str, int]]
     notes: list[str]  # what a reader of the tables must know of how it was trained
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What scores, of a detector, and what it gives.
-
-    decision : part -> (N,); cost : C of the SVM; choice : the search that found it, where there was one
-    """
-
-    head: Projection | None
-    classifier: Classifier
-    calibrator: Calibrator
-    thresholds: tuple[Threshold, ...]
-    decision: dict[str, np.ndarray]
-    cost: float
-    choice: Choice | None
 
 
 def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str], None] = log.info) -> Trained:
@@ -117,21 +101,11 @@ def train_on(
     parts = {name: part_of(data.take(r)) for name, r in rows.items()}
     if parts["train"].text is not None and not varies(parts["train"].text):
         notes.append("all items have one text, which can add nothing")
-    storage = _storage(store)
-    with connected(options.num_cpus):
-        trained = train_head(parts["train"], parts["val"], options.head, options.workers, storage)
-    say(
-        f"head: best epoch {trained.best_epoch + 1} of {len(trained.history)}, "
-        f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
-    )
-
-    def searched(x: np.ndarray) -> Choice:
-        units, generators = data.unit[rows["train"]].tolist(), parts["train"].generator.tolist()
-        with connected(options.num_cpus):
-            return search_svm(x, parts["train"].y, generators, units, options.head.seed, say)
-
-    say(f"SVM: {svm_rule(len(rows['train']))}")
-    fitted = fit_parts(parts, trained, options, searched if options.search else None, say)
+    storage, trained = _storage(store), None
+    if options.model == "head":
+        trained, fitted = _fit_head(parts, options, storage, say)
+    else:
+        fitted = fit_crossed(data, rows, options.model, options, say)
     learned, decision = parts["train"], fitted.decision
     own = data.view[rows["train"]] == 0  # augmented views are not what is scored later
     reference = fit_reference(
@@ -170,6 +144,7 @@ def train_on(
                 fitted.thresholds, test.y, decision["test"], units["test"], test.generator
             ),
             "at_thresholds": rates_at(fitted.thresholds, test.y, decision["test"]),
+            "source_rates": fitted.source_rates,
             "verdicts": verdict_counts(test.y, decision["test"], fitted.thresholds),
             "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},
         },
@@ -186,11 +161,10 @@ def train_on(
             "sizes": sizes,
             "generators": sorted({str(name) for name in data.generator}),
             "options": asdict(options),
-            "history": trained.history,
-            "best_epoch": trained.best_epoch,
-            "workers": list(trained.workers),
+            "model": options.model,
+            **_history(trained),
             "svm": {
-                "rule": svm_rule(len(learned.y)),
+                "rule": fitted.rule,
                 "C": fitted.cost,
                 "search": fitted.choice and fitted.choice.described(),
             },
@@ -201,6 +175,34 @@ def train_on(
     detector.save(store)
     storage.delete_tree("")
     return Trained(detector, trained, tables, generators, sizes, notes)
+
+
+def _fit_head(
+    parts: Mapping[str, Part], options: TrainOptions, storage: Store, say: Callable[[str], None]
+) -> tuple[TrainedHead, Fitted]:
+    """The head by Ray Train, and what follows it."""
+    learned = parts["train"]
+    with connected(options.num_cpus):
+        trained = train_head(learned, parts["val"], options.head, options.workers, storage)
+    say(
+        f"head: best epoch {trained.best_epoch + 1} of {len(trained.history)}, "
+        f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
+    )
+
+    def searched(x: np.ndarray) -> Choice:
+        units = [] if learned.unit is None else learned.unit.tolist()
+        with connected(options.num_cpus):
+            return search_svm(x, learned.y, learned.generator.tolist(), units, options.head.seed, say)
+
+    say(f"SVM: {svm_rule(len(learned.y))}")
+    return trained, fit_parts(parts, trained, options, searched if options.search else None, say)
+
+
+def _history(trained: TrainedHead | None) -> dict[str, Any]:
+    """How the head's training went, for the record; nothing without a head."""
+    if trained is None:
+        return {"history": [], "best_epoch": None, "workers": []}
+    return {"history": trained.history, "best_epoch": trained.best_epoch, "workers": list(trained.workers)}
 
 
 def part_sizes(y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
@@ -241,24 +243,13 @@ def fit_parts(
         svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
     decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
     calibrator = fit_calibrator(decision["val"], val.y, options.calibration)
-    return Fitted(head, svm, calibrator, fit_thresholds(decision["val"][val.y == 0]), decision, cost, choice)
-
-
-def part_of(data: Labelled) -> Part:
-    """The rows as the head takes them."""
-    text = None if data.text is None else data.text.astype(np.float32, copy=False)
-    return Part(data.x.astype(np.float32, copy=False), data.y, data.generator, text)
-
-
-def project(head: Projection | None, part: Part, block: int = 65_536) -> np.ndarray:
-    """The head's output, a block at a time: on the way it needs several times the memory of what it gets.
-
-    Without a head it is the embeddings.
-    """
-    if head is None:
-        return part.x
-    starts = range(0, len(part.y), block)
-    return np.concatenate([head(*map(torch.from_numpy, part.inputs(slice(i, i + block)))).numpy() for i in starts])
+    real = val.y == 0
+    unit = np.arange(len(val.y)) if val.unit is None else val.unit
+    reals = decision["val"][real], unit[real], val.generator[real]
+    thresholds = guaranteed_thresholds(*reals)
+    rates = {"validation": source_rates(thresholds, *reals)}
+    rule = svm_rule(len(learned.y))
+    return Fitted(head, svm, calibrator, thresholds, decision, cost, rule, rates, choice)
 
 
 def _notes(options: TrainOptions) -> list[str]:

@@ -24,8 +24,8 @@ from clipfake.detector.heads.linear_projection import head_of
 from clipfake.measures.metrics import metrics
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.head import fit_head
+from clipfake.training.models import part_of, project
 from clipfake.training.options import TrainOptions
-from clipfake.training.train import part_of, project
 
 HELD_OUT = ("cycle_gan", "pix2pix", "stable_diffusion")
 MEASURES = ("accuracy", "auc", "tpr")

@@ -13,7 +13,7 @@ from clipfake.cli.console import _blocks, _width, number, print_json, print_tabl
 
 COLUMNS = ("part", "model", "n", "acc", "95% low", "high", "bal acc", "AUC", "AP", "TPR@5%FPR")
 ROWS = [
-    ("train", "head + RBF SVM", 1_234_567, *(f"0.{i}{i}1" for i in range(7))),
+    ("train", "the detector", 1_234_567, *(f"0.{i}{i}1" for i in range(7))),
     ("train", "raw linear SVM", 12, *(f"0.{i}{i}2" for i in range(7))),
 ]
 
@@ -28,7 +28,7 @@ def test_every_number_is_whole_on_a_terminal_of_any_width(monkeypatch, capsys, r
     assert "…" not in printed
     for row in ROWS:
         assert all(str(cell) in printed for cell in row), printed
-    assert printed.count("head + RBF SVM") == printed.count("raw linear SVM") == printed.count("part ")
+    assert printed.count("the detector") == printed.count("raw linear SVM") == printed.count("part ")
 
 
 def test_what_is_piped_is_one_table_however_wide(capsys):

@@ -28,8 +28,9 @@ from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.store import Store
 from clipfake.training.dataset import read_labelled
 from clipfake.training.head import HeadOptions, fit_head
+from clipfake.training.models import part_of
 from clipfake.training.options import TrainOptions
-from clipfake.training.train import fit_parts, part_of
+from clipfake.training.train import fit_parts
 
 ROWS = 700
 OPTIONS = TrainOptions(HeadOptions(epochs=1, out_dim=8), C=0.5)

@@ -79,7 +79,7 @@ def test_a_class_of_one_unit_has_no_interval() -> None:
     assert row["balanced_drop_low"] is row["balanced_drop_high"] is None
 
 
-def test_without_thresholds_verdicts_go_by_the_sign() -> None:
+def test_without_thresholds_every_verdict_is_unsure_and_none_flips() -> None:
     y = np.array([0, 1])
     row = sweep(y, np.array([[-1.0, 1.0], [1.0, -1.0]]), np.arange(2), CONDITIONS[:1], ())[1]
-    assert (row["flips"], row["to_real"], row["to_fake"], row["at_thresholds"]) == (1, 1, 1, {})
+    assert (row["flips"], row["to_real"], row["to_fake"], row["at_thresholds"]) == (0, 0, 0, {})

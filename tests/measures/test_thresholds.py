@@ -12,7 +12,10 @@ from clipfake.measures.thresholds import (
     expected_precision,
     expected_precisions,
     fit_thresholds,
+    guaranteed_thresholds,
     rates_at,
+    source_rates,
+    stricter,
     verdicts,
 )
 
@@ -58,7 +61,7 @@ def rules(**decisions):
 @pytest.mark.parametrize(
     ("thresholds", "expected"),
     [
-        (rules(), ["real", "real", "fake", "fake", "fake"]),
+        (rules(), ["unsure"] * 5),
         (rules(five=1.0), ["real", "real", "unsure", "unsure", "unsure"]),
         (rules(five=1.0, one=2.0), ["real", "real", "unsure", "fake", "fake"]),
         (rules(five=1.0, one=2.0, tenth=3.0), ["real", "real", "unsure", "unsure", "fake"]),
@@ -127,3 +130,82 @@ def test_one_in_a_hundred_makes_most_calls_false_alarms():
 def test_a_prevalence_is_a_share(prevalence):
     with pytest.raises(UsageError, match="--prevalence"):
         expected_precision(prevalence, 0.9, 0.05)
+
+
+DRAWS = 2_000
+
+
+def exceeded(draw, above, target):
+    """How many of DRAWS thresholds exceed the rate, and how many are given. draw : -> decisions, units, sources"""
+    over = given = 0
+    for _ in range(DRAWS):
+        for threshold in guaranteed_thresholds(*draw(), targets=[target]):
+            given += 1
+            over += above(threshold.decision) > target
+    return over, given
+
+
+# 5 % of 2,000 and the simulation's own error, three standard deviations.
+MOST = 0.05 * DRAWS + 3 * np.sqrt(DRAWS * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize(("reals", "target"), [(59, 0.05), (400, 0.05), (400, 0.01)])
+def test_the_guarantee_holds_for_independent_reals(reals, target):
+    random = np.random.default_rng(reals)
+    units, sources = np.arange(reals), np.full(reals, "s", object)
+    over, given = exceeded(lambda: (random.normal(size=reals), units, sources), norm.sf, target)
+    assert given == DRAWS
+    assert over <= MOST
+
+
+@pytest.mark.parametrize("icc", [0.0, 0.8])
+def test_the_guarantee_holds_for_reals_that_come_in_units(icc):
+    random = np.random.default_rng(7)
+    units, sources = np.repeat(np.arange(100), 10), np.full(1_000, "s", object)
+
+    def draw():
+        shared, own = random.normal(size=100)[units], random.normal(size=1_000)
+        return np.sqrt(icc) * shared + np.sqrt(1 - icc) * own, units, sources
+
+    over, given = exceeded(draw, norm.sf, 0.05)
+    assert given == DRAWS
+    assert over <= MOST
+
+
+def test_the_guarantee_is_of_the_mean_over_sources():
+    random = np.random.default_rng(9)
+    sizes = {"a": 800, "b": 100}  # b's reals score higher, and weigh the same
+    sources, shift = np.repeat(list(sizes), list(sizes.values())).astype(object), np.repeat([0.0, 1.5], [800, 100])
+    units = np.arange(900)
+    over, given = exceeded(
+        lambda: (random.normal(size=900) + shift, units, sources), lambda t: (norm.sf(t) + norm.sf(t - 1.5)) / 2, 0.05
+    )
+    assert given == DRAWS
+    assert over <= MOST
+
+
+@pytest.mark.parametrize(("units", "rates"), [(58, []), (59, [0.05]), (298, [0.05]), (299, [0.05, 0.01]),
+                                              (2_994, [0.05, 0.01]), (2_995, [0.05, 0.01, 0.001])])  # fmt: skip
+def test_a_threshold_needs_units_and_not_items(units, rates):
+    found = guaranteed_thresholds(
+        np.arange(3 * units), np.repeat(np.arange(units), 3), np.full(3 * units, None, object)
+    )
+    assert [threshold.fpr for threshold in found] == rates
+    assert all((t.reals, t.units, t.sound) == (3 * units, units, True) for t in found)
+    assert guaranteed_thresholds(np.zeros(0), np.zeros(0), np.zeros(0, object)) == ()
+
+
+def test_small_sources_are_one_and_each_has_its_own_rate():
+    source = np.array(["big"] * 100 + ["x"] * 40 + ["y"] * 30, object)
+    decision = np.r_[np.linspace(0, 1, 100), np.full(70, 2.0)]
+    found = source_rates([Threshold(0.05, 1.5, 170, 120)], decision, np.arange(170), source)["0.05"]
+    assert [(row["source"], row["reals"], row["fpr"]) for row in found] == [
+        ("(small sources)", 70, 1.0),
+        ("big", 100, 0),
+    ]
+    assert found[1]["low"] == 0 < found[1]["high"] < 0.05
+
+
+def test_the_stricter_of_two():
+    one, two = (Threshold(0.05, 1.0, 400, 300), Threshold(0.01, 2.0, 400, 300)), (Threshold(0.05, 1.5, 400, 200),)
+    assert stricter(one, two) == (Threshold(0.05, 1.5, 400, 300),)

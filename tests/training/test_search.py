@@ -5,7 +5,6 @@ import pytest
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.svm import SVC
 
-from clipfake.errors import UsageError
 from clipfake.training import search
 from clipfake.training.search import COSTS, GAMMAS, search_svm
 
@@ -50,17 +49,3 @@ def test_a_large_part_is_searched_on_a_balanced_subset(warm_ray, monkeypatch):
     monkeypatch.setattr(search, "MAX_ROWS", 100)
     monkeypatch.setattr(search, "COSTS", (1.0,))
     assert search_svm(*rings()).rows == 100
-
-
-def test_too_few_units_are_said():
-    y = np.arange(40) % 2
-    with pytest.raises(UsageError, match="--search needs more units"):
-        search._folds(y, np.where(y == 0, "all reals", np.arange(40).astype(str)), 0)
-
-
-def test_a_unit_lies_in_one_fold():
-    _, y, _, units = rings()
-    groups = np.asarray(units, object)
-    folds = search._folds(y, groups, 0)
-    assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(y)))
-    assert all(not set(groups[train]) & set(groups[test]) for train, test in folds)
