@@ -97,7 +97,7 @@ def _of_thresholds(found: Found) -> Iterator[Doubt]:
     if fpr is None:
         yield (
             BAD,
-            "The detector has no threshold at a known false-positive rate: verdicts go by the sign of the decision.",
+            "The detector has no threshold at a known false-positive rate, so every verdict is `unsure`.",
         )
         return
     if fpr > 0.01:
