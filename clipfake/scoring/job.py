@@ -134,7 +134,7 @@ class _Run:
     def _left_open(self) -> list[Plan]:
         """What earlier runs left open, less what is done meanwhile."""
         job, dry = self.job, self.options.dry_run
-        plans = open_plans(job.ledger, clear=not dry)
+        plans = open_plans(job.ledger, clear=not dry, check=self._check)
         for plan in plans:
             if plan.saves and (job.saves is None or job.saves.store.uri != plan.saves):
                 raise UsageError(

@@ -11,7 +11,15 @@ import pyarrow.parquet as pq
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
-from clipfake.storage.committed import COMPACTION_FOLDER, SOURCES_KEY, Span, data_files, merged_name, sources_of
+from clipfake.storage.committed import (
+    COMPACTION_FOLDER,
+    SOURCES_KEY,
+    Span,
+    committed_files,
+    data_files,
+    merged_name,
+    sources_of,
+)
 from clipfake.storage.ledger import ROW_GROUP_ROWS
 from clipfake.storage.runs import new_run_id
 from clipfake.storage.store import Check, Store, StoredFile, kind_of, nothing_to_check
@@ -79,15 +87,14 @@ def finish_compactions(store: Store, check: Check = nothing_to_check) -> None:
 def _finish(store: Store, intent: str, check: Check) -> int:
     """Does what is left of a merge; the rows that it wrote.
 
-    An intent whose sources are not all there, nor its target, came too late: they were merged otherwise meanwhile.
+    An intent whose sources do not all count any more came too late: they were merged otherwise meanwhile.
     """
     plan = json.loads(store.read_bytes(intent))
     target, sources = plan["target"], plan["sources"]
     check()  # after the intent: whoever takes over from us sees it
-    files = {file.name for file in data_files(store)}
     rows = 0
-    if target not in files:
-        if not files.issuperset(sources):
+    if not store.exists(target):
+        if not set(committed_files(store)).issuperset(sources):
             store.delete(intent)
             return 0
         rows = _merge(store, sources, target, check)

@@ -175,8 +175,10 @@ def chunk_lengths(sizes: np.ndarray, most_rows: int, most_bytes: int) -> tuple[i
     return tuple(lengths)
 
 
-def open_plans(ledger: Ledger, *, clear: bool = True) -> list[Plan]:
+def open_plans(ledger: Ledger, *, clear: bool = True, check: Check = nothing_to_check) -> list[Plan]:
     """The plans of earlier runs with open units for this ledger's key; `clear` forgets what is committed or cut off.
+
+    check : called before anything is forgotten; raises where the claim is lost: what looks cut off may be under way
 
     A unit whose report file is there is done: the run died between the commit and the deletion of its list.
     Raises UsageError where a newer version of clipfake has made a plan.
@@ -189,6 +191,7 @@ def open_plans(ledger: Ledger, *, clear: bool = True) -> list[Plan]:
         if not store.exists(f"{folder}/plan.json"):
             if clear:
                 log.info("clearing a plan that was never finished: %s", run_id)
+                check()
                 store.delete_tree(folder)
             continue
         about = json.loads(store.read_bytes(f"{folder}/plan.json"))
@@ -199,6 +202,7 @@ def open_plans(ledger: Ledger, *, clear: bool = True) -> list[Plan]:
         units, lost = _open_units(store, run_id, about, committed, clear)
         if not units and not lost:
             if clear:
+                check()
                 store.delete_tree(folder)
         elif about["key"] == ledger.key:
             plans.append(Plan(run_id, about["source"], about["saves"], tuple(units), about.get("read"), tuple(lost)))

@@ -8,6 +8,7 @@ import pytest
 from clipfake.errors import ClaimLostError, UsageError
 from clipfake.scoring.plan import Planner
 from clipfake.storage import compaction
+from clipfake.storage.committed import data_files
 from clipfake.storage.compaction import compact, finish_compactions
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
@@ -161,3 +162,16 @@ def test_a_retry_into_a_merged_file_keeps_what_it_was_merged_from(filled, items,
     filled.replace(name, report_rows(items(["3-1"]), "corrupt"))
     filled.commit("3.parquet", report_rows(items(["3-1"])))
     assert filled.files() == [name]
+
+
+def test_an_intent_that_comes_while_its_sources_are_being_deleted_is_forgotten(filled, monkeypatch):
+    """Of a run that slept, and saw the sources and the target of its successor's merge side by side."""
+    before = rows(filled)
+    monkeypatch.setattr(Store, "delete", lambda self, name: None)
+    compact(filled.store.uri)
+    monkeypatch.undo()
+    late = {"target": "20260101T000000-aaaaaa-c00000.parquet", "sources": [f.name for f in data_files(filled.store)]}
+    filled.store.write_bytes("_compact/0-late.json", json.dumps(late).encode())
+    finish_compactions(filled.store)
+    assert rows(filled) == before
+    assert len(filled.files()) == 1

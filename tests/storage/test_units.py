@@ -87,3 +87,14 @@ def test_units_that_are_gone_without_a_trace_are_told_from_those_that_are_done(l
     (left,) = open_plans(ledger)
     assert [unit.number for unit in left.units] == [2]
     assert left.lost == (3,)
+
+
+def test_a_run_that_lost_its_claim_clears_no_plan_that_is_being_made(ledger, items):
+    def lost() -> None:
+        raise ClaimLostError("lost")
+
+    planned(ledger, items(["a"]))
+    ledger.store.delete("_plan/run/plan.json")
+    with pytest.raises(ClaimLostError):
+        open_plans(ledger, check=lost)
+    assert ledger.store.exists("_plan/run/000000.items")

@@ -1,0 +1,219 @@
+"""The commit protocol as a model: claim, plan, commit, compact, resume, and a checker that explores all of it.
+
+Two writers run one after the other or at the same time. Between any two steps a writer may crash, or sleep for longer
+than a claim lasts: the other one may take the claim over at any moment. A step is one request to the store. What runs
+of `clipfake.scoring.job` and `clipfake.storage.compaction` do is a generator of steps here, replayed from its start.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+
+ITEMS = ("a", "b")
+RUNS = {"A": 1, "B": 2}  # that each writer may begin
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The parts of the protocol that may be left out, to see that the checker finds what they are for."""
+
+    check_before_plan: bool = True  # the claim is checked before plan.json is written
+    check_before_clear: bool = True  # and before plans that look cut off are cleared
+    join: bool = True  # open units are joined with what is committed, and with one another
+    sources: bool = True  # readers ignore the files that a merged file names
+    finish: bool = True  # an intent without its target is finished, not forgotten
+    current: bool = True  # but not one whose sources were merged otherwise meanwhile, although they are still there
+
+
+@dataclass(frozen=True)
+class Store:
+    """files : name -> (items, names of the files that they were merged from); intents : target -> sources"""
+
+    claim: str = ""
+    files: frozenset[tuple[str, tuple[str, ...], tuple[str, ...]]] = frozenset()
+    lists: frozenset[tuple[str, str]] = frozenset()  # (run, item): a unit of one item
+    plans: frozenset[str] = frozenset()  # runs whose plan.json is there
+    intents: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
+
+    def names(self) -> set[str]:
+        return {name for name, *_ in self.files}
+
+    def put(self, name: str, items: tuple[str, ...], sources: tuple[str, ...] = ()) -> "Store":
+        others = frozenset(file for file in self.files if file[0] != name)
+        return replace(self, files=others | {(name, items, sources)})
+
+    def hidden(self) -> set[str]:
+        """The files that a merged file names."""
+        return {name for _, _, sources in self.files for name in sources}
+
+    def drop(self, name: str) -> "Store":
+        return replace(self, files=frozenset(file for file in self.files if file[0] != name))
+
+    def visible(self, rules: Rules) -> list[str]:
+        """The items of the rows that our own readers see."""
+        hidden = self.hidden() if rules.sources else set()
+        hidden |= {name for target, sources in self.intents if target in self.names() for name in sources}
+        return sorted(item for name, items, _ in self.files if name not in hidden for item in items)
+
+
+Steps = Generator[Store | None, Store, None]  # yields the store after a step (None: only a look), gets it as it is then
+
+
+class LostError(Exception):
+    """The claim is another run's."""
+
+
+def check(run: str, store: Store) -> None:
+    if store.claim != run:
+        raise LostError
+
+
+def merge(run: str, store: Store, target: str, sources: tuple[str, ...], rules: Rules) -> Steps:
+    """As `_finish`: what is left of a merge."""
+    check(run, store)
+    if target not in store.names():
+        current = store.names() - (store.hidden() if rules.current else set())
+        if not current.issuperset(sources) or not rules.finish:
+            yield replace(store, intents=store.intents - {(target, sources)})
+            return
+        read = {name: (items, inner) for name, items, inner in store.files if name in sources}
+        store = yield None
+        check(run, store)
+        store = yield None  # it may sleep between this look and what follows
+        items = tuple(item for name in sources for item in read[name][0])
+        inner = tuple(sorted({*sources, *(one for name in sources for one in read[name][1])}))
+        store = yield store.put(target, items, inner)
+    check(run, store)
+    for name in sources:
+        store = yield store.drop(name)
+    yield replace(store, intents=store.intents - {(target, sources)})
+
+
+def finish(run: str, store: Store, rules: Rules) -> Steps:
+    for target, sources in sorted(store.intents):
+        yield from merge(run, store, target, sources, rules)
+        store = yield None
+    late = {name for _, _, sources in store.files for name in sources} & store.names() if rules.sources else set()
+    if late:
+        check(run, store)
+        for name in sorted(late):
+            store = yield store.drop(name)
+
+
+def score(run: str, store: Store, rules: Rules) -> Steps:
+    """As `run_job`: finish, take up, plan, commit."""
+    store = yield replace(store, claim=run)
+    yield from finish(run, store, rules)
+    store = yield None
+    done, todo = set(store.visible(rules)), []
+    for plan, item in sorted(store.lists):
+        known = f"{plan}-{item}" in store.names() or any(f"{plan}-{item}" in sources for *_, sources in store.files)
+        taken = rules.join and (item in done or item in {one for _, one in todo})
+        if plan in store.plans and not known and not taken:
+            todo.append((plan, item))
+    kept = frozenset(todo)
+    planned = {item for _, item in todo}
+    if rules.check_before_clear:
+        check(run, store)
+    store = yield replace(store, lists=kept, plans=frozenset(plan for plan, _ in kept))
+    new = [(run, item) for item in ITEMS if item not in done | planned]  # of the look before: planning takes long
+    if new:
+        store = yield replace(store, lists=store.lists | frozenset(new))
+        if rules.check_before_plan:
+            if not store.lists.issuperset(new):
+                raise LostError
+            check(run, store)
+        store = yield None
+        store = yield replace(store, plans=store.plans | {run})
+    for plan, item in [*todo, *new]:
+        check(run, store)
+        store = yield None  # here it may sleep, too
+        store = yield store.put(f"{plan}-{item}", (item,))
+        store = yield replace(store, lists=store.lists - {(plan, item)})
+    check(run, store)
+    store = yield replace(store, plans=store.plans - {run} - {plan for plan, _ in todo})
+    yield replace(store, claim="")
+
+
+def compact(run: str, store: Store, rules: Rules) -> Steps:
+    """As `compact`, of all files together."""
+    store = yield replace(store, claim=run)
+    yield from finish(run, store, rules)
+    store = yield None
+    sources = tuple(sorted(store.names()))
+    if not store.plans and len(sources) > 1:
+        store = yield replace(store, intents=store.intents | {(f"{run}-merged", sources)})
+        yield from merge(run, store, f"{run}-merged", sources, rules)
+        store = yield None
+    yield replace(store, claim="")
+
+
+KINDS = {"score": score, "compact": compact}
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One writer: which run it is at, of which kind, and the stores that its steps have seen so far."""
+
+    number: int = 0
+    kind: str = ""
+    seen: tuple[Store, ...] = ()
+
+
+@dataclass
+class Found:
+    states: int = 0
+    faults: list[tuple[str, Store, tuple[str, ...]]] = field(default_factory=list)
+
+
+def step(name: str, writer: Writer, store: Store, rules: Rules) -> tuple[Writer, Store]:
+    """The writer's next step on the store; a writer whose run is over has none of a kind."""
+    seen = (*writer.seen, store)
+    over = Writer(writer.number + 1)
+    try:
+        run = KINDS[writer.kind](f"{name}{writer.number}", seen[0], rules)
+        after = next(run)
+        for later in seen[1:]:
+            after = run.send(later)
+    except (LostError, StopIteration):
+        return over, store
+    return replace(writer, seen=seen), store if after is None else after
+
+
+def settled(store: Store, rules: Rules) -> Store:
+    """The store after one more run that nothing disturbs."""
+    writer = Writer(kind="score")
+    while writer.number == 0:
+        writer, store = step("last", writer, store, rules)
+    return store
+
+
+def explore(rules: Rules, kinds: tuple[str, ...] = ("score", "compact"), at_most: int = 2_000_000) -> Found:
+    """All states that two writers reach. A fault: an item twice, one that was there and is gone, one never scored."""
+    first = (Store(), Writer(), Writer(), frozenset())
+    todo, known, found = [first], {first}, Found()
+    checked: set[Store] = set()
+    while todo and found.states < at_most:
+        store, one, other, ever = todo.pop()
+        found.states += 1
+        rows = store.visible(rules)
+        if len(set(rows)) < len(rows) or not ever <= set(rows):
+            found.faults.append(("doubled" if len(set(rows)) < len(rows) else "lost", store, tuple(sorted(ever))))
+            return found
+        if store not in checked:  # whenever all stop here, the next run makes it whole
+            checked.add(store)
+            if (end := settled(store, rules).visible(rules)) != list(ITEMS):
+                found.faults.append(("not whole", store, tuple(end)))
+                return found
+        ever = ever | frozenset(rows)
+        for name, writer in (("A", one), ("B", other)):
+            nexts = []
+            if writer.kind:
+                nexts = [step(name, writer, store, rules), (Writer(writer.number + 1), store)]  # it goes on, or crashes
+            elif writer.number < RUNS[name]:
+                nexts = [step(name, replace(writer, kind=kind), store, rules) for kind in kinds]
+            for changed, after in nexts:
+                state = (after, changed, other, ever) if name == "A" else (after, one, changed, ever)
+                if state not in known:
+                    known.add(state)
+                    todo.append(state)
+    return found
