@@ -26,6 +26,7 @@ from chaos import wait_for_nodes
 from conftest import find_free_port, ray_nodes
 from throughput import rate, spread
 
+from clipfake.corpus.layouts import LayoutOptions
 from clipfake.scoring import executor
 from clipfake.scoring.embed import embed
 from clipfake.scoring.options import JobOptions, ScanOptions
@@ -111,7 +112,8 @@ def in_a_process(asked: argparse.Namespace, way: str, images: Path, out: Path, e
 def run_here(asked: argparse.Namespace) -> dict[str, float]:
     executor.FEW["images"] = sys.maxsize if asked.run == "one process, no Ray" else 0
     arrivals: list[tuple[float, int]] = []
-    options = ScanOptions(precision=asked.precision, job=JobOptions(max_error_rate=0))
+    links = LayoutOptions(allow_outside=True)
+    options = ScanOptions(listing=links, precision=asked.precision, job=JobOptions(max_error_rate=0))
     encoder = f"{asked.model}/untrained"
     outcome = embed(
         str(asked.images), encoder, asked.out, options, lambda _: lambda n: arrivals.append((time.time(), n))

@@ -79,6 +79,7 @@ def run_plain(asked: argparse.Namespace) -> None:
 
 def run_tool(asked: argparse.Namespace) -> None:
     """`embed` in this process, with a clock at what it calls."""
+    from clipfake.corpus.layouts import LayoutOptions
     from clipfake.onray import connection
     from clipfake.scoring import embed, options, plan, sources, stages
 
@@ -128,7 +129,8 @@ def run_tool(asked: argparse.Namespace) -> None:
 
         return advance
 
-    given = options.ScanOptions(precision=asked.precision, job=options.JobOptions(max_error_rate=0))
+    links = LayoutOptions(allow_outside=True)
+    given = options.ScanOptions(listing=links, precision=asked.precision, job=options.JobOptions(max_error_rate=0))
     out = notes / "out"
     embed.embed(str(asked.images), f"{asked.model}/untrained", str(out), given, progress)
     steps["committed, and what was started is stopped"] = time.time() - BEGAN

@@ -142,11 +142,13 @@ def rate(arrivals: list[tuple[float, int]], skip: int = 2, held: int = 0) -> dic
 
 
 def run_tool(asked: argparse.Namespace) -> dict:
+    from clipfake.corpus.layouts import LayoutOptions
     from clipfake.scoring.embed import embed
     from clipfake.scoring.options import JobOptions, ScanOptions
 
     arrivals: list[tuple[float, int]] = []
-    options = ScanOptions(precision=asked.precisions[0], job=JobOptions(batch_size=asked.batch_size))
+    links, job = LayoutOptions(allow_outside=True), JobOptions(batch_size=asked.batch_size)
+    options = ScanOptions(listing=links, precision=asked.precisions[0], job=job)
     encoder = f"{asked.models[0]}/untrained"
     outcome = embed(
         str(asked.images[0]), encoder, str(asked.out), options, lambda _: lambda n: arrivals.append((time.time(), n))
