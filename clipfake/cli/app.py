@@ -22,8 +22,10 @@ from clipfake.cli import (
     embed,
     encoder,
     evaluate,
+    export,
     filter,
     groups,
+    import_,
     index,
     nightly,
     pretrain,
@@ -47,7 +49,7 @@ log = logging.getLogger(__name__)
 _INTERRUPTED = 128 + signal.SIGINT  # as Typer ends after Ctrl-C
 GROUPS = {
     "Start": (check.check, demo.demo, doctor.doctor),
-    "Score": (index.index, embed.embed, score.score, report.report, filter.filter_),
+    "Score": (index.index, embed.embed, score.score, report.report, filter.filter_, import_.import_, export.export),
     "Understand": (
         review.review,
         groups.groups,

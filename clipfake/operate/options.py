@@ -1,12 +1,13 @@
-"""The options of `nightly` and `doctor`."""
+"""The options of `nightly`, `doctor` and `import`."""
 
 from dataclasses import dataclass, field
 
 from clipfake.errors import UsageError
-from clipfake.options import at_least, between, check, option
+from clipfake.options import at_least, between, check, one_of, option
 from clipfake.scoring.options import JobOptions, ScanOptions
 
 NIGHTS_LIMIT = 400
+FOREIGN_LAYOUTS = ("clip-retrieval", "npy", "parquet")  # of embeddings that other tools wrote
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,23 @@ class Question:
     encoder: str | None = option(None, "Place of the detector's encoder, if its weights file has moved.")
     timeout: float = option(120.0, "Seconds a node may take to answer.", check=at_least(1))
     job: JobOptions = field(default_factory=JobOptions)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How the embeddings of another tool are read."""
+
+    layout: str = option(
+        FOREIGN_LAYOUTS[0], f"How they are laid out: {', '.join(FOREIGN_LAYOUTS)}.", check=one_of(*FOREIGN_LAYOUTS)
+    )
+    names: str | None = option(None, "Column of the images' names; by default image_path, path, key or the like.")
+    root: str | None = option(None, "Folder or URI that names which are no full paths lie below; by default EMB.")
+    verify: str | None = option(
+        None, "Folder with some of the images: they are embedded here and compared, and another encoder is refused."
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,5 +1,7 @@
 """The job `score`: it fills a folder with report rows, of images or of stored embeddings."""
 
+import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -32,6 +34,8 @@ from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import Store, kind_of
+
+log = logging.getLogger(__name__)
 
 
 def score(
@@ -87,6 +91,8 @@ def _scoring(
     if stored:
         found = read_footer(stored.footer)
         trained.check_encoder(found["encoder"])
+        if "imported" in found and json.loads(found["imported"])["least_cosine"] is None:
+            log.warning("these embeddings were imported and not verified: that this encoder made them is a user's word")
         if trained.text is not None:
             trained.text.check(TextInput.from_footer(found))
         precision = found["precision"]
