@@ -22,11 +22,11 @@ class AuditOptions:
     """
 
     sample: int = option(
-        SAMPLE, "Number of items to judge; of a manifest, their images are read. 0: all.", check=at_least(0)
+        SAMPLE, "Number of items to judge, 0 for all; of a manifest, their images are read.", check=at_least(0)
     )
     duplicates: str = option(
         "report",
-        "report, or drop or group them in a new manifest (--out).",
+        "report duplicates, or drop or group them in a new manifest (--out).",
         check=one_of("report", "drop", "group"),
     )
     out: str | None = option(None, "Folder of the new manifest.")

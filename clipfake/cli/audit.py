@@ -16,13 +16,14 @@ def audit(
     source: Annotated[str, typer.Argument(help="Manifest, or folder of embeddings.", metavar="MANIFEST|EMBEDDINGS")],
     options: Annotated[AuditOptions, Only("sample", "duplicates", "out", "threshold", "num_cpus")],
     allow_shortcuts: Annotated[
-        bool, typer.Option("--allow-shortcuts", help="Exit with 0 although the encoding tells the label.")
+        bool, typer.Option("--allow-shortcuts", help="Exit with 0 although the encoding gives the label away.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Can the label be told from anything but the picture? Exits with 2 where the encoding alone tells it.
+    """Check whether anything but the picture gives the label away. Exits with 2 where the encoding alone does.
 
-    A manifest's images are read by sample; of embeddings the stored columns are taken, and near duplicates found too.
+    Of a manifest, a sample of the images is read. Of embeddings, the stored columns are used, and near duplicates are
+    found as well.
     """
     from clipfake.audit.audit import audit as run
 

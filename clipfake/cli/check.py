@@ -20,7 +20,9 @@ MOST = 100  # images of a folder
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(help="Images: paths or URIs; a folder is its images, up to 100.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Images: paths or URIs. A folder stands for its images, up to 100.")
+    ],
     detector: Annotated[
         str | None,
         typer.Option(
@@ -29,7 +31,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look at one picture or a few: verdict, probability, how sure one may be. Exit code 3: some could not be read."""
+    """Judge one picture or a few. Prints verdicts and how sure one may be; exits with 3 where one is unreadable."""
     places = [place for file in files for place in images_at(file)]
     from clipfake.detector.named import load_detector, newest
     from clipfake.scoring.few_images import score_images

@@ -15,7 +15,7 @@ def clusters(
     options: ClusterOptions,
     as_json: Json = False,
 ) -> None:
-    """Sort stored embeddings into k clusters by distributed k-means: which families do the images of a crawl form?"""
+    """Sort stored embeddings into k clusters. Shows which kinds of images a crawl has, by k-means on all nodes."""
     from clipfake.explore.clusters import clusters as run
 
     found = run(embeddings, out, options)

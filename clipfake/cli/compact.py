@@ -7,9 +7,9 @@ import typer
 
 def compact(
     place: Annotated[str, typer.Argument(help="Folder of reports or embeddings.", metavar="REPORTS")],
-    target_mb: Annotated[int, typer.Option(help="Megabytes a merged file has at most.")] = 256,
+    target_mb: Annotated[int, typer.Option(help="Largest size of a merged file in megabytes.")] = 256,
 ) -> None:
-    """Merge small files into large ones; safe to kill, and no row is ever lost or counted twice by clipfake."""
+    """Merge small files into large ones. It is safe to kill it."""
     from clipfake.storage.compaction import compact as run
 
     done = run(place, target_mb << 20)

@@ -22,7 +22,7 @@ def demo(
     ] = None,
     num_cpus: NumCpus = None,
 ) -> None:
-    """Score pictures with the package's detector, then train one on a small corpus made on the spot."""
+    """Try clipfake. Scores pictures with the package's detector, then trains one on a small corpus that it makes."""
     from clipfake.operate.demo import run_demo
 
     with progress_bar() as progress:

@@ -9,9 +9,7 @@ from clipfake.cli.metrics import print_generators, print_metrics, print_threshol
 from clipfake.cli.options import Json, MovedEncoder, Prevalence
 from clipfake.errors import UsageError
 
-detector_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="What a detector is, whether it still holds, what two have apart."
-)
+detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, verify or compare detectors.")
 
 
 @detector_app.command()
@@ -20,7 +18,7 @@ def show(
     prevalence: Prevalence = None,
     as_json: Json = False,
 ) -> None:
-    """What it is: encoder, training data, metrics beside the raw baseline's, thresholds with intervals."""
+    """Show what a detector is: encoder, training data, metrics and the baseline's, thresholds with intervals."""
     from clipfake.detector import inspection
     from clipfake.measures.thresholds import check_prevalence
 
@@ -38,7 +36,9 @@ def verify(
     encoder: MovedEncoder = None,
     as_json: Json = False,
 ) -> None:
-    """Whether it holds here: loads, audits, embeds the test card in each precision that works; exit 2 where not."""
+    """Verify that a detector works here as where it was trained; exits with 2 where it does not.
+
+    Loads and audits it, and embeds its test card in each precision that works on this machine."""
     from dataclasses import asdict
 
     from clipfake.detector import inspection
@@ -58,11 +58,11 @@ def verify(
 
 @detector_app.command()
 def diff(
-    one: Annotated[str, typer.Argument(help="Folder of a detector.")],
-    two: Annotated[str, typer.Argument(help="Folder of another.")],
+    one: Annotated[str, typer.Argument(help="Folder of the first detector.")],
+    two: Annotated[str, typer.Argument(help="Folder of the second detector.")],
     as_json: Json = False,
 ) -> None:
-    """What two detectors have apart, and whether they score alike."""
+    """Show how two detectors differ, and whether they score alike."""
     from dataclasses import asdict
 
     from clipfake.detector import inspection
@@ -110,7 +110,7 @@ _FIGURES = ("metrics.at_thresholds.", *(f"metrics.{part}.{key}" for part in ("va
 
 
 def print_comparison(found: Any) -> None:
-    """What two detectors have apart, and whether they score alike, on stdout."""
+    """How two detectors differ, and whether they score alike, on stdout."""
     figures = [entry for entry in found.differences if entry[0].startswith(("metrics.", "baseline."))]
     kept = [entry for entry in figures if entry[0].startswith(_FIGURES)]
     rows = [

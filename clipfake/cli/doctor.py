@@ -13,13 +13,13 @@ def doctor(
     question: Annotated[
         Question, Only("detector", "out", "encoder", "timeout", "num_cpus", "encoders_per_gpu", "scale_to")
     ],
-    source: Annotated[str | None, typer.Argument(help="Corpus, manifest or embeddings that is to be scored.")] = None,
+    source: Annotated[str | None, typer.Argument(help="The corpus, manifest or folder of embeddings to score.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say before a run what fits, what would fail or hang and why, and how fast it may be; exit 1 where it would fail.
+    """Check the cluster and the places before a run. Says what would fail or hang, and why; then it exits with 1.
 
-    Asks every node of the cluster that RAY_ADDRESS names, else of one on this machine, and writes and removes one small
-    file in --out.
+    It asks every node of the cluster that RAY_ADDRESS names, or of a Ray that it starts on this machine. It writes one
+    small file into --out and removes it.
     """
     from dataclasses import asdict, replace
 

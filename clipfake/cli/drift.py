@@ -13,7 +13,7 @@ from clipfake.measures.drift_limits import DriftLimits
 def drift(
     place: Annotated[str, typer.Argument(help="Folder of a report, or of embeddings.", metavar="REPORTS")],
     limits: DriftLimits,
-    run: Annotated[str | None, typer.Option(help="Which run; by default the last.")] = None,
+    run: Annotated[str | None, typer.Option(help="The run to judge; by default the last.")] = None,
     against: Annotated[
         str | None,
         typer.Option(help="A run, a folder of reports or embeddings, or validation; by default all earlier runs."),
@@ -23,9 +23,10 @@ def drift(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Whether a run differs from what was before: scores, unfamiliarity, errors, formats, sizes; exit 4 on an alarm.
+    """Compare a run with earlier ones; exits with 4 on an alarm.
 
-    An alarm is a difference that is beyond its limit and beyond chance.
+    It compares scores, unfamiliarity, errors, formats and sizes. An alarm is a difference that exceeds its limit and
+    that chance does not explain.
     """
     from dataclasses import asdict
 

@@ -14,7 +14,7 @@ from clipfake.scoring.options import EmbedOptions, ScanOptions
 
 
 def embed(
-    manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus to list on the way.")],
+    manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus, which is then listed first.")],
     out: Out,
     what: EmbedOptions,
     options: Annotated[ScanOptions, Without("image_only")],
@@ -23,13 +23,13 @@ def embed(
         str | None,
         typer.Option(
             "--for",
-            help="In the place of --encoder: a detector, whose encoder, feature and decoder are taken.",
+            help="Instead of --encoder: a detector, whose encoder, feature and decoder are used.",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute CLIP embeddings into Parquet; run again, it computes only what is new."""
+    """Compute embeddings into Parquet. Run again, it computes only what is new."""
     from clipfake.scoring import embed as job
 
     if for_detector is not None and encoder is None:

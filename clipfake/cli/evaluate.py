@@ -17,12 +17,12 @@ def evaluate(
     options: EvaluateOptions,
     reread: RereadOptions,
     out: Annotated[
-        str | None, typer.Option(help="Folder for evaluation.json, a Parquet and a CSV table a protocol, and figures.")
+        str | None, typer.Option(help="Folder for evaluation.json, tables as Parquet and CSV, and figures.")
     ] = None,
     html: Annotated[str | None, typer.Option(help="A model card: one HTML file that opens offline.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How well a detector does, by generator and at its own thresholds; and its recipe on generators held out."""
+    """Measure a detector, by generator and at its own thresholds. Other protocols retrain it for this."""
     from clipfake.evaluation.evaluate import evaluate as run
     from clipfake.report.evaluation_files import evaluation_folder, save
     from clipfake.report.report import make_model_card, page_place

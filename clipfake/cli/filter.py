@@ -17,7 +17,7 @@ def filter_(
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
-    """Write the corpus again without what a condition leaves out; run again, it goes on where it was killed."""
+    """Copy a corpus without what a condition leaves out. Run again, it goes on where it stopped."""
     from dataclasses import asdict
 
     from clipfake.scoring.filter import filter_corpus

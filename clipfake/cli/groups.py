@@ -9,18 +9,20 @@ from clipfake.cli.options import Json, Out
 
 
 def groups(
-    reports: Annotated[str, typer.Argument(help="A report folder whose rows have a group_id.")],
+    reports: Annotated[str, typer.Argument(help="Report folder whose rows have a group_id.")],
     out: Out,
     detector: Annotated[
         str | None, typer.Option(help="Fingerprint, or its beginning, where the report has rows of several.")
     ] = None,
-    top_k: Annotated[int, typer.Option(help="The highest members that decision_top and probability_top average.")] = 3,
+    top_k: Annotated[
+        int, typer.Option(help="Number of highest items that decision_top and probability_top average.")
+    ] = 3,
     as_json: Json = False,
 ) -> None:
-    """Score the members with one group_id together: the frames of a video, the photos of a listing.
+    """Judge groups of items, as the frames of a video.
 
-    A group is fake (or real) where more than half of its scored members are, else unsure. members_needed says how many
-    members, drawn by chance, give that verdict in 95 % of draws.
+    The items of one group_id are judged together. A group is fake (or real) where more than half of its scored items
+    are, else unsure. members_needed says how many items, drawn at random, give that verdict in 95 % of draws.
     """
     from dataclasses import asdict
 

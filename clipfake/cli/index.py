@@ -15,11 +15,12 @@ def index(
     options: Annotated[ScanOptions, Only("layout", "group_by", "columns", "real", "fake", "allow_outside")],
     as_json: Json = False,
 ) -> None:
-    """List a corpus into a manifest: one row an item, labelled where the layout has labels.
+    """List a corpus into a manifest. It has one row for each item, with a label where the layout has labels.
 
     Layouts: images (every file below a place), artifact (metadata.csv in each folder), csv (a table that names files),
     webdataset (tar shards, also img2dataset's), parquet (image bytes in a column), forensynths, genimage,
-    unifd-diffusion, cifake, and folders (with --real and --fake). A label always comes from a stated rule.
+    unifd-diffusion, cifake, and folders (with --real and --fake).
+    A label comes from the layout's rule, never from a guess.
     """
     from dataclasses import asdict
 

@@ -13,20 +13,20 @@ from clipfake.operate.options import NightlyOptions
 
 def nightly(
     corpus: Annotated[
-        str, typer.Argument(help="Where a night's images lie: {date} or {date:%Y/%m/%d} in it becomes the night.")
+        str, typer.Argument(help="Place of a night's images; {date} or {date:%Y/%m/%d} in it stands for the night.")
     ],
     date: Annotated[
-        str, typer.Option(help="YYYY-MM-DD, today or yesterday (UTC), or FIRST..LAST.", show_default=False)
+        str, typer.Option(help="The night: YYYY-MM-DD, today or yesterday (UTC), or FIRST..LAST.", show_default=False)
     ],
     detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.", show_default=False)],
     out: Out,
-    pages: Annotated[str, typer.Option(help="Folder of the pages; each night's is DATE.html.", show_default=False)],
+    pages: Annotated[str, typer.Option(help="Folder for the pages, one DATE.html a night.", show_default=False)],
     options: Annotated[NightlyOptions, Without("group_by", "real", "fake", "image_only", "dry_run")],
 ) -> None:
-    """Score a night of a crawl, or several: what is new, and what may pass; compact, drift, a page; one line of JSON.
+    """Score one night of a crawl, or several. Then compacts the report, compares the night, makes its page.
 
-    Safe to run twice, and late. A night that fails does not keep the others from being done. The exit code is the first
-    of 1 (failed), 2 (no such night, or another run is at work), 3 (too many errors) and 4 (drift) that a night had.
+    It is safe to run it twice, or late. Where a night fails, the others are done all the same. The exit code is the
+    smallest that a night had: 1 failed, 2 no such night or another run is at work, 3 too many errors, 4 drift.
     """
     from clipfake.operate.nightly import nightly as run
     from clipfake.operate.nightly import parse_nights

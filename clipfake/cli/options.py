@@ -28,7 +28,8 @@ MovedEncoder = Annotated[
 NumCpus = Annotated[int | None, typer.Option(help=NUM_CPUS)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Prevalence = Annotated[
-    float | None, typer.Option(help="Share of fakes where it will be used: prints the precision to expect.")
+    float | None,
+    typer.Option(help="Share of fakes where the detector will be used; prints the precision to expect there."),
 ]
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -10,15 +10,17 @@ from clipfake.cli.options import Json
 
 def prevalence(
     reports: Annotated[str, typer.Argument(help="Folder that `clipfake score` wrote.")],
-    detector: Annotated[str, typer.Option(help="Folder of the detector that scored it.", show_default=False)],
-    by: Annotated[str | None, typer.Option(help="Also by folder, host or day (scored, UTC).")] = None,
-    top: Annotated[int, typer.Option(help="How many of the largest groups; the others are added up.", min=1)] = 50,
+    detector: Annotated[str, typer.Option(help="Folder of the detector that scored the corpus.", show_default=False)],
+    by: Annotated[
+        str | None, typer.Option(help="Also estimate it by folder, host or day (of scoring, in UTC).")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Number of largest groups to print; the others are added up.", min=1)] = 50,
     audit: Annotated[
         str | None, typer.Option(help="The labels.csv of a `clipfake review`: the share by its random sample too.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How much of it is fake: the share called fake, corrected for the detector's error rates, with a 95 % interval.
+    """Estimate how much of a corpus is fake. The share called fake is corrected for the detector's error rates.
 
     The band supposes images like those of the test part, in any mix of their sources; where they are not, that is said.
     """

@@ -15,7 +15,7 @@ def report(
     options: PageOptions,
     as_json: Json = False,
 ) -> None:
-    """Make the page people look at: one file that opens offline."""
+    """Make a page from a report: one HTML file that opens offline."""
     from clipfake.report.report import make_page
 
     found = make_page(reports, out, options)

@@ -11,15 +11,16 @@ from clipfake.reproduce.options import ReproduceOptions
 
 
 def reproduce(
-    artifact: Annotated[str, typer.Option(help="The root of ArtiFact, or of a folder of its layout.")],
+    artifact: Annotated[str, typer.Option(help="Root folder of ArtiFact, or of a data set with its layout.")],
     out: Out,
     encoder: EncoderName,
     options: ReproduceOptions,
     as_json: Json = False,
 ) -> None:
-    """The nine experiments of the published system: image, sum and product of image and text, on two sets and both.
+    """Run the nine experiments of a published system: image, sum and product, on two data sets and both.
 
-    Writes OUT/README.md, tables.csv, and a folder with detector, split and figures for each. Run again, it goes on.
+    Writes OUT/README.md and tables.csv, and for each experiment a folder with detector, split and figures. Run again,
+    it goes on.
     """
     from clipfake.reproduce.reproduce import reproduce as run
 

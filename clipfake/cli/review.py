@@ -15,7 +15,7 @@ def review(
     options: ReviewOptions,
     as_json: Json = False,
 ) -> None:
-    """Make a page on which a person says what is real: one offline file, answered by keyboard, saved as labels.csv.
+    """Make a page on which people label images. It is one offline file, answered by keyboard, saved as labels.csv.
 
     `clipfake index labels.csv --layout csv` takes the labels up, `clipfake prevalence --audit labels.csv` counts them.
     """

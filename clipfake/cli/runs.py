@@ -12,7 +12,7 @@ def runs(
     place: Annotated[str, typer.Argument(help="A folder of reports or embeddings.", metavar="FOLDER")],
     as_json: Json = False,
 ) -> None:
-    """List the runs of a folder, what is left open in it, and who writes there now."""
+    """List the runs of a folder. Says what is left open in it, and who writes there now."""
     from dataclasses import asdict
 
     from clipfake.operate.runs import runs as runs_of

@@ -17,11 +17,11 @@ def score(
     detector: DetectorName = None,
     encoder: MovedEncoder = None,
     save_embeddings: Annotated[
-        str | None, typer.Option(help="Folder that keeps the embeddings of the same pass.")
+        str | None, typer.Option(help="Also keep the embeddings of the pass, in this folder.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score every item into a report: one row each. Run again, it scores only what is new or changed."""
+    """Score every item of a corpus into a report. Run again, it scores only what is new or changed."""
     from clipfake.scoring import score
 
     with progress_bar() as progress:

@@ -10,14 +10,16 @@ from clipfake.errors import UsageError
 
 
 def similar(
-    images: Annotated[list[str], typer.Argument(help="Images, then the folder of embeddings.", metavar="IMAGE... EMB")],
-    top: Annotated[int, typer.Option(help="Items to show of each.")] = 10,
+    images: Annotated[
+        list[str], typer.Argument(help="One image or more, then the folder of embeddings.", metavar="IMAGE... EMB")
+    ],
+    top: Annotated[int, typer.Option(help="Number of items to show for each image.")] = 10,
     encoder: Annotated[
-        str | None, typer.Option(help="Where the embeddings' encoder is, if its weights file moved.")
+        str | None, typer.Option(help="Place of the embeddings' encoder, if its weights file has moved.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The stored items nearest to an image, by the cosine of their embeddings."""
+    """Find the stored items that are most similar to an image."""
     from clipfake.explore.similar import similar as run
 
     *queries, embeddings = images

@@ -17,7 +17,7 @@ def train(
     prevalence: Prevalence = None,
     as_json: Json = False,
 ) -> None:
-    """Train a detector: split, triplet head, SVM, calibration, thresholds; beside it an SVM on the raw embedding."""
+    """Train a detector on labelled embeddings. A linear SVM on the raw embeddings is trained for comparison."""
     from clipfake.detector.inspection import summary
     from clipfake.measures.thresholds import check_prevalence
     from clipfake.training.train import train as run

@@ -43,7 +43,7 @@ class EvaluateOptions:
         given_as=str,
         parse=_seeds,
     )
-    by_family: bool = option(False, "Make the matrix of families of generators.", flag="--by-family")
+    by_family: bool = option(False, "Make the matrix by families of generators.", flag="--by-family")
     families: str | None = option(
         None, 'Your own families of generators: a JSON file {"family": ["name or pattern", ...]}.'
     )
@@ -65,7 +65,7 @@ class RereadOptions:
 
     robustness: bool = option(
         False,
-        "Measure on the images under many conditions (JPEG, blur, ...); needs --out, and goes on where it stopped.",
+        "Measure on the images under many conditions (JPEG, blur, ...); needs --out; run again, it goes on.",
         flag="--robustness",
     )
     conditions: tuple[str, ...] = option(

@@ -20,10 +20,10 @@ class Limits:
     """
 
     max_bytes: int = option(
-        MAX_BYTES, "Bytes; a larger file gets the status too_large.", check=above(0), inputs=_IMAGES
+        MAX_BYTES, "Largest file in bytes; a larger one gets the status too_large.", check=above(0), inputs=_IMAGES
     )
     max_pixels: int = option(
-        100_000_000, "Pixels; a larger image gets the status too_large.", check=above(0), inputs=_IMAGES
+        100_000_000, "Largest image in pixels; a larger one gets the status too_large.", check=above(0), inputs=_IMAGES
     )
     timeout_s: float = option(
         20.0, "Seconds that one image may take to decode.", flag="--decode-timeout", check=above(0), inputs=_IMAGES

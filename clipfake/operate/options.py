@@ -15,16 +15,14 @@ class NightlyOptions:
     """How the nights of a crawl are scored and compared; the images as `score` does it."""
 
     scan: ScanOptions = field(default_factory=ScanOptions)
-    against: int = option(
-        7, "Number of nights before a night that it is compared with.", check=between(1, NIGHTS_LIMIT)
-    )
+    against: int = option(7, "Number of earlier nights that a night is compared with.", check=between(1, NIGHTS_LIMIT))
     again: int = option(
         3,
-        "Number of nights before the first one that are listed again, of those that were scored: for images that came "
-        "late, and for errors that may pass.",
+        "Number of nights before the first one to list again where they were scored, for images that came late and for "
+        "errors that may pass.",
         check=between(0, NIGHTS_LIMIT),
     )
-    save_embeddings: str | None = option(None, "Folder that keeps the embeddings.")
+    save_embeddings: str | None = option(None, "Also keep the embeddings, in this folder.")
     encoder: str | None = option(None, "Place of the detector's encoder, if its weights file has moved.")
 
     def __post_init__(self) -> None:
@@ -39,9 +37,9 @@ class Question:
 
     source: str | None = None
     detector: str | None = option(None, "Folder that `clipfake train` wrote.")
-    out: str | None = option(None, "Folder or URI that is to be written to.")
+    out: str | None = option(None, "Folder or URI that the run will write to.")
     encoder: str | None = option(None, "Place of the detector's encoder, if its weights file has moved.")
-    timeout: float = option(120.0, "Seconds a node may take to answer.", check=at_least(1))
+    timeout: float = option(120.0, "Seconds that a node may take to answer.", check=at_least(1))
     job: JobOptions = field(default_factory=JobOptions)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,10 @@ class PageOptions:
     detector: str | None = option(None, _DETECTOR)
     run_id: str | None = option(None, "Show only the rows that this run committed.", flag="--run")
     shown: int = option(
-        SHOWN, "Items of each kind that are shown; 0 for none.", flag="--thumbnails", check=between(0, 200)
+        SHOWN,
+        "Number of items of each kind that the page shows; 0 for none.",
+        flag="--thumbnails",
+        check=between(0, 200),
     )
     below: str | None = None
 

@@ -30,7 +30,7 @@ layout = partial(
     option, "images", "How the corpus is listed and labelled; `clipfake index --help` names the layouts.",
     inputs=("corpus",),
 )  # fmt: skip
-dry_run = partial(option, False, "Only say what would be done.")
+dry_run = partial(option, False, "Only say what the command would do.")
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class JobOptions:
     """What the user may set for any job over items."""
 
     max_error_rate: float = option(
-        0.05, "Exit with 3 when a larger share of the rows has an error.", check=between(0, 1)
+        0.05, "Exit with 3 where a larger share of the rows has an error.", check=between(0, 1)
     )
     unit_rows: int | None = option(
-        None, "Items that commit together; by default about two minutes of work.", check=at_least(1)
+        None, "Number of items that commit together; by default about two minutes of work.", check=at_least(1)
     )
-    batch_size: int | None = option(None, "Images a forward pass.", check=at_least(1), inputs=IMAGES)
+    batch_size: int | None = option(None, "Number of images in a forward pass.", check=at_least(1), inputs=IMAGES)
     retry_errors: bool = option(False, "Try again all items with an error, also those whose error is permanent.")
     dry_run: bool = dry_run()
     num_cpus: int | None = num_cpus()
@@ -54,11 +54,11 @@ class JobOptions:
     )
     encoders_per_gpu: int = option(
         1,
-        "Encoders that share a GPU; use several where one leaves the GPU idle.",
+        "Number of encoders that share a GPU; use several where one does not fill it.",
         check=between(1, ENCODERS_PER_GPU_LIMIT),
     )
     scale_to: int | None = option(
-        None, "Nodes to plan the work for, those included that an autoscaler still has to start.", check=at_least(1)
+        None, "Number of nodes to plan for, including those that an autoscaler has yet to start.", check=at_least(1)
     )
 
     def __post_init__(self) -> None:
@@ -71,7 +71,9 @@ class ScanOptions:
 
     layout: str = layout()
     listing: LayoutOptions = field(default_factory=LayoutOptions)
-    image_only: bool = option(False, "Leave out the text that the detector was trained with.", flag="--image-only")
+    image_only: bool = option(
+        False, "Score by the image alone, without the text that the detector was trained with.", flag="--image-only"
+    )
     precision: str | None = option(None, PRECISION, inputs=IMAGES)
     limits: Limits = field(default_factory=Limits)
     job: JobOptions = field(default_factory=JobOptions)
@@ -115,8 +117,8 @@ class EmbedOptions:
     )
     decoder: str = option(
         "exact",
-        "exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as many images a core. exact-2 and "
-        "fast-2: a PNG's transparent colour is white at 2, 4 and 16 bits too.",
+        "exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as fast. exact-2 and fast-2: a PNG's "
+        "transparent colour is white at 2, 4 and 16 bits too.",
     )
     views: int = option(
         0, "Augmented views of each image, in addition to the image itself.", check=between(0, MAX_VIEWS)
@@ -171,7 +173,7 @@ class FilterOptions:
 
     keep: str = option(..., "Condition on the report's columns: \"verdict = 'real' AND unfamiliarity < 0.99\".")
     without_row: str = option(
-        "drop", "drop or keep: what becomes of items without a row.", check=one_of("drop", "keep")
+        "drop", "drop or keep the items that the report has no row for.", check=one_of("drop", "keep")
     )
     detector: str | None = option(
         None, "Fingerprint of the detector, or its beginning, where the report has rows of several."

@@ -30,7 +30,7 @@ class HeadOptions:
     )
     learning_rate: float = option(1e-3, "Learning rate of Adam.", check=above(0), unset=True)
     seed: int = option(0, "Seed of the split, the head and the batches.")
-    fusion: str = option("image", "image, or sum or product with the text embeddings.")
+    fusion: str = option("image", "image, or the sum or product of image and text embeddings.")
     standardise: bool = True
 
     def __post_init__(self) -> None:
@@ -68,24 +68,25 @@ class TrainOptions:
         unset=True,
     )
     C: float = option(1.0, "C of the SVM.", flag="--c", check=above(0), unset=True)
-    workers: int = option(1, "Workers of Ray Train.", check=at_least(1))
+    workers: int = option(1, "Number of workers of Ray Train.", check=at_least(1))
     num_cpus: int | None = num_cpus()
     search: bool = option(
         False, "Find C and gamma by cross-validation within the training part.", flag="--search", unset=True
     )
-    calibration: str = option("sigmoid", "sigmoid, temperature or isotonic.", unset=True)
+    calibration: str = option("sigmoid", "How probabilities are made: sigmoid, temperature or isotonic.", unset=True)
     split: str = "grouped"
     views: bool = option(True, "Train on augmented views where there are any.", flag="--views/--no-views", unset=True)
     duplicates: str = option(
         "keep",
-        "Exact and near copies before the split: keep, drop, or group (all copies in the same part).",
+        "What to do with copies before the split: keep, drop, or group (all copies in the same part).",
         check=one_of("keep", "drop", "group"),
     )
     allow_shortcuts: bool = option(
-        False, "Train although the encoding alone tells the label.", flag="--allow-shortcuts"
+        False, "Train although the encoding alone gives the label away.", flag="--allow-shortcuts"
     )
     preset: str = option(
-        "recommended", "recommended, or source: as the system that clipfake implements. Other options override it."
+        "recommended",
+        "recommended, or source (a published system). Other options override its values.",
     )
     overridden: tuple[str, ...] = ()
 

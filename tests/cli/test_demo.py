@@ -11,9 +11,9 @@ from clipfake.operate import demo as library
 
 def test_what_it_prints(monkeypatch):
     held_out = {"reals": 5, "fakes": 6, "real_accuracy": 0.8, "fake_accuracy": 0.5, "auc": 0.75}
-    result = SimpleNamespace(trained="trained", held_out=held_out, scored="scored")
+    result = SimpleNamespace(shipped=None, trained="trained", held_out=held_out, scored="scored")
     printed = []
-    monkeypatch.setattr(library, "run_demo", lambda out, cpus, progress, say: result)
+    monkeypatch.setattr(library, "run_demo", lambda *given: result)
     monkeypatch.setattr(command, "print_training", lambda *given: printed.append(given))
     monkeypatch.setattr(command, "finish", lambda *given, **more: printed.append(given))
     done = CliRunner().invoke(app, ["demo", "--out", "O"])

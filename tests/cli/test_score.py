@@ -47,7 +47,7 @@ def test_scoring_embeddings_reads_no_image(inputs, monkeypatch, capsys, given):
 def test_a_manifest_is_listed_already(inputs, monkeypatch, capsys, command, given):
     name, *more = command.split()
     monkeypatch.setattr(sys, "argv", ["clipfake", name, "manifest", *more, "--out", "out", *given.split()])
-    monkeypatch.setattr("clipfake.scoring.score.read_manifest", lambda place: pq.ParquetDataset("manifest"))
+    monkeypatch.setattr("clipfake.scoring.listing.read_manifest", lambda place: pq.ParquetDataset("manifest"))
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

@@ -64,7 +64,9 @@ class LayoutOptions:
     real: tuple[str, ...] = option((), "Glob of folders that hold real images (layout folders).", inputs=("corpus",))
     fake: tuple[str, ...] = option((), "Glob of folders that hold fake images (layout folders).", inputs=("corpus",))
     group_by: str | None = option(
-        None, "Regular expression on the path; its groups give group_id (scene, video).", inputs=("corpus",)
+        None,
+        "Regular expression searched in the path; what its groups match is the group_id (scene, video).",
+        inputs=("corpus",),
     )
     allow_outside: bool = option(
         False,
