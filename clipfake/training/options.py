@@ -62,9 +62,9 @@ class TrainOptions:
     head: HeadOptions = field(default_factory=HeadOptions)
     model: str = option(
         "head",
-        "linear (a linear SVM on standardised embeddings), rbf (an RBF SVM on the embeddings), or head (a triplet head "
-        "and an RBF SVM).",
-        check=one_of("linear", "rbf", "head"),
+        "linear (a linear SVM on standardised embeddings), rbf (an RBF SVM on the embeddings), head (a triplet head "
+        "and an RBF SVM), or auto: the simplest that does about as well as the best on generators left out.",
+        check=one_of("auto", "linear", "rbf", "head"),
         unset=True,
     )
     C: float = option(1.0, "C of the SVM.", flag="--c", check=above(0), unset=True)

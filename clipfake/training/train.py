@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ from clipfake.training.models import Fitted, part_of, project
 from clipfake.training.options import TrainOptions
 from clipfake.training.presets import preset
 from clipfake.training.search import Choice, search_svm
+from clipfake.training.selection import choose
 from clipfake.training.tables import metric_tables, text_alone, verdict_counts
 
 _FILES = ("detector.json", "detector.safetensors")
@@ -101,7 +102,12 @@ def train_on(
     parts = {name: part_of(data.take(r)) for name, r in rows.items()}
     if parts["train"].text is not None and not varies(parts["train"].text):
         notes.append("all items have one text, which can add nothing")
-    storage, trained = _storage(store), None
+    storage, trained, candidates = _storage(store), None, None
+    if options.model == "auto":
+        known = data.take(np.sort(np.concatenate([rows["train"], rows["val"]])))
+        chosen, candidates = choose(known, options, say)
+        notes.append(f"model {chosen}, chosen on train and validation rows")
+        options = replace(options, model=chosen)
     if options.model == "head":
         trained, fitted = _fit_head(parts, options, storage, say)
     else:
@@ -162,6 +168,7 @@ def train_on(
             "generators": sorted({str(name) for name in data.generator}),
             "options": asdict(options),
             "model": options.model,
+            "candidates": candidates,
             **_history(trained),
             "svm": {
                 "rule": fitted.rule,

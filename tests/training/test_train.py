@@ -25,6 +25,7 @@ from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.store import Store
 from clipfake.training.dataset import read_labelled
 from clipfake.training.head import HeadOptions
+from clipfake.training.models import RECIPES
 from clipfake.training.presets import PRESETS
 from clipfake.training.train import TrainOptions, _notes, train
 
@@ -158,6 +159,21 @@ def test_training_goes_on_where_it_was_cut_off(warm_ray, embeddings, tmp_path, m
     assert not (tmp_path / ".a.training").exists()
     fresh = train(str(embeddings), str(tmp_path / "b"), options)
     assert resumed.detector.fingerprint == fresh.detector.fingerprint
+
+
+def test_a_model_without_a_head_is_chosen_trained_and_scores_as_stated(embeddings, tmp_path, monkeypatch):
+    monkeypatch.setattr("clipfake.training.selection.RECIPES", {"linear": RECIPES["linear"]})
+    trained = train(str(embeddings), str(tmp_path / "det"), TrainOptions(model="auto"))
+    bundle = Detector.load(Store(f"file://{tmp_path}/det"))
+    assert (bundle.head, bundle.schema_version, bundle.provenance["model"]) == (None, 3, "linear")
+    assert [row["model"] for row in bundle.provenance["candidates"]] == ["linear"]
+    assert [threshold.fpr for threshold in bundle.thresholds] == [0.05, 0.01]
+    data = read_labelled(str(embeddings))
+    test = data.parts("grouped", 0) == "test"
+    decision = bundle.score(data.x[test]).decision
+    assert bundle.metrics["test"]["auc"] == pytest.approx(roc_auc_score(data.y[test], decision))
+    assert trained.detector.fingerprint == bundle.fingerprint
+    assert sum(file.stat().st_size for file in (tmp_path / "det").iterdir()) < 5_000_000
 
 
 def test_rows_come_sorted_and_what_cannot_be_trained_on_is_counted(embeddings):
