@@ -131,3 +131,17 @@ def test_a_detector_without_reference_points_is_shown_and_compared(bundle):
     old = replace(bundle, reference=None, schema_version=1)
     assert summary(old)["unfamiliarity"] is None
     assert "unfamiliarity" not in compare(bundle, old).measured
+
+
+def test_verify_with_a_moved_encoder_keeps_the_detectors_feature_and_decoder(bundle, monkeypatch):
+    asked = []
+
+    def describe(*given: str) -> None:
+        asked.append(given)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("clipfake.encoder.describe", describe)
+    moved = replace(bundle, encoder={**bundle.encoder, "feature": "penultimate", "decoder": "fast"})
+    with pytest.raises(UsageError, match="enough"):
+        verify(moved, "ViT-B-32/elsewhere.pt")
+    assert asked == [("ViT-B-32/elsewhere.pt", "penultimate", "fast")]
