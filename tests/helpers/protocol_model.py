@@ -72,7 +72,7 @@ def merge(run: str, store: Store, target: str, sources: tuple[str, ...], rules: 
     check(run, store)
     if target not in store.names():
         current = store.names() - (store.hidden() if rules.current else set())
-        if not current.issuperset(sources) or not rules.finish:
+        if not current.issuperset(sources):
             yield replace(store, intents=store.intents - {(target, sources)})
             return
         read = {name: (items, inner) for name, items, inner in store.files if name in sources}
@@ -90,6 +90,9 @@ def merge(run: str, store: Store, target: str, sources: tuple[str, ...], rules: 
 
 def finish(run: str, store: Store, rules: Rules) -> Steps:
     for target, sources in sorted(store.intents):
+        if not rules.finish and target not in store.names():
+            store = yield replace(store, intents=store.intents - {(target, sources)})
+            continue
         yield from merge(run, store, target, sources, rules)
         store = yield None
     late = {name for _, _, sources in store.files for name in sources} & store.names() if rules.sources else set()
