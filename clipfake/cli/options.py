@@ -18,9 +18,7 @@ DetectorName = Annotated[
         show_default=False,
     ),
 ]
-ENCODER = (
-    "clip-b16, the place of a packed file, or of open_clip's: ARCH/TAG, ARCH/untrained, ARCH/PATH of a weights file."
-)
+ENCODER = "clip-b16, the place of a packed file, timm/NAME, or of open_clip's: ARCH/TAG, ARCH/untrained, ARCH/PATH."
 EncoderName = Annotated[str, typer.Option(help=ENCODER)]
 MovedEncoder = Annotated[
     str | None, typer.Option("--encoder", help="The encoder, ARCH/PATH or a packed file's place, if it has moved.")

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,7 +98,19 @@ class PackedTower:
 
 
 def read_packed(path: Path) -> PackedTower:
-    """Raises UsageError for a file that is cut, is no packed encoder, or has values no weights can have."""
+    """Raises UsageError for a file that is cut, is no packed encoder, or has values no weights can have.
+
+    The last one read is kept, as it is in the file then: reading and hashing it again would take a part of a second.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UsageError(f"the packed encoder {path} cannot be read ({one_line(error)})") from error
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, mtime_ns: int, size: int) -> PackedTower:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
