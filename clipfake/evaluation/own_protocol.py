@@ -11,6 +11,7 @@ from clipfake.detector.unfamiliarity import TOLERANCE
 from clipfake.evaluation.protocols import ALL, ProtocolRows, grouped
 from clipfake.evaluation.summary import macros
 from clipfake.measures.cells import Scored, cell, curves, real_sources
+from clipfake.measures.split import OFFICIAL
 from clipfake.training.dataset import Labelled
 from clipfake.training.options import TrainOptions
 
@@ -53,7 +54,7 @@ def own_parts(bundle: Detector, data: Labelled, training: TrainOptions) -> tuple
     if bundle.provenance.get("data_sha256") == data.digest:
         part = data.parts(training.split, training.head.seed)
         notes = []
-        if training.split != "grouped":
+        if training.split not in ("grouped", OFFICIAL):
             notes.append(
                 "the detector's split knows labels only: duplicates and scenes of its test part were trained on"
             )

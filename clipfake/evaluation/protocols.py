@@ -9,11 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clipfake.measures.domains import domain
-from clipfake.measures.split import split_units
 
 ALL = "(all)"  # all generators at once, in the place of a generator's name
-
-_TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
 
 
 @dataclass(frozen=True)
@@ -82,30 +79,6 @@ def leave_out(items: ProtocolRows, groups: Mapping[str, Sequence[str]]) -> list[
         _fold(items, f"all but {name}", ~np.isin(items.name, members), {name: tests[name]})
         for name, members in groups.items()
     ]
-
-
-def official_parts(split: np.ndarray, y: np.ndarray, name: np.ndarray, unit: np.ndarray, seed: int) -> np.ndarray:
-    """The part of each row by the corpus' own split, a column of words such as "train", "val" and "test", or None.
-
-    Without test rows, the validation rows test. Without (other) validation rows, about a tenth of the training units
-    validate, by `split_units`. Rows of a unit that lies in several parts stay in the last of them only (test before
-    val before train), the others are in no part. Without training or test rows, all parts are empty.
-    """
-    words = np.array([str(word or "").strip().lower() for word in split])
-    part = np.full(len(words), "", "<U5")
-    for called, known in (("train", _TRAIN), ("val", _VAL), ("test", _TEST)):
-        part[np.isin(words, known)] = called
-    if not (part == "test").any():
-        part[part == "val"] = "test"
-    if not {"train", "test"} <= set(part):
-        return np.full(len(words), "", "<U5")
-    for kept, dropped in (("test", ("train", "val")), ("val", ("train",))):
-        part[np.isin(unit, unit[part == kept]) & np.isin(part, dropped)] = ""
-    if not (part == "val").any():
-        rows = np.flatnonzero(part == "train")
-        inner = split_units(y[rows].tolist(), name[rows].tolist(), unit[rows].astype(str).tolist(), seed)
-        part[rows[inner == "val"]] = "val"
-    return part
 
 
 def official(items: ProtocolRows, groups: Mapping[str, Sequence[str]]) -> list[Fold]:

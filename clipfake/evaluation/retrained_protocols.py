@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from clipfake.evaluation.protocols import Fold, ProtocolRows, grouped, leave_out, matrix, official, official_parts
+from clipfake.evaluation.protocols import Fold, ProtocolRows, grouped, leave_out, matrix, official
 from clipfake.evaluation.retraining import refit_all
 from clipfake.evaluation.summary import macros, over_seeds
+from clipfake.measures.split import official_parts
 from clipfake.training.dataset import Labelled
 from clipfake.training.options import TrainOptions
 

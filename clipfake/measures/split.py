@@ -10,6 +10,7 @@ import numpy as np
 from clipfake.errors import UsageError
 
 PARTS = ("train", "val", "test")
+_TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation", "dev"), ("test", "testing")
 _CUTS = (7, 8)  # tenths of a stratum's units where train ends, and where val ends
 
 
@@ -73,7 +74,32 @@ def split_source(
     return part
 
 
+def official_parts(split: np.ndarray, y: np.ndarray, name: np.ndarray, unit: np.ndarray, seed: int) -> np.ndarray:
+    """The part of each row by the corpus' own split, a column of words such as "train", "val" and "test", or None.
+
+    Without test rows, the validation rows test. Without (other) validation rows, about a tenth of the training units
+    validate, by `split_units`. Rows of a unit that lies in several parts stay in the last of them only (test before
+    val before train), the others are in no part. Without training or test rows, all parts are empty.
+    """
+    words = np.array([str(word or "").strip().lower() for word in split])
+    part = np.full(len(words), "", "<U5")
+    for called, known in (("train", _TRAIN), ("val", _VAL), ("test", _TEST)):
+        part[np.isin(words, known)] = called
+    if not (part == "test").any():
+        part[part == "val"] = "test"
+    if not {"train", "test"} <= set(part):
+        return np.full(len(words), "", "<U5")
+    for kept, dropped in (("test", ("train", "val")), ("val", ("train",))):
+        part[np.isin(unit, unit[part == kept]) & np.isin(part, dropped)] = ""
+    if not (part == "val").any():
+        rows = np.flatnonzero(part == "train")
+        inner = split_units(y[rows].tolist(), name[rows].tolist(), unit[rows].astype(str).tolist(), seed)
+        part[rows[inner == "val"]] = "val"
+    return part
+
+
 Split = Callable[[Sequence[int], Sequence[str | None], Sequence[str], int], np.ndarray]
+OFFICIAL = "official"  # by `official_parts`
 SPLITS: dict[str, Split] = {
     "grouped": split_units,
     "source": split_source,

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from clipfake.detector.text_input import TextInput
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
-from clipfake.measures.split import SPLITS, unit_of
+from clipfake.measures.split import OFFICIAL, SPLITS, official_parts, unit_of
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.footers import read_footer
@@ -60,13 +60,24 @@ class Labelled:
         return replace(self, **columns, text=None if self.text is None else self.text[rows], facts=facts)
 
     def parts(self, split: str, seed: int) -> np.ndarray:
-        """The part of each row by a name of SPLITS: "train", "val", "test"; "" for views that no part takes.
+        """The part of each row by a name of SPLITS: "train", "val", "test"; "" for rows that no part takes.
+
+        OFFICIAL takes the fact `split`; it raises UsageError where that does not part the items.
 
         An item's views are in its part. Only train takes the augmented ones; val and test are of the images.
         """
         first = np.append(True, self.item_id[1:] != self.item_id[:-1])
         y, generator, unit = (column[first].tolist() for column in (self.y, self.generator, self.unit))
-        part = SPLITS[split](y, generator, unit, seed)[np.cumsum(first) - 1]
+        if split == OFFICIAL:
+            part = official_parts(self.facts["split"][first], np.array(y), self.source[first], self.unit[first], seed)
+            if not part.astype(bool).any():
+                raise UsageError(
+                    "--split official: the items are not parted in train and test; index them with a layout that has a "
+                    "split, or leave the option out"
+                )
+        else:
+            part = SPLITS[split](y, generator, unit, seed)
+        part = part[np.cumsum(first) - 1]
         part[(part != "train") & (self.view != 0)] = ""
         return part
 

@@ -74,7 +74,11 @@ class TrainOptions:
         False, "Find C and gamma by cross-validation within the training part.", flag="--search", unset=True
     )
     calibration: str = option("sigmoid", "How probabilities are made: sigmoid, temperature or isotonic.", unset=True)
-    split: str = "grouped"
+    split: str = option(
+        "grouped",
+        "grouped (what belongs together stays together), or official (the column split of the data set).",
+        unset=True,
+    )
     views: bool = option(True, "Train on augmented views where there are any.", flag="--views/--no-views", unset=True)
     duplicates: str = option(
         "keep",
@@ -92,13 +96,13 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         from clipfake.detector.calibrators.maps import METHODS
-        from clipfake.measures.split import SPLITS
+        from clipfake.measures.split import OFFICIAL, SPLITS
 
         check(self)
         if self.calibration not in METHODS:
             raise UsageError(f"there is no calibration {self.calibration!r}: choose one of {', '.join(METHODS)}")
-        if self.split not in SPLITS:
-            raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join(SPLITS)}")
+        if self.split not in (*SPLITS, OFFICIAL):
+            raise UsageError(f"there is no split {self.split!r}: choose one of {', '.join((*SPLITS, OFFICIAL))}")
         if self.model != "head" and (self.search or self.head.fusion != "image"):
             raise UsageError("--search and --fusion are for --model head: leave them out, or choose that model")
 

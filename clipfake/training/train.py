@@ -27,7 +27,7 @@ from clipfake.errors import UsageError
 from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import by_generator, macro_mean
 from clipfake.measures.shift import quantiles_by_class
-from clipfake.measures.split import PARTS
+from clipfake.measures.split import OFFICIAL, PARTS
 from clipfake.measures.thresholds import guaranteed_thresholds, rates_at, source_rates
 from clipfake.onray.connection import connected
 from clipfake.storage import uri as uris
@@ -68,7 +68,7 @@ def train(embeddings: str, out: str, options: TrainOptions, say: Callable[[str],
     trained on or `out` holds something else.
     """
     check_new(Store(uris.place(out)), _FILES)
-    facts = () if options.duplicates == "keep" else ("content_sha256",)
+    facts = ("split",) if options.duplicates == "keep" else ("split", "content_sha256")
     data = read_labelled(embeddings, views=options.views, text=options.head.fusion != "image", facts=facts)
     audited = audit_columns(embeddings)
     audited.check(options.allow_shortcuts)
@@ -88,6 +88,8 @@ def train_on(
         notes.append(copies_note(copies))
     for note in notes:
         say(note)
+    if options.split == "grouped" and {"train", "test"} <= set(data.facts.get("split", ())):
+        notes.append("the data set has a split of its own, which is not used: --split official takes it")
     part = data.parts(options.split, options.head.seed)
     rows = {name: np.flatnonzero(part == name) for name in PARTS}
     sizes = part_sizes(data.y, rows)
@@ -270,6 +272,8 @@ def _notes(options: TrainOptions) -> list[str]:
         note += f"; set otherwise: {', '.join(f'{name} {values[name]}' for name in options.overridden)}"
     if options.split == "grouped":
         return [note]
+    if options.split == OFFICIAL:
+        return [note, "split as the data set says; a unit that lies in several parts stays in the last of them"]
     return [note, "split as the source did: stratified by label only; duplicates and scenes may be on both sides"]
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipfake.evaluation.protocols import ALL, ProtocolRows, grouped, leave_out, matrix, official, official_parts
-from clipfake.measures.split import split_units
+from clipfake.evaluation.protocols import ALL, ProtocolRows, grouped, leave_out, matrix, official
+from clipfake.measures.split import official_parts, split_units
 
 #        two sources of reals      a generator with reals       one without
 NAMES = ["coco"] * 30 + ["lsun"] * 30 + ["cycle"] * 40 + ["sd"] * 30

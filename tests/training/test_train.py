@@ -285,3 +285,14 @@ def test_text_that_is_missing_is_refused(tmp_path, description):
     with pytest.raises(UsageError, match="no text embeddings"):
         train(str(write_embeddings(tmp_path / "emb", description)), str(tmp_path / "out"), options)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_official_split_is_taken_as_it_is_or_refused(tmp_path, description):
+    data = read_labelled(str(write_embeddings(tmp_path, description, views=1)), views=True)
+    names = np.where(np.arange(len(data.y)) // 2 % 5 < 4, "Train", "test").astype(object)
+    part = replace(data, facts={"split": names}).parts("official", 0)
+    own = data.view == 0
+    assert np.array_equal(part == "test", (names == "test") & own)
+    assert set(part[names == "Train"]) == {"train", "val", ""} and set(part[(part == "") & own]) == set()
+    with pytest.raises(UsageError, match="--split official: the items are not parted"):
+        replace(data, facts={"split": np.full(len(data.y), None, object)}).parts("official", 0)
