@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clipfake.encoder.open_clip.tower import build_tower, sha256_tower
+from clipfake.encoder.open_clip.tower import build_text_tower, build_tower, sha256_tower
 from clipfake.errors import UsageError
 
 ARCH = "ViT-S-32-alt"
@@ -133,7 +133,7 @@ def test_a_file_that_does_not_fit_is_one_line(make: Any, checkpoints: dict[str, 
 
 def test_an_architecture_that_needs_what_is_not_installed() -> None:
     with pytest.raises(UsageError, match=r"cannot build xlm-roberta-base-ViT-B-32 here: .*transformers"):
-        build_tower("xlm-roberta-base-ViT-B-32", None)
+        build_text_tower("xlm-roberta-base-ViT-B-32", None)
 
 
 def test_open_clip_is_quiet_and_the_root_logger_as_before(caplog: pytest.LogCaptureFixture) -> None:
