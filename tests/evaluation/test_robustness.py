@@ -72,7 +72,9 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
         views = [one.apply(image, digest) if one else image for image, digest in zip(images, digests, strict=True)]
         pixels = np.stack([preprocess(view, encoder.description.preprocess) for view in views])
         decision[:, column] = scorer.score(encoder.encode(pixels)).decision
-    for row, expected in zip(found["conditions"], sweep(y, decision, choose(NAMES), scorer.thresholds), strict=True):
+    for row, expected in zip(
+        found["conditions"], sweep(y, decision, np.array(digests), choose(NAMES), scorer.thresholds), strict=True
+    ):
         assert flat(row) == pytest.approx(flat(expected))
 
     folder = Path(found["views"].removeprefix("file://"))
@@ -102,7 +104,7 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
 
     expected, _ = attack(decide(encoder, scorer), score, pixels, np.array(rows) % 2, names, options)
     for column, row in enumerate(struck["by_epsilon"]):
-        left = operating_row(np.array(rows) % 2, expected[:, column], scorer.thresholds)
+        left = operating_row(np.array(rows) % 2, expected[:, column], np.arange(len(rows)), scorer.thresholds)
         assert flat({key: row[key] for key in left}) == pytest.approx(flat(left))
 
 
