@@ -9,6 +9,7 @@ from clipfake.detector import named
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.demo import DemoCorpus
 from clipfake.operate.demo import _called_fake, _shipped, run_demo
+from clipfake.scoring import executor
 from clipfake.scoring.options import ScanOptions
 
 
@@ -35,6 +36,7 @@ def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path, monkeypatch):
 def test_the_package_s_detector_answers_first(detector, pictures, tmp_path, monkeypatch):
     shutil.copytree(detector, tmp_path / "shipped" / "field" / "v1")
     monkeypatch.setattr(named, "FOLDER", tmp_path / "shipped")
+    monkeypatch.setattr(executor, "at_hand", lambda: False)  # actors would not see what is patched here
     crawl, truth = tmp_path / "crawl", tmp_path / "crawl.csv"
     shutil.copytree(pictures, crawl)
     rows = [f"crawl/{path.name},{i % 2}" for i, path in enumerate(sorted(crawl.iterdir()))]

@@ -47,4 +47,4 @@ def test_an_untrained_encoder_is_said_first(evaluation, described):
 def test_nothing_to_evaluate_still_gives_a_card(evaluation, described):
     result = evaluation(robust=False) | {"protocols": {}, "worst": None}
     result["detector"] |= {"thresholds": [], "generators": []}
-    assert "Verdicts go by the sign" in render_model_card(result, described | {"metrics": {}, "provenance": {}})
+    assert "Every verdict is unsure" in render_model_card(result, described | {"metrics": {}, "provenance": {}})

@@ -139,9 +139,10 @@ def test_the_tables_are_those_of_the_stored_embeddings_and_splits(done):
             one, two = project(image[rows], "head.image."), project(text[rows], "head.text.")
             v = one + two if name.startswith("sum") else one * two
             v /= np.linalg.norm(v, axis=1, keepdims=True)
-        squared = ((v[:, None] - arrays["svm.support_vectors"][None]) ** 2).sum(axis=2)
+        squared = ((v[:, None] - arrays["classifier.support_vectors"][None]) ** 2).sum(axis=2)
         decision = (
-            np.exp(-described["svm"]["gamma"] * squared) @ arrays["svm.dual_coef"] + described["svm"]["intercept"]
+            np.exp(-described["classifier"]["gamma"] * squared) @ arrays["classifier.dual_coef"]
+            + described["classifier"]["intercept"]
         )
         np.testing.assert_allclose(split["decision"], decision, atol=1e-4)
         part = np.asarray(split["part"])

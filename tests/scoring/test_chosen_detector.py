@@ -11,6 +11,7 @@ from clipfake.detector import named
 from clipfake.detector.named import load_detector
 from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
+from clipfake.scoring import executor
 from clipfake.scoring.chosen_detector import detector_of_folder
 from clipfake.scoring.options import ScanOptions
 from clipfake.scoring.score import score
@@ -28,6 +29,7 @@ def ship(detector: Path, folder: Path, name: str) -> None:
 def package(detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "shipped"
     monkeypatch.setattr(named, "FOLDER", folder)
+    monkeypatch.setattr(executor, "at_hand", lambda: False)  # actors would not see what is patched here
     ship(detector, folder, "field/v1")
     return folder
 

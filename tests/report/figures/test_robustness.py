@@ -18,7 +18,7 @@ THRESHOLDS = (Threshold(0.05, 1.6, 300), Threshold(0.01, 2.3, 1200))
 def rows_of(conditions, thresholds=THRESHOLDS):
     fade = np.linspace(1, 0.1, 1 + len(conditions))
     decision = RANDOM.normal(size=(400, 1 + len(conditions))) + np.where(Y == 1, 1, -1)[:, None] * fade
-    return sweep(Y, decision, conditions, thresholds)
+    return sweep(Y, decision, np.arange(400), conditions, thresholds)
 
 
 def texts_are_within(figure):
@@ -66,7 +66,10 @@ def test_any_choice_of_conditions_and_no_threshold_can_be_drawn(names):
 def test_the_attack_is_drawn_by_epsilon():
     decision = RANDOM.normal(size=400) + np.where(Y == 1, 1, -1)
     rows = [
-        {"epsilon": epsilon, **operating_row(Y, decision - np.where(Y == 1, epsilon, -epsilon), THRESHOLDS)}
+        {
+            "epsilon": epsilon,
+            **operating_row(Y, decision - np.where(Y == 1, epsilon, -epsilon), np.arange(400), THRESHOLDS),
+        }
         for epsilon in (0, 1, 2)
     ]
     figure = draw.adversarial(rows, "Under attack")
