@@ -24,6 +24,11 @@ from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import Store
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    monkeypatch.setattr(module, "at_hand", lambda: False)  # another test's Ray would not see what is patched here
+
+
 @pytest.fixture
 def report(tmp_path: Path, report_rows):
     """report(corpus, layout, fakes): commits a row for each listed item but the last; those named are fake."""

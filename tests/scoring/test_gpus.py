@@ -15,19 +15,19 @@ import json, sys
 from dataclasses import asdict, replace
 import ray
 from clipfake.scoring import job
-from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.options import JobOptions, ScanOptions
 from clipfake.scoring.score import score
 
 pictures, detector, out = sys.argv[1:]
-plan, laid_out = job._layout, []
+plan, laid_out = job._Run._layout, []
 
 def on_cpu(*args):
     laid_out.append(plan(*args))
     return replace(laid_out[-1], device="cpu", chunk_rows=8, encoders=2)
 
-job._layout = on_cpu
+job._Run._layout = on_cpu
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-options = ScanOptions(job=job.JobOptions(encoders_per_gpu=2))
+options = ScanOptions(job=JobOptions(encoders_per_gpu=2))
 rows = []
 for source, to, saved in ((pictures, "direct", out + "/kept"), (out + "/kept", "stored", None)):
     rows.append(score(source, detector, f"{out}/{to}", options, lambda n: lambda k: None, saved).totals.rows)

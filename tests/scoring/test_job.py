@@ -43,6 +43,11 @@ ENCODER = SimpleNamespace(preprocess=None, decoder="exact")
 READ = Images(FetchOptions(bytes_column="first"), Limits(max_pixels=11))
 
 
+@pytest.fixture(autouse=True)
+def _known_memory(monkeypatch):
+    monkeypatch.setattr("clipfake.scoring.sources.peak_memory", lambda *args: 1 << 30)  # of no real encoder
+
+
 class Here:
     """A session that does each chunk at once; `refuses` what it is to say of items of these names."""
 
