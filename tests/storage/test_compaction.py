@@ -116,7 +116,7 @@ def test_a_merge_that_was_overtaken_while_it_slept_overwrites_itself(filled, mon
     before, write, slept = rows(filled), Store._publish, {}
 
     def sleeps(self, temporary, path):
-        if "-c" in path and not slept:
+        if path.endswith(".parquet") and not slept:
             slept["bytes"], slept["name"] = Path(temporary).read_bytes(), path.rpartition("/")[2]
             raise KeyboardInterrupt
         write(self, temporary, path)
