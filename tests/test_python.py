@@ -54,8 +54,10 @@ def test_the_examples_of_images_and_reports(place, capsys):
 @pytest.mark.timeout(300)
 def test_the_example_of_ray_data(place, warm_ray):
     (example,) = [example for example in EXAMPLES if "import ray" in example]
-    # Ray's workers import the package anew: there the detector is found by its path.
-    run([example.replace("field/v1", str(place / "shipped/field/v1")).replace('"pictures"', f'"{place}/pictures"')])
+    # Ray's workers import the package anew, in the folder where Ray started: there all is found by its path.
+    for name, path in {"field/v1": "shipped/field/v1", "pictures": "pictures", "scored": "scored"}.items():
+        example = example.replace(f'"{name}"', f'"{place / path}"')
+    run([example])
     import ray
 
     assert sorted(ray.data.read_parquet(str(place / "scored")).to_pandas().status) == ["ok"] * 4
