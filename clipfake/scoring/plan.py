@@ -87,7 +87,7 @@ class Planner:
                 for batch in batches:
                     again = batch["rewrites"].is_valid()
                     self._sort_out(inserts, batch.filter(again), batch.filter(pc.invert(again)), writer)
-            except duckdb.Error:
+            except Exception:  # DuckDB's, or PyArrow's where it is met in the stream of the answer
                 if self._broke is not None:  # what the listing raised, as it was
                     raise self._broke from None
                 raise
