@@ -1,7 +1,5 @@
 """`clipfake runs`: the runs of a report or embedding folder, finished or not, and who writes there now."""
 
-import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +9,7 @@ import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
-from clipfake.storage.claim import LOCK_FOLDER, Owner
+from clipfake.storage.claim import LOCK_FOLDER, Owner, read_owner
 from clipfake.storage.ledger import committed_files
 from clipfake.storage.runs import RUN_FOLDER, read_records
 from clipfake.storage.store import Store
@@ -103,8 +101,6 @@ def _claims(store: Store) -> Iterator[tuple[str, tuple[str, Owner | None]]]:
     for file in store.list(LOCK_FOLDER):
         if not file.name.endswith(".json"):
             continue
-        owner = None
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            owner = Owner(**json.loads(store.read_bytes(f"{LOCK_FOLDER}/{file.name}")))
+        owner = read_owner(store, f"{LOCK_FOLDER}/{file.name}")
         refreshed = datetime.fromtimestamp(file.mtime, UTC).isoformat(timespec="seconds")
         yield file.name.removesuffix(".json"), (refreshed, owner)

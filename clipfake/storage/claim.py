@@ -77,6 +77,13 @@ class Owner:
         return f"run {self.run_id} (pid {self.pid} on {self.host}, since {self.since})"
 
 
+def read_owner(store: Store, name: str) -> Owner | None:
+    """Who wrote the claim file `name`; None where it cannot be read, or is gone."""
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+        return Owner(**json.loads(store.read_bytes(name)))
+    return None
+
+
 def _start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since the boot; None where the system does not say."""
     try:
@@ -175,7 +182,7 @@ class Claim:
             if name in self._removed:  # a run that slept has refreshed what was taken from it
                 self._store.delete(name)
                 continue
-            owner = self._read(name)
+            owner = read_owner(self._store, name)
             if owner is not None and owner.state == HELD:
                 self._lost = True
         if self._lost:
@@ -223,17 +230,12 @@ class Claim:
         entries = self._store.list(LOCK_FOLDER)
         return {f"{LOCK_FOLDER}/{file.name}": file.mtime for file in entries if file.name.endswith(".json")}
 
-    def _read(self, name: str) -> Owner | None:
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            return Owner(**json.loads(self._store.read_bytes(name)))
-        return None
-
     def _remove_dead(self, waited_for: dict[str, tuple[float, float]]) -> list[_Found]:
         """The other claims, less those of dead runs, which are removed. Our own was written just now."""
         listed = self._listed()
         now, alive = listed.pop(self._name), []
         for name, modified in listed.items():
-            found = _Found(name, self._read(name), modified, now - modified)
+            found = _Found(name, read_owner(self._store, name), modified, now - modified)
             seen, stale_at = waited_for.get(name, (0.0, float("inf")))
             if found.dead() or (seen == modified and _elapsed() > stale_at):
                 log.info("removing the claim of a dead run: %s", name)
