@@ -53,6 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def _process_as_it_was() -> Iterator[None]:
     """A command or a library that runs in the tests' own process may change how logs go and what SIGTERM does."""
     logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
     logging.getLogger("clipfake").setLevel(logging.NOTSET)
     for name, log in logging.root.manager.loggerDict.items():
         if name.startswith("clipfake") and isinstance(log, logging.Logger):
