@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from clipfake.measures.domains import source_names
 from clipfake.measures.thresholds import Threshold
 from clipfake.measures.unit_shares import UnitShare
 
@@ -22,7 +23,7 @@ def detection_rates(
 
     reached : the share at or above the threshold; effective : how many independent items know it as well
     """
-    names = np.array([str(name or "") for name in source], object)
+    names = source_names(source)
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for threshold in thresholds:
         kinds = found.setdefault(str(threshold.fpr), {})

@@ -1,8 +1,17 @@
-"""Which reals a generator's fakes stand against: one rule, for the tables of a training and of an evaluation."""
+"""Where items are from, and which reals a generator's fakes stand against: one rule for training and evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+
+def source_names(generator: Iterable[object]) -> np.ndarray:
+    """(N,) of str: where each item is from, by the column `generator` of its manifest; reals and fakes have one.
+
+    A layout's own rule fills that column: the generator of a fake, the set of photographs of a real. Items without an
+    entry have one source, "": their corpus.
+    """
+    return np.array([str(name or "") for name in generator], object)
 
 
 def domain(y: np.ndarray, name: np.ndarray, generators: Sequence[str]) -> np.ndarray:

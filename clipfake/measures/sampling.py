@@ -1,4 +1,4 @@
-"""Which rows train when: batches balanced over class and generator, a worker's share of one, balanced subsets."""
+"""Which rows train when, and what each weighs: balanced batches, a worker's share of one, subsets, weights."""
 
 from collections.abc import Sequence
 
@@ -50,6 +50,22 @@ def balanced_subset(labels: Sequence[int], generators: Sequence[str | None], siz
         for rows, take in zip(strata[label], _water_fill(list(map(len, strata[label])), total), strict=True)
     ]
     return np.sort(np.concatenate(chosen))
+
+
+def cost_weights(y: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
+    """(N,) float64, with sum N: what an error on each row costs. Both classes weigh the same.
+
+    y : (N,) 0 real, 1 fake; source : (N,) names; None is one source for each class
+
+    Within a class a row weighs 1 / sqrt(rows of its class and source). So a source weighs as the square root of its
+    size: a large one does not rule, and few rows are not repeated without bound.
+    """
+    names = np.zeros(len(y), np.int64) if source is None else np.unique(np.asarray(source, str), return_inverse=True)[1]
+    _, place, sizes = np.unique(2 * names + (np.asarray(y) == 1), return_inverse=True, return_counts=True)
+    weight = 1 / np.sqrt(sizes[place])
+    for mine in (np.asarray(y) == 0, np.asarray(y) == 1):
+        weight[mine] *= len(weight) / 2 / weight[mine].sum()
+    return weight
 
 
 def _strata(labels: Sequence[int], generators: Sequence[str | None]) -> tuple[list[np.ndarray], list[np.ndarray]]:

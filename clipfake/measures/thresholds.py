@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.errors import UsageError
+from clipfake.measures.domains import source_names
 
 TARGETS = (0.05, 0.01, 0.001)
 _REALS_NEEDED = 10  # above the threshold: fewer would make the rate a matter of luck
@@ -112,7 +113,7 @@ def stricter(some: Sequence[Threshold], others: Sequence[Threshold]) -> tuple[Th
 
 def pooled(unit: np.ndarray, source: np.ndarray) -> np.ndarray:
     """(n,) the sources, those of fewer than 59 units being one."""
-    names = np.array([str(name or "") for name in source], object)
+    names = source_names(source)
     small = [name for name in set(names) if len(set(unit[names == name])) < _SMALL]
     return np.where(np.isin(names, small), POOLED, names).astype(object)
 

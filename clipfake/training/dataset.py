@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from clipfake.detector.text_input import TextInput
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
+from clipfake.measures.domains import source_names
 from clipfake.measures.split import OFFICIAL, SPLITS, official_parts, unit_of
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -50,8 +51,8 @@ class Labelled:
 
     @property
     def source(self) -> np.ndarray:
-        """(N,) where each is from: the generator of a fake, the set of photographs of a real."""
-        return np.array([str(name or "") for name in self.generator], object)
+        """(N,) where each is from, by `source_names`."""
+        return source_names(self.generator)
 
     def take(self, rows: np.ndarray) -> "Labelled":
         """The rows of a mask or of row numbers."""

@@ -11,6 +11,7 @@ from clipfake.detector.calibrators.maps import Calibrator
 from clipfake.detector.classifiers.fitting import fit_linear_baseline, fit_svm, svm_rule
 from clipfake.detector.classifiers.kinds import Classifier
 from clipfake.detector.heads.linear_projection import Projection, head_of
+from clipfake.measures.sampling import cost_weights
 from clipfake.measures.split import split_units
 from clipfake.measures.thresholds import Threshold
 from clipfake.training.dataset import Labelled
@@ -23,6 +24,7 @@ from clipfake.training.search import Choice
 # standardised CLIP features of a few thousand items it lies between 1e-5 and 1e-3.
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _FOLDS = 3  # in which the penalty is chosen
+_WEIGHTS = "each weighted by 1 / sqrt(rows of its source)"
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ class LinearRecipe:
 
     def fit(self, data: Labelled, cost: float, options: TrainOptions) -> Model:
         n = len(data.y)
-        classifier = fit_linear_baseline(part_of(data).x, data.y, cost / n)
-        return Model(None, classifier, f"linear SVM on {n} standardised rows", cost / n)
+        classifier = fit_linear_baseline(part_of(data).x, data.y, cost / n, cost_weights(data.y, data.source))
+        return Model(None, classifier, f"linear SVM on {n} standardised rows, {_WEIGHTS}", cost / n)
 
 
 class RbfRecipe:
@@ -108,8 +110,8 @@ class RbfRecipe:
 
     def fit(self, data: Labelled, cost: float, options: TrainOptions) -> Model:
         x, generators = part_of(data).x, data.generator.tolist()
-        svm = fit_svm(x, data.y, cost, None, generators, options.head.seed)
-        return Model(None, svm, svm_rule(len(x)), cost)
+        svm = fit_svm(x, data.y, cost, None, generators, options.head.seed, weight=cost_weights(data.y, data.source))
+        return Model(None, svm, f"{svm_rule(len(x))}, {_WEIGHTS}", cost)
 
 
 class HeadRecipe:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.errors import UsageError
-from clipfake.measures.sampling import balanced_subset, epoch_batches, shard
+from clipfake.measures.sampling import balanced_subset, cost_weights, epoch_batches, shard
 
 SIZES = {(0, "coco"): 500, (0, "pro_gan"): 40, (1, "pro_gan"): 40, (1, "glide"): 300, (1, None): 10}
 LABELS = [label for (label, _), size in SIZES.items() for _ in range(size)]
@@ -101,3 +101,23 @@ def test_a_subset_has_the_size_asked_for_or_everything(rows, size, seed):
     assert len(found) == min(size, len(labels))
     assert (np.diff(found) > 0).all()
     assert found.tolist() == balanced_subset(labels, names, size, seed).tolist()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), min_size=2).filter(
+        lambda r: len({y for y, _ in r}) == 2
+    )
+)
+def test_classes_weigh_the_same_and_sources_as_the_square_root_of_their_size(rows):
+    y, source = np.array([label for label, _ in rows]), np.array([name for _, name in rows])
+    weight = cost_weights(y, source)
+    sizes = Counter(rows)
+    for label in (0, 1):
+        assert weight[y == label].sum() == pytest.approx(len(rows) / 2)
+        total = sum(size**0.5 for (kind, _), size in sizes.items() if kind == label)
+        for name in set(source[y == label]):
+            share = weight[(y == label) & (source == name)].sum() / (len(rows) / 2)
+            assert share == pytest.approx(sizes[label, name] ** 0.5 / total)
+    plain = cost_weights(y)
+    np.testing.assert_allclose(plain, len(y) / 2 / np.where(y == 1, (y == 1).sum(), (y == 0).sum()))

@@ -1,5 +1,7 @@
 """Each model tells two classes apart on rows that it was not fitted on; the linear one finds a small penalty."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -29,3 +31,14 @@ def test_a_penalty_that_is_given_is_taken_and_one_that_is_found_is_of_the_grid()
 def test_many_useless_dimensions_call_for_a_strong_penalty():
     data = labelled(seed=0, dim=300)
     assert RECIPES["linear"].cost(data, OPTIONS) <= np.median(PENALTIES)
+
+
+@pytest.mark.parametrize("name", ["linear", "rbf"])
+def test_a_row_of_a_large_source_costs_less_than_one_of_a_small_source(name):
+    data = labelled(seed=0)
+    few = data.take((data.generator != "h") | (np.arange(len(data.y)) % 40 < 4))  # a tenth of the fakes of h
+    recipe = RECIPES[name]
+    model = recipe.fit(few, 1.0, OPTIONS)
+    plain = recipe.fit(replace(few, generator=np.full(len(few.y), None, object)), 1.0, OPTIONS)
+    h = part_of(few.take(few.generator == "h"))
+    assert model.decision(h).mean() > plain.decision(h).mean()

@@ -15,7 +15,7 @@ from clipfake.detector.classifiers.linear_solver import fit_linear
 from clipfake.detector.classifiers.nystroem import LANDMARKS, fit_nystroem
 from clipfake.errors import UsageError
 from clipfake.measures.moments import moments
-from clipfake.measures.sampling import balanced_subset
+from clipfake.measures.sampling import balanced_subset, cost_weights
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def exact_seconds(x: np.ndarray, y: np.ndarray, C: float, gamma: float, seed: in
     rows = balanced_subset(y.tolist(), [None] * len(x), TIMED_ROWS, seed)
     import_module("sklearn.svm")  # seconds, at first use, that are not the fit's
     began = time.perf_counter()
-    _fit_exact(x[rows], y[rows], C, gamma)
+    _fit_exact(x[rows], y[rows], C, gamma, cost_weights(y[rows]))
     timed = time.perf_counter() - began
     in_cache = (CACHE_MB * 2**20 / 4) ** 0.5  # rows whose float32 kernel fits
     return timed * (len(x) / len(rows)) ** 2 * max(1.0, len(x) / in_cache) ** 1.5
@@ -61,6 +61,7 @@ def fit_svm(
     generators: Sequence[str | None] | None = None,
     seed: int = 0,
     landmarks: int = LANDMARKS,
+    weight: np.ndarray | None = None,
 ) -> KernelSvm:
     """An RBF SVM: scikit-learn's exact SVC up to MAX_KERNEL_ROWS rows, above it Nystroem over landmarks.
 
@@ -68,14 +69,22 @@ def fit_svm(
     gamma : None is `scale_gamma(x)`
     generators : (N,), over which the landmarks are balanced, as over the classes; None is all alike
 
+    weight : (N,) of the rows; None is `cost_weights(y)`
+
     The classes weigh the same however many rows they have, so that a decision of 0 is no statement about how common
     fakes were among the training data. Deterministic in the order of the rows.
     """
     _both_classes(y, "training")
     if gamma is None:
         gamma = scale_gamma(x)
-    exact = len(x) <= MAX_KERNEL_ROWS
-    svm = _fit_exact(x, y, C, gamma) if exact else _fit_nystroem(x, y, C, gamma, generators, seed, landmarks)
+    if weight is None:
+        weight = cost_weights(y)
+    if len(x) <= MAX_KERNEL_ROWS:
+        svm = _fit_exact(x, y, C, gamma, weight)
+    else:
+        names = generators if generators is not None else [None] * len(x)
+        rows = balanced_subset(y.tolist(), names, landmarks, seed)
+        svm = fit_nystroem(x, y, x[rows], C, gamma, weight)
     rule = svm_rule(len(x), landmarks)
     log.debug("SVM: %s: %d support vectors, C %g, gamma %.6g", rule, len(svm.dual_coef), C, gamma)
     return svm
@@ -88,10 +97,11 @@ def scale_gamma(x: np.ndarray) -> float:
     return 1.0 / total if total > 0 else 1.0
 
 
-def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> Linear:
+def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0, weight: np.ndarray | None = None) -> Linear:
     """A linear SVM on standardised vectors, with the standardisation folded into its coefficients.
 
     x : (N, d) raw embeddings, may be a memory map; y : (N,) 0 real, 1 fake
+    weight : (N,) of the rows; None is `cost_weights(y)`
 
     scikit-learn's LinearSVC up to MAX_KERNEL_ROWS rows; above it the same objective in bounded memory.
     """
@@ -103,41 +113,29 @@ def fit_linear_baseline(x: np.ndarray, y: np.ndarray, C: float = 1.0) -> Linear:
     scale = np.where(variance > 10 * np.finfo(np.float64).eps * (variance + mean**2), np.sqrt(variance), 1.0)
     if len(x) <= MAX_KERNEL_ROWS:
         # The primal is deterministic and the faster one from a few thousand rows on.
-        model = LinearSVC(C=C, class_weight="balanced", dual=False).fit((x.astype(np.float64) - mean) / scale, y)
+        weight = cost_weights(y) if weight is None else weight
+        model = LinearSVC(C=C, dual=False).fit((x.astype(np.float64) - mean) / scale, y, sample_weight=weight)
         weights, intercept = model.coef_[0], float(model.intercept_[0])
     else:
         fitted, intercept = fit_linear(
-            lambda start, stop: torch.from_numpy(((x[start:stop] - mean) / scale).astype(np.float32)), y, C
+            lambda start, stop: torch.from_numpy(((x[start:stop] - mean) / scale).astype(np.float32)), y, C, weight
         )
         weights = fitted.numpy()
     coef = weights / scale
     return Linear(torch.from_numpy(coef), float(intercept - coef @ mean))
 
 
-def _fit_exact(x: np.ndarray, y: np.ndarray, C: float, gamma: float) -> KernelSvm:
+def _fit_exact(x: np.ndarray, y: np.ndarray, C: float, gamma: float, weight: np.ndarray) -> KernelSvm:
     from sklearn.svm import SVC
 
     vectors = np.ascontiguousarray(x, np.float32)
-    model = SVC(C=C, kernel="rbf", gamma=gamma, class_weight="balanced", cache_size=CACHE_MB).fit(vectors, y)
+    model = SVC(C=C, kernel="rbf", gamma=gamma, cache_size=CACHE_MB).fit(vectors, y, sample_weight=weight)
     return KernelSvm(
         torch.from_numpy(vectors[model.support_]),
         torch.from_numpy(np.ascontiguousarray(model.dual_coef_[0])),
         float(model.intercept_[0]),
         gamma,
     )
-
-
-def _fit_nystroem(
-    x: np.ndarray,
-    y: np.ndarray,
-    C: float,
-    gamma: float,
-    generators: Sequence[str | None] | None,
-    seed: int,
-    landmarks: int,
-) -> KernelSvm:
-    rows = balanced_subset(y.tolist(), generators if generators is not None else [None] * len(x), landmarks, seed)
-    return fit_nystroem(x, y, x[rows], C, gamma)
 
 
 def check_calibration(method: str, y: np.ndarray) -> None:

@@ -6,24 +6,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipfake.measures.sampling import cost_weights
+
 BLOCK = 8_192  # rows a step
 _STEPS = 30
 _PRECISION = 1e-7  # of the objective
 
 
-def fit_linear(features: Callable[[int, int], Tensor], y: np.ndarray, C: float = 1.0) -> tuple[Tensor, float]:
+def fit_linear(
+    features: Callable[[int, int], Tensor], y: np.ndarray, C: float = 1.0, weight: np.ndarray | None = None
+) -> tuple[Tensor, float]:
     """The coefficients and the intercept that minimise 1/2 |w|^2 + C sum_i c_i max(0, 1 - s_i (w . x_i + b))^2.
 
     features : (start, stop) -> those rows, (stop - start, m) float32; asked for a block at a time, several times over
-    y : (N,) 0 real (s = -1), 1 fake (s = 1); c_i = N / (2 x rows of its class), so that both classes weigh the same
+    y : (N,) 0 real (s = -1), 1 fake (s = 1); weight : (N,) the c_i, None is `cost_weights(y)`
 
     Returns (m,) float64 and a float. This is LinearSVC's objective, but the intercept is not regularised.
     Newton's method on the primal (Keerthi and DeCoste 2005, Chapelle 2007) converges in about six passes and keeps one
     (m, m) matrix; LinearSVC needs all N x m features at once, sixteen bytes each.
     """
     sign = torch.from_numpy(np.where(np.asarray(y) == 1, 1.0, -1.0))
-    fakes = int((sign > 0).sum())
-    cost = C * len(sign) / 2 / torch.where(sign > 0, fakes, len(sign) - fakes)
+    cost = C * torch.from_numpy(cost_weights(y) if weight is None else weight)
     size = features(0, 1).shape[1] + 1  # the last feature is 1, its weight the intercept
     ridge = torch.ones(size, dtype=torch.float64)
     ridge[-1] = 0.0

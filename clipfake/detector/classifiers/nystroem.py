@@ -13,10 +13,13 @@ LANDMARKS = 1_024
 _CUT = 1e-5
 
 
-def fit_nystroem(x: np.ndarray, y: np.ndarray, landmarks: np.ndarray, C: float, gamma: float) -> KernelSvm:
+def fit_nystroem(
+    x: np.ndarray, y: np.ndarray, landmarks: np.ndarray, C: float, gamma: float, weight: np.ndarray | None = None
+) -> KernelSvm:
     """A linear SVM on the Nystroem features of x, in bounded memory.
 
     x : (N, d) float32, may be a memory map; y : (N,) 0 real, 1 fake; landmarks : (m, d) float32
+    weight : (N,) of the rows, None is `cost_weights(y)`
 
     With the landmarks' kernel matrix K = U diag(s) U' the features are k(x, landmarks) U diag(s)^(-1/2) (Williams and
     Seeger 2001; scikit-learn's Nystroem up to a rotation). A linear decision on them is sum_i a_i k(x, landmark_i) + b
@@ -32,5 +35,5 @@ def fit_nystroem(x: np.ndarray, y: np.ndarray, landmarks: np.ndarray, C: float, 
         return rbf(torch.from_numpy(np.array(x[start:stop], np.float32)), vectors, gamma) @ narrow
 
     with exact_float32(vectors.device):
-        coef, intercept = fit_linear(features, y, C)
+        coef, intercept = fit_linear(features, y, C, weight)
     return KernelSvm(vectors, whiten @ coef, intercept, gamma)
