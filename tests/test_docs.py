@@ -16,7 +16,6 @@ PAGES = (
     "docs/security.md",
     "docs/operations.md",
     "docs/reports.md",
-    "docs/nano.md",
     "README.md",
 )
 TOOLS = {"clipfake", "docker", "kubectl", "make", "pip", "ray", "export", "python"}

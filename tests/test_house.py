@@ -61,10 +61,6 @@ explore/clusters.py
 images/conditions/enlarger.py
 images/decoder_child.py
 images/metadata/credentials.py
-images/synthetic/decoders.py
-images/synthetic/procedural.py
-images/synthetic/processing.py
-images/synthetic/scenes.py
 measures/moments.py
 onray/private.py
 onray/trainer.py
@@ -83,7 +79,6 @@ storage/embeddings.py
 storage/footers.py
 storage/runs.py
 storage/schemas.py
-training/contrastive.py
 training/dataset.py
 training/head.py
 training/presets.py

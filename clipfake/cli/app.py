@@ -28,7 +28,6 @@ from clipfake.cli import (
     import_,
     index,
     nightly,
-    pretrain,
     prevalence,
     report,
     reproduce,
@@ -67,14 +66,13 @@ class _InGroups(TyperGroup):
     """The commands under the headings of their groups, in the order in which they were added."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        shown = {name: command for name, command in self.commands.items() if not command.hidden}
-        width = formatter.width - 6 - max(map(len, shown))
+        longest = max(map(len, self.commands))
         for group in GROUPS:
             with formatter.section(group):
                 formatter.write_dl(
                     [
-                        (name.ljust(max(map(len, shown))), command.get_short_help_str(width))
-                        for name, command in shown.items()
+                        (name.ljust(longest), command.get_short_help_str(formatter.width - 6 - longest))
+                        for name, command in self.commands.items()
                         if getattr(command, "rich_help_panel", None) == group
                     ]
                 )
@@ -94,8 +92,6 @@ for _group, _commands in GROUPS.items():
     if _group == "Train":
         app.add_typer(detector.detector_app, name="detector", rich_help_panel=_group)
         app.add_typer(encoder.encoder_app, name="encoder", rich_help_panel=_group)
-# It makes the package's own weights: a job (jobs/pretrain.py), no command of users.
-app.command(hidden=True)(with_options(pretrain.pretrain))
 
 
 def _print_version(wanted: bool) -> None:

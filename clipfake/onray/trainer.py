@@ -1,4 +1,4 @@
-"""A training under Ray Train that goes on from its last checkpoint: what all trainings have in common."""
+"""A training under Ray Train that goes on from its last checkpoint."""
 
 import tempfile
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Images that the project makes itself: photographs' scenes, procedural ones, and what re-synthesis makes of them."""
+"""The demo's images: scenes of two photographs, and what re-synthesis makes of them."""

@@ -17,8 +17,8 @@ from PIL import Image
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.decoders import (
     CONVOLUTIONAL,
+    FAMILIES,
     PATCH,
-    Design,
     Resynthesiser,
     resynthesise,
     train_resynthesiser,
@@ -30,10 +30,9 @@ from clipfake.storage.store import Store, check_new
 
 log = logging.getLogger(__name__)
 
-GENERATORS = (*CONVOLUTIONAL, PATCH)
 GROUP_BY = r"(scene-\d+)"  # for `clipfake index --group-by`: pictures of one scene stay on one side of a split
 SIDE = 200  # of the finished pictures, in pixels
-HELD_OUT_SCENES, CRAWL_SCENES = 14, 14  # of the 36 that no pretraining has seen; the rest of all 108 is for training
+HELD_OUT_SCENES, CRAWL_SCENES = 14, 14  # of the 36 that clipfake-nano has not seen; the rest of all 108 is for training
 
 # The crawl's broken files, and the status each must get.
 BROKEN: Mapping[str, Status] = MappingProxyType(
@@ -87,9 +86,9 @@ def make_demo_corpus(out: Path, options: DemoOptions = DemoOptions()) -> DemoCor
     scenes = photograph_scenes()
     crops = np.stack([scene.crop(rng) for scene in scenes for _ in range(4)])
     models = {}
-    for generator in GENERATORS:
+    for generator in FAMILIES:
         log.info("demo: training the decoder %s", generator)
-        models[generator] = train_resynthesiser(Design(generator), crops, options.steps, options.seed)
+        models[generator] = train_resynthesiser(generator, crops, options.steps, options.seed)
 
     reserved = rng.permutation([i for i, scene in enumerate(scenes) if scene.reserved])
     crawled, held_out, _ = np.split(reserved, [CRAWL_SCENES, CRAWL_SCENES + HELD_OUT_SCENES])
@@ -100,7 +99,7 @@ def make_demo_corpus(out: Path, options: DemoOptions = DemoOptions()) -> DemoCor
         _write_labelled(corpus.train / generator, pairs, rng)
     pairs = [pair for i in sorted(held_out) for pair in _pairs(scenes[i], PATCH, models, 2 * options.crops, rng)]
     _write_labelled(corpus.held_out / PATCH, pairs, rng)
-    pairs = [pair for i in crawled for generator in GENERATORS for pair in _pairs(scenes[i], generator, models, 1, rng)]
+    pairs = [pair for i in crawled for generator in FAMILIES for pair in _pairs(scenes[i], generator, models, 1, rng)]
     _write_crawl(corpus, pairs, rng)
     return corpus
 
@@ -136,7 +135,7 @@ def _write_labelled(folder: Path, pairs: Sequence[Pair], rng: np.random.Generato
     rows = []
     numbers = rng.permutation(2 * len(pairs)).reshape(-1, 2)
     for pair, (real, fake) in zip(pairs, numbers, strict=True):
-        target = 1 + GENERATORS.index(pair.generator)
+        target = 1 + FAMILIES.index(pair.generator)
         for number, data, value in ((real, pair.real, 0), (fake, pair.fake, target)):
             file = f"{number:04d}.jpg"
             path = f"{pair.scene.name}/{file}"

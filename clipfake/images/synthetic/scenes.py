@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -10,7 +9,7 @@ import numpy as np
 
 CROP = 64  # side of a crop in pixels of the photograph, what a decoder re-synthesises
 CELL = 71  # side of a scene: the grid that uses the 427 x 640 photographs best, and room for a crop to move
-RESERVED_COLUMNS = 3  # of 9, on the right: the demo judges on them, and no pretraining sees them
+RESERVED_COLUMNS = 3  # of 9, on the right: the demo judges on them, and clipfake-nano was trained without them
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +17,7 @@ class Scene:
     """A square region of a photograph.
 
     `pixels` is uint8 (CELL, CELL, 3). What is cut from a scene shows nothing that another scene shows, so a split that
-    keeps scenes whole has no picture on two sides. `reserved` ones are kept from pretraining.
+    keeps scenes whole has no picture on two sides. clipfake-nano was trained without the `reserved` ones.
     """
 
     name: str  # scene-000, scene-001, ...
@@ -35,8 +34,12 @@ class Scene:
 
 def photograph_scenes() -> list[Scene]:
     """All scenes of the photographs (108), in reading order."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = load_sample_images()
     scenes: list[Scene] = []
-    for name, pixels in _photographs():
+    for file, pixels in zip(photographs.filenames, photographs.images, strict=True):
+        name = PurePath(file).stem
         height, width = pixels.shape[:2]
         lefts = range(0, width - CELL + 1, CELL)
         for top in range(0, height - CELL + 1, CELL):
@@ -44,19 +47,3 @@ def photograph_scenes() -> list[Scene]:
                 region = pixels[top : top + CELL, left : left + CELL]
                 scenes.append(Scene(f"scene-{len(scenes):03d}", name, region, left >= lefts[-RESERVED_COLUMNS]))
     return scenes
-
-
-def unreserved_photographs() -> dict[str, np.ndarray]:
-    """Name -> pixels, uint8 (H, W, 3), of the photographs without their reserved columns."""
-    return {
-        name: np.ascontiguousarray(pixels[:, : (pixels.shape[1] // CELL - RESERVED_COLUMNS) * CELL])
-        for name, pixels in _photographs()
-    }
-
-
-def _photographs() -> Iterator[tuple[str, np.ndarray]]:
-    from sklearn.datasets import load_sample_images
-
-    photographs = load_sample_images()
-    for file, pixels in zip(photographs.filenames, photographs.images, strict=True):
-        yield PurePath(file).stem, pixels
