@@ -25,6 +25,10 @@ class UsageError(ClipfakeError):
     exit_code = ExitCode.USAGE
 
 
+class NoTextTowerError(UsageError):
+    """The encoder embeds images only."""
+
+
 class ClaimLostError(ClipfakeError):
     """Another run writes into the folder now: this one must not."""
 

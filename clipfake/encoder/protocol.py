@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from clipfake.encoder.precision import Precision
-from clipfake.errors import UsageError
+from clipfake.errors import NoTextTowerError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,9 +103,9 @@ def family_of(encoder: str) -> Family:
     return next(found for found in map(family, FAMILIES) if found.claims(encoder))
 
 
-def no_text_tower(described: "EncoderDescription") -> UsageError:
+def no_text_tower(described: "EncoderDescription") -> NoTextTowerError:
     """The error of a family that has image towers only."""
-    return UsageError(
+    return NoTextTowerError(
         f"the encoder {described.name} has no text tower: leave out --text, or use one of open_clip's, such as "
         "ViT-B-32-quickgelu/openai"
     )

@@ -16,7 +16,7 @@ from clipfake.corpus.manifest import write_manifest
 from clipfake.detector.bundle import Detector
 from clipfake.detector.heads.linear_projection import FUSIONS
 from clipfake.detector.text_input import TextInput
-from clipfake.errors import UsageError
+from clipfake.errors import NoTextTowerError, UsageError
 from clipfake.measures.classification import classification
 from clipfake.measures.split import PARTS
 from clipfake.onray.connection import connected
@@ -80,9 +80,12 @@ def reproduce(
 def _embed(
     manifest: str, encoder: str, embeddings: str, options: ReproduceOptions, progress: Callable[[int], Progress]
 ) -> None:
-    """Images and their texts; only what is not there yet."""
-    what = EmbedOptions(text=options.text)
-    embed(manifest, encoder, embeddings, ScanOptions(precision=options.precision), progress, what)
+    """Images, and their texts where the encoder has a text tower; only what is not there yet."""
+    scan = ScanOptions(precision=options.precision)
+    try:
+        embed(manifest, encoder, embeddings, scan, progress, EmbedOptions(text=options.text))
+    except NoTextTowerError:
+        embed(manifest, encoder, embeddings, scan, progress, EmbedOptions())
 
 
 def _folder(artifact: Store, name: str) -> str:

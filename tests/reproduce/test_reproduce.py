@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from clipfake.corpus.manifest import read_manifest
 from clipfake.detector.text_input import TextInput
 from clipfake.encoder import describe
-from clipfake.errors import UsageError
+from clipfake.errors import NoTextTowerError, UsageError
 from clipfake.reproduce import reproduce as module
 from clipfake.reproduce.page import FIGURES
 from clipfake.reproduce.reproduce import ReproduceOptions, reproduce
@@ -220,6 +220,19 @@ def test_without_text_the_three_on_images_are_run_and_it_says_why(artifact, tmp_
     assert [one["name"] for one in found] == NAMES[:3]
     assert any("no text" in line for line in said)
     assert "were not run" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_an_encoder_without_a_text_tower_embeds_images_only(monkeypatch):
+    asked = []
+
+    def embed(manifest, encoder, out, scan, progress, what):
+        asked.append(what.text)
+        if what.text is not None:
+            raise NoTextTowerError("no text tower")
+
+    monkeypatch.setattr(module, "embed", embed)
+    module._embed("manifest", ENCODER, "embeddings", OPTIONS, lambda n: lambda k: None)
+    assert asked == [OPTIONS.text, None]
 
 
 def test_other_options_other_folders_and_other_text_are_refused(done, artifact, tmp_path):
