@@ -85,12 +85,10 @@ def nightly(
     crawl, began = Crawl(corpus), time.monotonic()
     key = load(detector).fingerprint
     for night in nights:
-        page_place(_page(pages, night), "--pages")
+        page_place(_page(pages, night), "--pages", apart_from=out)
         for option, folder in (("--out", out), ("--pages", pages), ("--save-embeddings", options.save_embeddings)):
             if folder is not None:
                 check_apart(crawl.place(night), uris.place(folder), option)
-    if uris.place(pages) == uris.place(out):
-        raise UsageError("a report folder holds nothing but its rows: choose another folder for --pages")
     before = _scored_before(crawl, nights, out, key, options.again)
     done = [_scored(crawl.place(night), night, detector, out, options, progress) for night in nights]
     earlier = [_scored(crawl.place(night), night, detector, out, options, progress) for night in before]
@@ -178,11 +176,6 @@ def _compacted(place: str) -> dict[str, Any]:
         return asdict(compact(place))
     except ClipfakeError as error:
         return {"left": str(error)}
-
-
-def _failed(entry: dict[str, Any]) -> bool:
-    """Not of a night that is gone by now, nor of its old errors."""
-    return bool(entry["exit_code"] == ExitCode.FAILED)
 
 
 def _page(pages: str, night: date) -> str:

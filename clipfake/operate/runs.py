@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import LOCK_FOLDER, Owner, read_owner
 from clipfake.storage.ledger import committed_files
 from clipfake.storage.runs import RUN_FOLDER, read_records
 from clipfake.storage.store import Store
-from clipfake.storage.units import PLAN_FOLDER, Unit
+from clipfake.storage.units import PLAN_FOLDER, open_units
 
 FINISHED, WRITING, OPEN = "finished", "writing", "open"
 
@@ -86,14 +84,8 @@ def _open_items(store: Store) -> Iterator[tuple[str, int]]:
     """Run id -> the items of its units that are not committed."""
     committed = set(committed_files(store))
     for run_id in store.folders(PLAN_FOLDER):
-        items = 0
-        for file in store.list(f"{PLAN_FOLDER}/{run_id}"):
-            number = file.name.removesuffix(".items")
-            if number == file.name or Unit(run_id, int(number), ()).name in committed:
-                continue
-            with pq.ParquetFile(store.path(Unit(run_id, int(number), ()).path), filesystem=store.filesystem) as listed:
-                items += listed.metadata.num_rows
-        if items:
+        units, _ = open_units(store, run_id, {}, committed, clear=False)
+        if items := sum(unit.rows for unit in units):
             yield run_id, items
 
 

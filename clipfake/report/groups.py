@@ -10,7 +10,7 @@ from clipfake.errors import UsageError
 from clipfake.report.group_tables import GROUP_SCHEMA, STABLE, TOP_K, Stability, group_tables
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import footer
-from clipfake.storage.reports import detectors, latest, open_report, rows_of
+from clipfake.storage.reports import chosen_detector, detectors, latest, open_report, rows_of
 from clipfake.storage.store import Store, check_new
 
 FILE = "groups.parquet"
@@ -42,7 +42,7 @@ def make_groups(reports: str, out: str, detector: str | None = None, top_k: int 
     check_new(store, {FILE})
     stability, verdict, counts = Stability(), Counter[str](), Counter[str]()
     with rows_of(report.dataset(), ordered=False) as rows:
-        chosen = _chosen(sorted(found["detector"] for found in detectors(rows)), detector, reports)
+        chosen = chosen_detector(detectors(rows), detector, reports)
         facts = {"detector": chosen, "top_k": top_k, "stable": STABLE, "report": report.store.uri}
         schema = GROUP_SCHEMA.with_metadata(footer("groups", facts))
         with store.writing(FILE) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
@@ -61,13 +61,3 @@ def make_groups(reports: str, out: str, detector: str | None = None, top_k: int 
 
 def _sums(table: pa.Table) -> dict[str, int]:
     return {"groups": table.num_rows, **{n: int(table[n].to_numpy().sum()) for n in ("members", "scored")}}
-
-
-def _chosen(found: list[str], wanted: str | None, reports: str) -> str:
-    fitting = [one for one in found if one.startswith(wanted or "")]
-    if len(fitting) == 1:
-        return fitting[0]
-    names = ", ".join(one[:16] for one in found)
-    if fitting:
-        raise UsageError(f"{reports} has rows of several detectors: choose one with --detector ({names})")
-    raise UsageError(f"{reports} has no rows of the detector {wanted}; it has: {names}")

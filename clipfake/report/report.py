@@ -21,7 +21,7 @@ from clipfake.report.prevalence import evidence
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.thumbnails import thumbnails
 from clipfake.storage import uri as uris
-from clipfake.storage.reports import Rows, below, detectors, footer_of, latest, open_report, rows_of
+from clipfake.storage.reports import Rows, below, chosen_detector, detectors, footer_of, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 
@@ -33,9 +33,7 @@ def make_page(place: str, out: str, options: PageOptions, compared: Drift | None
 
     Raises UsageError where the folder is no report, or has no rows of that detector or run.
     """
-    folder, name = page_place(out, "--out")
-    if folder.uri == uris.place(place):
-        raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
+    folder, name = page_place(out, "--out", apart_from=place)
     found = summarise(place, options, compared)
     kinds = [found["highest"], found["unsure"], found["unfamiliar_items"], found["declared"]["items"]]
     wanted = {item["item_id"]: item for kind in kinds for item in kind}
@@ -50,11 +48,16 @@ def make_model_card(detector: str, result: Mapping[str, Any], out: str) -> None:
     folder.write_bytes(name, render_model_card(result, described(load(detector))).encode())
 
 
-def page_place(out: str, option: str) -> tuple[Store, str]:
-    """The folder and the name of a page. Raises UsageError for what is no place of one, naming the option."""
+def page_place(out: str, option: str, apart_from: str | None = None) -> tuple[Store, str]:
+    """The folder and the name of a page. Raises UsageError for what is no place of one, naming the option.
+
+    apart_from : a report folder, in which no page may lie
+    """
     folder, _, name = uris.place(out).rpartition("/")
     if not name.endswith((".html", ".htm")):
         raise UsageError(f"{option} is the page's file: give a name that ends in .html")
+    if apart_from is not None and folder == uris.place(apart_from):
+        raise UsageError(f"a report folder holds nothing but its rows: choose another place for {option}")
     return Store(folder), uris.shown(name)
 
 
@@ -69,7 +72,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
         dataset = dataset.filter(below(options.below))
     with rows_of(dataset) as rows:
         there = detectors(rows)
-        detector = chosen_detector(there, wanted, place)
+        detector = chosen_detector(there, wanted, place, last=True)
         records = [record for record in records if record.get("key") == detector]
         footer = footer_of(ledger, detector)
         thresholds = json.loads(footer.get("thresholds", "[]"))
@@ -85,6 +88,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
     if options.below is not None:
         records = [record for record in records if record["run_id"] in here or _source(record) == options.below]
     runs = runs_of(records, here)
+    judged = compared or drift(store.uri, options.run_id or max(here))
     return {
         "place": store.uri,
         "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
@@ -98,7 +102,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
         "bundle": described(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
         "no_prevalence": no_prevalence,
-        "drift": _as_values(compared or drift(store.uri, options.run_id or max(here))),
+        "drift": asdict(judged) | {"alarm": judged.alarm},
         "rows": sum(here.values()),
         "runs": runs,
         "checks": checks(found, runs, sum(here.values())),
@@ -130,11 +134,6 @@ def _estimate(found: dict[str, Any], rows: Rows, bundle: Detector | None) -> str
     return None
 
 
-def _as_values(found: Drift) -> dict[str, Any]:
-    """As JSON values, with `alarm`."""
-    return asdict(found) | {"alarm": found.alarm}
-
-
 def named_bundle(place: str | None) -> tuple[Detector | None, str | None]:
     """The bundle at a place, and the beginning of the fingerprint that is asked for."""
     if place is None:
@@ -143,17 +142,6 @@ def named_bundle(place: str | None) -> tuple[Detector | None, str | None]:
         return None, place
     detector = load(place)
     return detector, detector.fingerprint
-
-
-def chosen_detector(there: list[dict[str, Any]], wanted: str | None, place: str) -> str:
-    """The one of `detectors` that the beginning of a fingerprint names; None: the one that scored last."""
-    matching = [row["detector"] for row in there if row["detector"].startswith(wanted or "")]
-    if not matching:
-        names = ", ".join(row["detector"][:16] for row in there)
-        raise UsageError(f"{place} has no rows of the detector {(wanted or '')[:16]}; it has those of {names}")
-    if wanted and len(matching) > 1:
-        raise UsageError(f"{len(matching)} detectors begin with {wanted}: give more of the fingerprint")
-    return str(matching[0])
 
 
 def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:

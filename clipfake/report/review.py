@@ -10,13 +10,12 @@ from markupsafe import Markup
 
 from clipfake.errors import UsageError
 from clipfake.report.options import CHOSEN_KINDS, ReviewOptions
-from clipfake.report.report import bytes_column, chosen_detector, named_bundle, page_place
+from clipfake.report.report import bytes_column, named_bundle, page_place
 from clipfake.report.sections import look
 from clipfake.report.tallies import Question
 from clipfake.report.thumbnails import Thumbnail, thumbnails
 from clipfake.report.wording import environment
-from clipfake.storage import uri as uris
-from clipfake.storage.reports import Rows, detectors, footer_of, latest, open_report, rows_of
+from clipfake.storage.reports import Rows, chosen_detector, detectors, footer_of, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
 
 RANDOM = "random"  # of `sample` in labels.csv; the others are CHOSEN
@@ -34,13 +33,11 @@ def make_review(place: str, out: str, options: ReviewOptions) -> dict[str, Any]:
 
     Raises UsageError where the folder is no report, or has no scored rows of that detector.
     """
-    folder, name = page_place(out, "--out")
-    if folder.uri == uris.place(place):
-        raise UsageError("a report folder holds nothing but its rows: choose another place for --out")
+    folder, name = page_place(out, "--out", apart_from=place)
     report = open_report(place)
     _, wanted = named_bundle(options.detector)
     with rows_of(report.dataset(), ordered=False) as rows:
-        detector = chosen_detector(detectors(rows), wanted, place)
+        detector = chosen_detector(detectors(rows), wanted, place, last=True)
         thresholds = json.loads(footer_of(report, detector).get("thresholds", "[]"))
         population, items = _items(latest(rows, detector), thresholds, options)
     if not population:

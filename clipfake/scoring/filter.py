@@ -28,7 +28,7 @@ from clipfake.scoring.options import MANIFEST, FilterOptions
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
 from clipfake.storage.ledger import SCAN
-from clipfake.storage.reports import Rows, detectors, latest, open_report, rows_of
+from clipfake.storage.reports import Rows, chosen_detector, detectors, latest, open_report, rows_of
 from clipfake.storage.runs import new_run_id
 from clipfake.storage.store import Store, check_apart, check_new, kind_of
 
@@ -66,7 +66,7 @@ def filter_corpus(
     place, store, found = uris.place(source), Store(uris.place(out)), FilterSummary()
     check_apart(place, store.uri)
     with rows_of(open_report(reports).dataset()) as rows:
-        chosen = _detector(rows, options.detector)
+        chosen = chosen_detector(detectors(rows), options.detector, reports)
         listed = _decided(latest(rows, chosen), _listing(place, options), options)
         if options.dry_run:
             for _ in _containers(listed, place, found, options):
@@ -88,15 +88,6 @@ def filter_corpus(
     if found.kept + found.dropped != found.listed:
         raise ClipfakeError(f"counts do not reconcile: {found}; this is a bug")
     return found
-
-
-def _detector(rows: Rows, wanted: str | None) -> str:
-    there = [one["detector"] for one in detectors(rows)]
-    fitting = [one for one in there if one.startswith(wanted or "")]
-    if len(fitting) != 1:
-        names = ", ".join(one[:16] for one in there)
-        raise UsageError(f"the report has rows of the detectors {names}: name one with --detector")
-    return fitting[0]
 
 
 def _listing(place: str, options: FilterOptions) -> pa.RecordBatchReader:

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from clipfake.errors import UsageError
-from clipfake.storage.reports import detectors, latest, open_report, rows_of
+from clipfake.storage.reports import chosen_detector, detectors, latest, open_report, rows_of
 from clipfake.storage.schemas import REPORT_SCHEMA
 
 _BATCH_ROWS = 65_536
@@ -32,12 +32,13 @@ class LatestRows:
         rows = self._stack.enter_context(rows_of(dataset))
         self._database = rows.database
         self.detectors = detectors(rows)
-        found = [one["detector"] for one in self.detectors if one["detector"].startswith(detector or "")]
-        if detector is not None and len(found) != 1:
-            self.close()
-            known = ", ".join(one["detector"][:12] for one in self.detectors)
-            raise UsageError(f"{place} has rows of the detectors {known}: give the beginning of one's fingerprint")
-        self.detector = found[0] if found else None
+        self.detector = None
+        if self.detectors or detector:
+            try:
+                self.detector = chosen_detector(self.detectors, detector, place, last=True)
+            except UsageError:
+                self.close()
+                raise
         items = latest(rows, self.detector or "")
         self._database.execute(f"CREATE TEMP VIEW items AS SELECT {_COLUMNS} FROM {items.view}")
 

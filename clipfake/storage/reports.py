@@ -99,6 +99,24 @@ def detectors(rows: Rows) -> list[dict[str, Any]]:
     )
 
 
+def chosen_detector(there: list[dict[str, Any]], wanted: str | None, place: str, *, last: bool = False) -> str:
+    """The one of `detectors` whose fingerprint begins with `wanted`; None: the only one, or with `last` the first.
+
+    Raises UsageError where there is none, or more than one.
+    """
+    known = ", ".join(row["detector"][:16] for row in there)
+    fitting = [str(row["detector"]) for row in there if row["detector"].startswith(wanted or "")]
+    if not there:
+        raise UsageError(f"{place} has no rows")
+    if not fitting:
+        raise UsageError(f"{place} has no rows of the detector {str(wanted)[:16]}; it has those of {known}")
+    if len(fitting) > 1 and not (last and wanted is None):
+        raise UsageError(
+            f"{place} has rows of several detectors: give the beginning of the fingerprint of one ({known})"
+        )
+    return fitting[0]
+
+
 def latest(rows: Rows, detector: str, runs: Sequence[str] | None = None) -> Rows:
     """Of each item the row that this detector scored last, by the rule above. It replaces what was `latest` before.
 

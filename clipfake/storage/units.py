@@ -199,7 +199,7 @@ def open_plans(ledger: Ledger, *, clear: bool = True, check: Check = nothing_to_
             raise UsageError(
                 f"{store.uri}/{folder} was made by clipfake {about['version']}, which is newer: use that or a newer one"
             )
-        units, lost = _open_units(store, run_id, about, committed, clear)
+        units, lost = open_units(store, run_id, about, committed, clear=clear)
         if not units and not lost:
             if clear:
                 check()
@@ -213,10 +213,13 @@ def open_plans(ledger: Ledger, *, clear: bool = True, check: Check = nothing_to_
     return plans
 
 
-def _open_units(
-    store: Store, run_id: str, about: Mapping[str, Any], committed: set[str], clear: bool
+def open_units(
+    store: Store, run_id: str, about: Mapping[str, Any], committed: set[str], *, clear: bool
 ) -> tuple[list[Unit], list[int]]:
-    """The units of a plan that are open, and the numbers of those that are gone without a trace."""
+    """The units of a plan that are open, and the numbers of those that are gone without a trace.
+
+    about : what plan.json says; clear : whether the lists of committed units are deleted
+    """
     units, numbers = [], set()
     for file in store.list(f"{PLAN_FOLDER}/{run_id}"):
         if not file.name.endswith(".items"):

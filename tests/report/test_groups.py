@@ -70,7 +70,7 @@ def test_of_several_detectors_one_is_chosen(filled, items, report_rows, tmp_path
     rows = rows.set_column(at, rows.schema.field(at), pa.array(["x"]))
     replace(filled, key="e" * 64).commit("e.parquet", rows)
     out = str(tmp_path / "out")
-    with pytest.raises(UsageError, match="several detectors: choose one with --detector"):
+    with pytest.raises(UsageError, match="several detectors: give the beginning of the fingerprint"):
         make_groups(filled.store.uri, out)
     with pytest.raises(UsageError, match="no rows of the detector f"):
         make_groups(filled.store.uri, out, "f")

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clipfake.errors import UsageError
 from clipfake.report.drift import drift, drift_of_places
 from clipfake.report.group_tables import Stability, group_tables
 from clipfake.report.report import PageOptions, summarise
-from clipfake.storage.reports import detectors, latest, rows_of
+from clipfake.storage.reports import chosen_detector, detectors, latest, rows_of
 from clipfake.storage.schemas import REPORT_SCHEMA
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -87,3 +88,29 @@ def test_of_earlier_runs_each_item_counts_once_as_they_left_it(rewritten, ledger
     found = drift(rewritten, "r4")
     (errors,) = (one for one in found.findings if one.measure == "error rate")
     assert (found.reference, errors.said, errors.alarm) == ("3 earlier runs", "0.00% against 0.00%", False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "last", "found"),
+    [
+        (None, True, "beta"),
+        ("al", True, "alpha"),
+        ("alpha", False, "alpha"),
+        (None, False, "has rows of several detectors"),
+        ("be", True, "has rows of several detectors"),
+        ("c", True, "no rows of the detector c; it has those of beta, alpha, bet"),
+    ],
+)
+def test_a_detector_is_chosen_by_the_beginning_of_its_fingerprint(wanted, last, found):
+    there = [{"detector": name} for name in ("beta", "alpha", "bet")]
+    if " " not in found:
+        assert chosen_detector(there, wanted, "r", last=last) == found
+        return
+    with pytest.raises(UsageError, match=f"^r has .*{found.removeprefix('has ')}"):
+        chosen_detector(there, wanted, "r", last=last)
+
+
+def test_an_empty_report_has_no_detector():
+    with pytest.raises(UsageError, match=r"^r has no rows$"):
+        chosen_detector([], None, "r", last=True)
+    assert chosen_detector([{"detector": "d"}], None, "r") == "d"
