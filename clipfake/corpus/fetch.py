@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from clipfake.corpus.source import Source, open_source
 from clipfake.errors import UsageError
 from clipfake.status import Status
 from clipfake.storage import uri as uris
+
+if TYPE_CHECKING:
+    from clipfake.corpus.parquet_bytes import StoredRow
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +154,7 @@ class _Fetch:
 
     def _read_rows(self, source: Source, indices: list[int]) -> Fetched:
         """Puts the rows it can into the results; what it returns holds for the others."""
-        import pyarrow as pa
-
-        from clipfake.corpus.parquet_bytes import is_damage, read_rows
+        from clipfake.corpus.parquet_bytes import DamagedError, read_rows
 
         wanted: dict[int, list[int]] = defaultdict(list)
         for index in indices:
@@ -161,22 +163,21 @@ class _Fetch:
             elif index not in self.results:
                 wanted[int(self.rows[index].member or 0)].append(index)
         try:
-            for row, data, path in read_rows(source.file(), sorted(wanted), self.options.bytes_column):
-                for index in wanted[row]:
-                    self.results[index] = self._row(data, path, source.etag)
-        except (pa.ArrowException, OSError) as error:
-            if not is_damage(error, source):
-                raise
-            return Fetched(None, Status.CORRUPT, f"the Parquet file is damaged: {_one_line(error)}", source.etag)
+            for found in read_rows(source, sorted(wanted), self.options.bytes_column, self.options.max_bytes):
+                for index in wanted[found.row]:
+                    self.results[index] = self._row(found, source.etag)
+        except DamagedError as error:
+            return Fetched(None, Status.CORRUPT, f"the Parquet file is damaged: {error}", source.etag)
         return Fetched(None, Status.MISSING, "the Parquet file has no such row", source.etag)
 
-    def _row(self, data: bytes | None, path: str | None, etag: str | None) -> Fetched:
-        if not data:
+    def _row(self, found: StoredRow, etag: str | None) -> Fetched:
+        if not found.size:
+            path = found.path
             error = f"the row holds a path and no bytes: {path[:200]!r}" if path else "the row holds no bytes"
             return Fetched(None, Status.EMPTY, error, etag)
-        if len(data) > self.options.max_bytes:
-            return self._too_large(len(data), etag)
-        return Fetched(data, Status.OK, None, etag)
+        if found.data is None:
+            return self._too_large(found.size, etag)
+        return Fetched(found.data, Status.OK, None, etag)
 
     def _too_large(self, size: int, etag: str | None) -> Fetched:
         return Fetched(None, Status.TOO_LARGE, f"{size} bytes, more than {self.options.max_bytes}", etag)

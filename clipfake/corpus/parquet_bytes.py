@@ -1,104 +1,142 @@
-"""Image bytes in Parquet: which column holds them, and reading rows of it without the rest of the file."""
+"""Images and texts in strangers' Parquet, read by a confined process that gets its bytes from here."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import IO, Any
+import atexit
+import errno
+import json
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from threading import BoundedSemaphore
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from clipfake.corpus import confinement
+from clipfake.corpus.source import Readable
 
-from clipfake.corpus.source import Source
+MEMORY = 2 << 30  # bytes that reading one file may take
+_Answer = Generator[tuple[dict[str, Any], bytes | None], None, None]
 
-# The first of these that holds bytes (or Hugging Face's struct of bytes and path), unless --columns names one.
-BYTES_COLUMNS = ("image", "image_bytes", "bytes", "img", "jpg", "png", "webp", "data", "content")
-
-_BATCH_ROWS = 32
-MAX_UNPACKED = 256 << 20  # bytes of a column of a row group that are taken whatever they came from
-MAX_RATIO = 100  # beyond: how much more they may be than the bytes in the file. Images do not get smaller.
-
-
-def find_bytes_column(schema: pa.Schema, wanted: str | None = None) -> str | None:
-    """The name of the column with the images' bytes (`image`, or `image.bytes` inside a struct); None where none is."""
-    for name in (wanted,) if wanted else BYTES_COLUMNS:
-        if name in schema.names:
-            kind = schema.field(name).type
-            if _is_binary(kind):
-                return name
-            if pa.types.is_struct(kind) and any(f.name == "bytes" and _is_binary(f.type) for f in kind):
-                return f"{name}.bytes"
-    return None
+_SILENCE_S = 120.0  # without a word from the process
+_AT_A_TIME = BoundedSemaphore(2)  # files whose images this process reads side by side, for the memory that they take
 
 
-def read_rows(
-    file: IO[bytes], rows: list[int], wanted: str | None = None
-) -> Iterator[tuple[int, bytes | None, str | None]]:
-    """(row number, its bytes or None where null, the path beside them) for each of the sorted `rows` that it has.
+class DamagedError(Exception):
+    """A Parquet file that cannot be read, or takes too much memory to be read."""
 
-    Each row group in need is read once, a few rows at a time. Raises ArrowInvalid or OSError for a damaged file.
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row with an image. data is None where it has none (size None or 0), or more bytes than were asked for."""
+
+    row: int
+    size: int | None
+    path: str | None
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTexts:
+    """What a file says it has: (name, type) of its columns, which of them holds bytes, how many rows; and its texts.
+
+    parts : (rows, their texts by column), in the file's order
     """
-    table = pq.ParquetFile(file)
-    column = find_bytes_column(table.schema_arrow, wanted)
-    if column is None:
-        raise pa.ArrowInvalid("no column with image bytes")
-    first = 0
-    for group in range(table.num_row_groups):
-        end = first + table.metadata.row_group(group).num_rows
-        needed = [row for row in rows if first <= row < end]
-        if needed:
-            yield from _read_group(table, group, column, first, needed)
-        first = end
+
+    columns: list[tuple[str, str]]
+    image: str | None
+    rows: int
+    parts: Iterator[tuple[int, dict[str, list[str | None]]]]
 
 
-def is_damage(error: Exception, source: Source) -> bool:
-    """Whether an error of pyarrow means a damaged file, and not that its bytes could not be had."""
-    return not source.failed and not (isinstance(error, OSError) and error.errno is not None)
+def read_rows(source: Readable, rows: list[int], wanted: str | None = None, most: int = MEMORY) -> Iterator[StoredRow]:
+    """Each of the sorted `rows` that the file has. Raises DamagedError, or OSError where bytes could not be had.
 
-
-def check_unpacked(table: pq.ParquetFile, group: int, columns: Collection[str]) -> None:
-    """Raises ArrowInvalid where the footer says that a few bytes of these columns unpack to very many: a bomb.
-
-    columns : names; `a.b` inside a struct. A footer that lies is not seen.
+    wanted : the column, else the first that holds bytes
+    most : bytes of an image beyond which only its size is told
     """
-    about = table.metadata.row_group(group)
-    for at in range(about.num_columns):
-        column = about.column(at)
-        path, packed, unpacked = column.path_in_schema, column.total_compressed_size, column.total_uncompressed_size
-        wanted = any(path == name or path.startswith(f"{name}.") for name in columns)
-        if wanted and unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
-            raise pa.ArrowInvalid(f"{packed} bytes of the column {path} would unpack to {unpacked}")
+    with _AT_A_TIME, closing(_ask(source, what="rows", rows=rows, wanted=wanted, most=most)) as answer:
+        for about, data in answer:
+            size = about["size"]
+            yield StoredRow(about["row"], size, about["path"], b"" if size == 0 else data)
 
 
-def texts(column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column as Python has them; what is no UTF-8 in a text gets U+FFFD."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+def read_texts(source: Readable, names: list[str], wanted: str | None = None) -> StoredTexts:
+    """What a file has, and the texts of these columns. Raises as `read_rows`; so do the parts."""
+    answer = _ask(source, what="texts", names=names, wanted=wanted)
+    about, _ = next(answer)
+    if about["rows"] > source.size:
+        answer.close()
+        raise DamagedError(f"it says that it has {about['rows']} rows, and has {source.size} bytes")
+    parts = ((part["rows"], part["texts"]) for part, _ in answer)
+    return StoredTexts([(name, kind) for name, kind in about["columns"]], about["image"], about["rows"], parts)
+
+
+class _Child:
+    """One reading process and this end of its socket."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = confinement.start("clipfake.corpus.parquet_child", theirs, str(MEMORY))
+        self.link = Connection(ours.detach())
+
+    def answer(self, source: Readable, order: dict[str, Any]) -> _Answer:
+        """The parts of its answer. Raises OSError where it was killed."""
+        try:
+            self.link.send_bytes(json.dumps({"size": source.size, **order}).encode())
+            while not (about := self._next()).get("end"):
+                if "damage" in about:
+                    raise DamagedError(about["damage"])
+                if "read" in about:
+                    offset, length = about["read"]
+                    self.link.send_bytes(source.read_at(offset, min(length, source.size)))
+                else:
+                    yield about, self.link.recv_bytes(MEMORY) if about["data"] else None
+            if about["tired"]:
+                self.kill()
+        except (EOFError, ConnectionError):
+            how = confinement.ending(self.process)
+            if "SIGKILL" in how:  # by the machine that ran out of memory, perhaps: another time it may pass
+                raise OSError(errno.EIO, "the reading process was killed") from None
+            raise DamagedError(f"the reading process {how}") from None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.link.close()
+
+    def _next(self) -> dict[str, Any]:
+        if not self.link.poll(_SILENCE_S):
+            raise DamagedError(f"it was not read within {_SILENCE_S:g} s")
+        found: dict[str, Any] = json.loads(self.link.recv_bytes(MEMORY))
+        return found
+
+
+_idle: list[_Child] = []  # list.append and list.pop are one step each
+
+
+@atexit.register
+def _end() -> None:
+    while _idle:
+        _idle.pop().kill()
+
+
+def _ask(source: Readable, **order: Any) -> _Answer:
+    child = None
+    while _idle and child is None:
+        child = _idle.pop()
+        if child.process.poll() is not None:
+            child.kill()
+            child = None
+    child = child or _Child()
+    whole = False
     try:
-        return column.to_pylist()
-    except UnicodeDecodeError:
-        return [value and value.decode("utf-8", "replace") for value in column.cast(pa.large_binary()).to_pylist()]
-
-
-def _read_group(
-    table: pq.ParquetFile, group: int, column: str, first: int, needed: list[int]
-) -> Iterator[tuple[int, bytes | None, str | None]]:
-    last = needed[-1]
-    wanted = set(needed)
-    row = first
-    columns = [column, f"{column.removesuffix('.bytes')}.path"] if column.endswith(".bytes") else [column]
-    check_unpacked(table, group, columns)
-    for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
-        for value in batch.column(0):
-            if row in wanted:
-                found = value.as_py()
-                is_struct = isinstance(found, dict)
-                yield row, found["bytes"] if is_struct else found, found.get("path") if is_struct else None
-            row += 1
-        if row > last:
-            return
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+        yield from child.answer(source, order)
+        whole = True
+    finally:
+        if whole and not child.link.closed:
+            _idle.append(child)
+        else:
+            child.kill()

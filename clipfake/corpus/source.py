@@ -18,23 +18,24 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class Source(Protocol):
-    """size in bytes; etag where the store has one; failed: whether a read of it failed. All methods raise OSError."""
+class Readable(Protocol):
+    """size in bytes."""
 
     @property
     def size(self) -> int: ...
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """The bytes at an offset; fewer at the end. Raises OSError."""
+
+
+class Source(Readable, Protocol):
+    """etag where the store has one. All methods raise OSError."""
+
     @property
     def etag(self) -> str | None: ...
 
-    @property
-    def failed(self) -> bool: ...
-
     def is_version(self, version: str) -> bool:
         """Whether this is still the file that was listed with this version."""
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """The bytes at an offset; fewer at the end."""
 
     def file(self) -> IO[bytes]:
         """A seekable file on it, valid until `close`."""
@@ -51,7 +52,6 @@ class LocalSource:
     """A regular file of this machine. A FIFO or a device that took the place of one is refused and never waited for."""
 
     etag = None
-    failed = False  # its errors have a number
 
     def __init__(self, uri: str) -> None:
         self._descriptor = os.open(uris.to_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -86,7 +86,6 @@ class RemoteSource:
 
     def __init__(self, uri: str, attempts: int | None) -> None:
         filesystem, path = uris.filesystem(uri, attempts)
-        self.failed = False
         with self._only_os_errors():
             self._file = filesystem.open_input_file(path)
             self.size = self._file.size()
@@ -107,30 +106,28 @@ class RemoteSource:
 
     def file(self) -> IO[bytes]:
         # Large ranges make a walk through a container a stream; what is larger than one is skipped, not read.
-        return cast(IO[bytes], io.BufferedReader(_Reading(self), buffer_size=8 << 20))
+        return cast(IO[bytes], io.BufferedReader(Reading(self), buffer_size=8 << 20))
 
     def close(self) -> None:
         self._file.close()
 
     @contextmanager
     def _only_os_errors(self) -> Iterator[None]:
-        """Notes that a read failed. gs:// raises other kinds of pyarrow's errors too."""
+        """gs:// raises other kinds of pyarrow's errors too."""
         from pyarrow import ArrowException
 
         try:
             yield
         except OSError:
-            self.failed = True
             raise
         except ArrowException as error:
-            self.failed = True
             raise OSError(str(error)) from error
 
 
-class _Reading(io.RawIOBase):
-    """A remote source as a raw file, from its beginning."""
+class Reading(io.RawIOBase):
+    """A source as a raw file, from its beginning."""
 
-    def __init__(self, source: RemoteSource) -> None:
+    def __init__(self, source: Readable) -> None:
         self._source = source
         self._at = 0
 

@@ -7,18 +7,17 @@ ready.
 
 import json
 import os
-import resource
 import signal
 import socket
 import struct
 import sys
 import warnings
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
+from clipfake.corpus.confinement import address_space, confine
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import prepare
@@ -46,8 +45,8 @@ def main() -> None:
     warm_up(decoder)
     for view in views:
         view.warm_up()  # before the limit: a user's model is no image's fault
-    idle = _address_space()
-    _confine(limits, idle)
+    idle = address_space()
+    _confine(limits)
     _reply(link, {})
     served = 0
     while (request := _receive(link)) is not None:
@@ -62,30 +61,16 @@ def main() -> None:
         about = {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}
         _reply(link, about, *(np.ascontiguousarray(array).data.cast("B") for array in arrays))
         served += 1
-        if served % _LOOK_EVERY == 0 and _address_space() > idle + limits.memory_bytes // 4:
+        if served % _LOOK_EVERY == 0 and address_space() > idle + limits.memory_bytes // 4:
             return  # leaks would become refusals of innocent images; the parent starts afresh with the one it waits for
 
 
-def _confine(limits: Limits, idle: int) -> None:
-    """Limit what this process, which holds `idle` bytes, may take now that all it needs is loaded."""
-    # Address space, since RLIMIT_DATA misses memory that is mapped shared.
-    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = idle + limits.memory_bytes
-    wanted = wanted if allowed == resource.RLIM_INFINITY else min(wanted, allowed)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, wanted))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # a decoder has nothing to write
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is then seen here
+def _confine(limits: Limits) -> None:
+    """Limit what this process may take now that all it needs is loaded."""
+    confine(limits.memory_bytes)
     # Pillow refuses above twice its own limit inside some plugins, before `decode` sees the size; this makes it ours.
     Image.MAX_IMAGE_PIXELS = (limits.max_pixels + 1) // 2
     warnings.simplefilter("ignore")
-    # C libraries write their complaints about bad images straight to stderr, millions of times over a crawl.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def _address_space() -> int:
-    """Bytes that this process has mapped."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _receive(link: socket.socket) -> tuple[bytes, bool] | None:

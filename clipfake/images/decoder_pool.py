@@ -2,11 +2,7 @@
 
 import json
 import logging
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -18,6 +14,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from clipfake.corpus import confinement
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.decode import Limits
@@ -29,8 +26,6 @@ from clipfake.status import Status
 
 _LOG = logging.getLogger(__name__)
 _START_S: Final = 120.0  # a child is ready in 0.2 s, with torch in 3 s; on a machine that thrashes it may take long
-# What a child inherits of the environment. Keys of stores and Ray's token are none of an image's business.
-_INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 _RIDES_ALONG: Final = 64 << 10  # bytes that always fit into the socket's buffer beside an image that is being decoded
 
 
@@ -175,19 +170,9 @@ class _Child:
         settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": names, "decoder": decoder}
         self._settings = json.dumps(settings).encode()
         self._link, theirs = socket.socketpair()
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
-        environment["OMP_NUM_THREADS"] = "1"  # torch's
         try:
             with theirs:
-                self._process = subprocess.Popen(
-                    # -P: the current folder, which may be anyone's, is not searched for modules.
-                    [sys.executable, "-P", "-m", "clipfake.images.decoder_child"],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    env=environment,
-                    process_group=0,  # a terminal's Ctrl-C is for this process; the children end with their socket
-                )
+                self._process = confinement.start("clipfake.images.decoder_child", theirs)
         except OSError as error:
             raise ClipfakeError(f"no decoding process can start: {error}") from error
         self.pid = self._process.pid
@@ -219,12 +204,7 @@ class _Child:
 
     def end(self) -> str:
         """How the process ended, in words; ends it where it has not."""
-        try:
-            code = self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return "stopped answering"
-        return f"died of {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return confinement.ending(self._process)
 
     def kill(self) -> None:
         """End the process now, whatever it does; does nothing the second time."""

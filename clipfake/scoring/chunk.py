@@ -1,11 +1,14 @@
 """A chunk on its way through the pipeline: where its rows come from, and the columns that only travel inside."""
 
+import random
+import time
 from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipfake.errors import WorkFailedError
 from clipfake.status import Status
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
@@ -13,6 +16,7 @@ from clipfake.storage.store import Store
 # Columns that only travel inside the pipeline.
 UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
 VIEWS = "_views"  # the embeddings of an item's views, one after the other in one fixed-size list
+PAUSES_S = (0.5, 2.0, 8.0)  # before an item list is asked for again
 REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable
 
 
@@ -43,17 +47,31 @@ PROBE = Chunk(path="", unit=-1, group=0, offset=0, rows=1, first=0)  # an item t
 
 
 def read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
-    """The chunk's items with their place in the unit."""
+    """The chunk's items with their place in the unit. Raises WorkFailedError where the list cannot be read."""
     (at,) = chunk.to_pylist()
     if at["path"]:
-        with pq.ParquetFile(store.path(at["path"]), filesystem=store.filesystem) as items:
-            table = items.read_row_group(at["group"]).slice(at["offset"], at["rows"])
+        table = _listed(store, at["path"], at["group"]).slice(at["offset"], at["rows"])
     else:
         nothing: dict[str, object] = {"item_id": "probe", "uri": "file:///dev/null/probe", "version": ""}
         table = pa.Table.from_pylist([nothing], schema=MANIFEST_SCHEMA)
     rows = pa.array(np.arange(at["first"], at["first"] + table.num_rows, dtype=np.int32))
     unit = pa.array(np.full(table.num_rows, at["unit"], np.int32))
     return table.append_column(UNIT, unit).append_column(ROW, rows)
+
+
+def _listed(store: Store, path: str, group: int) -> pa.Table:
+    """A row group of an item list. A store that fails for a moment is asked again: the list is there."""
+    for pause_s in (*PAUSES_S, None):
+        try:
+            with pq.ParquetFile(store.path(path), filesystem=store.filesystem) as items:
+                return items.read_row_group(group)
+        except (OSError, pa.ArrowException) as error:
+            if pause_s is None or isinstance(error, FileNotFoundError):
+                raise WorkFailedError(
+                    f"the list of items {store.uri_of(path)} cannot be read: {' '.join(str(error).split())[:500]}"
+                ) from error
+            time.sleep(random.uniform(0.5, 1.0) * pause_s)
+    raise AssertionError
 
 
 def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -181,20 +181,6 @@ def test_parquet_rows(struct: bool, tmp_path: Path) -> None:
     ]
 
 
-def test_a_parquet_row_group_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_parquet(tmp_path / "a.parquet", [os.urandom(1000) for _ in range(200)])
-    rows = listed(uris.from_path(tmp_path), "parquet")
-    real, groups = pq.ParquetFile.iter_batches, []
-
-    def iter_batches(self, *args, row_groups, **kwargs):  # type: ignore[no-untyped-def]
-        groups.extend(row_groups)
-        return real(self, *args, row_groups=row_groups, **kwargs)
-
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
-    assert set(statuses(fetch([rows[i] for i in (3, 90, 5, 85, 199)]))) == {"ok"}
-    assert groups == [0, 2, 4]
-
-
 def test_a_damaged_parquet_page(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, [os.urandom(1000) for _ in range(80)])

@@ -1,75 +1,135 @@
-"""Reading the bytes of rows, and what is not read."""
+"""Strangers' Parquet is read in a process of its own: bombs and lies cost that process, and the file."""
 
-import io
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from clipfake.corpus import parquet_bytes
+from clipfake.corpus.fetch import ItemRef, fetch
 from clipfake.corpus.layouts import LAYOUTS, LayoutOptions
-from clipfake.corpus.parquet_bytes import find_bytes_column, is_damage, read_rows, texts
+from clipfake.corpus.parquet_bytes import DamagedError, read_rows, read_texts
 from clipfake.corpus.source import LocalSource
 from clipfake.corpus.tally import Tally
+from clipfake.status import Status
 from clipfake.storage import uri as uris
 
-
-def written(table: pa.Table, **options: object) -> io.BytesIO:
-    out = io.BytesIO()
-    pq.write_table(table, out, **options)
-    return out
+MEBI = 1 << 20
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())])
-def test_rows_are_read_by_their_numbers(kind: pa.DataType) -> None:
-    images = [bytes([number]) * 3 if number % 3 else None for number in range(100)]
-    file = written(
-        pa.table({"other": range(100), "image": pa.array(images, pa.binary()).cast(kind)}), row_group_size=33
-    )
-    wanted = [0, 1, 32, 33, 70, 99]
-    assert list(read_rows(file, [*wanted, 100])) == [(row, images[row], None) for row in wanted]
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reading processes of 128 MiB."""
+    monkeypatch.setattr(parquet_bytes, "MEMORY", 128 * MEBI)
+    monkeypatch.setattr(parquet_bytes, "_idle", [])
+    yield
+    for child in parquet_bytes._idle:
+        child.kill()
 
 
-def test_a_struct_has_bytes_and_a_path() -> None:
-    images = [{"bytes": b"a", "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}, None]
-    assert list(read_rows(written(pa.table({"image": images})), [0, 1])) == [(0, b"a", "a.jpg"), (1, None, "b.jpg")]
+def source_of(tmp_path: Path, table: pa.Table, **options: object) -> LocalSource:
+    pq.write_table(table, tmp_path / "0.parquet", **options)
+    return LocalSource(uris.from_path(tmp_path / "0.parquet"))
 
 
-def test_the_column_is_found() -> None:
-    schema = pa.schema([("data", pa.binary()), ("img", pa.struct([("bytes", pa.binary())])), ("image", pa.string())])
-    assert find_bytes_column(schema) == "img.bytes"
-    assert find_bytes_column(schema, "data") == "data"
-    assert find_bytes_column(schema, "image") is find_bytes_column(schema, "none") is None
+def status(source: LocalSource, row: int = 0) -> tuple[Status, str]:
+    uri = uris.from_path(Path(f"/proc/self/fd/{source._descriptor}").readlink())
+    (found,) = fetch([ItemRef(uri, str(row), None, None, source._version)])
+    return found.status, found.error or ""
 
 
-def test_a_column_that_unpacks_to_very_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_bytes, "MAX_UNPACKED", 1 << 20)
-    bomb = pa.table({"image": [bytes(2 << 20)], "caption": ["a" * (2 << 20)]})
-    file = written(bomb, compression="zstd", use_dictionary=False)
-    assert file.tell() < 10_000
-    with pytest.raises(pa.ArrowInvalid, match="column image would unpack to 2"):
-        list(read_rows(file, [0]))
-    (tmp_path / "0.parquet").write_bytes(file.getvalue())
+def test_rows_and_texts_and_one_process_for_all(tmp_path: Path) -> None:
+    source = source_of(tmp_path, pa.table({"image": [b"a", None, b""], "caption": ["x", "y", None]}))
+    rows = list(read_rows(source, [0, 1, 2]))
+    assert [(row.row, row.size, row.data) for row in rows] == [(0, 1, b"a"), (1, None, None), (2, 0, b"")]
+    (child,) = parquet_bytes._idle
+    stored = read_texts(source, ["caption"])
+    assert (stored.rows, stored.image, list(stored.parts)) == (3, "image", [(3, {"caption": ["x", "y", None]})])
+    assert parquet_bytes._idle == [child]
+    assert b"AWS_SECRET" not in Path(f"/proc/{child.process.pid}/environ").read_bytes()
+
+
+def repeated(value: bytes | str, times: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, np.int32)), pa.array([value]))
+
+
+def test_bombs_whose_footers_tell_the_truth(tmp_path: Path) -> None:
+    """A few kilobytes that would unpack to hundreds of megabytes: a value that a dictionary repeats, a page, a text."""
+    bombs = {
+        "a value 1,000 times": (pa.table({"image": repeated(bytes(40 * MEBI), 1000)}), {}),
+        "one page": (pa.table({"image": [bytes(160 * MEBI)]}), {"use_dictionary": False}),
+    }
+    for name, (table, options) in bombs.items():
+        source = source_of(tmp_path, table, compression="zstd", store_schema=False, **options)
+        assert source.size < 20_000, name
+        found, error = status(source)
+        assert (found, error[:27]) == (Status.CORRUPT, "the Parquet file is damaged"), name
+        source.close()
+    table = pa.table({"image": [b"x"] * 1024, "caption": repeated("a" * MEBI, 1024)})
+    source_of(tmp_path, table, compression="zstd", store_schema=False).close()
     tally = Tally()
     assert list(LAYOUTS["parquet"].items(uris.from_path(tmp_path), LayoutOptions(), tally)) == []
     assert tally.lost == 1
-    plain = written(pa.table({"image": [bytes(2 << 20)]}), compression="none", use_dictionary=False)
-    assert len(list(read_rows(plain, [0]))) == 1
 
 
-def test_damage_is_what_is_known_to_be_damage(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"1")
-    source = LocalSource(uris.from_path(tmp_path / "a"))
-    assert is_damage(pa.ArrowInvalid("bad"), source) and is_damage(OSError("bad"), source)
-    assert not is_damage(OSError(5, "Input/output error"), source)
-    source.failed = True
-    assert not is_damage(pa.ArrowInvalid("bad"), source)
+def test_lies_of_a_page_and_of_the_footer(tmp_path: Path) -> None:
+    source = source_of(tmp_path, pa.table({"image": [b"x" * 100]}), compression="none", use_dictionary=False)
+    data = bytearray((tmp_path / "0.parquet").read_bytes())
+    start = pq.read_metadata(tmp_path / "0.parquet").row_group(0).column(0).data_page_offset
+    # A page's header: field 1 its type, field 2 its size unpacked, here a zigzag varint of two bytes.
+    assert data[start : start + 3] == b"\x15\x00\x15"
+    data[start + 3 : start + 5] = b"\xfe\xff\xff\xff\x0f"  # 2 GiB - 1
+    (tmp_path / "0.parquet").write_bytes(data)
+    source.close()
+    source = LocalSource(uris.from_path(tmp_path / "0.parquet"))
+    assert status(source)[0] is Status.CORRUPT
     source.close()
 
 
-def test_texts_are_read_whatever_is_in_them() -> None:
-    broken = pa.array([b"caf\xe9", None, b"x"]).view(pa.string())
-    assert texts(pa.chunked_array([broken])) == ["caf\ufffd", None, "x"]
-    assert texts(pa.chunked_array([pa.array([1, None])])) == [1, None]
-    assert texts(pa.chunked_array([pa.array(["a", "b"]).dictionary_encode()])) == ["a", "b"]
+def test_more_rows_than_bytes_are_not_listed(tmp_path: Path) -> None:
+    table = pa.table({"image": pa.nulls(1_000_000, pa.binary())})
+    source = source_of(tmp_path, table)
+    with pytest.raises(DamagedError, match="1000000 rows"):
+        read_texts(source, [])
+    source.close()
+
+
+def test_a_file_that_is_no_parquet_costs_itself_and_the_process_only(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"PAR1" + bytes(100) + b"\xff\xff\xff\x7fPAR1")
+    bad = LocalSource(uris.from_path(tmp_path / "bad"))
+    good = source_of(tmp_path, pa.table({"image": [b"a"]}))
+    for _ in range(2):
+        with pytest.raises(DamagedError):
+            list(read_rows(bad, [0]))
+        assert [row.data for row in read_rows(good, [0])] == [b"a"]
+    bad.close()
+    good.close()
+
+
+def test_a_process_that_is_killed_is_no_damage(tmp_path: Path) -> None:
+    source = source_of(tmp_path, pa.table({"image": [os.urandom(1000) for _ in range(100)]}))
+    rows = read_rows(source, list(range(100)))
+    next(rows)
+    next(rows)
+    (pid,) = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()][-1:]
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(OSError, match="killed"):
+        list(rows)
+    assert len(list(read_rows(source, list(range(100))))) == 100  # by another one
+    source.close()
+
+
+def test_a_store_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = source_of(tmp_path, pa.table({"image": [b"a"]}))
+
+    def failing(offset: int, length: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(source, "read_at", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(read_rows(source, [0]))
