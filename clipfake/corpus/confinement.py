@@ -21,7 +21,7 @@ def start(module: str, theirs: socket.socket, *arguments: str) -> subprocess.Pop
     environment |= {
         "OMP_NUM_THREADS": "1",
         "ARROW_DEFAULT_MEMORY_POOL": "system",
-    }  # torch's; one that gives memory back
+    }  # torch; gives memory back
     return subprocess.Popen(
         # -P: the current folder, which may be anyone's, is not searched for modules.
         [sys.executable, "-P", "-m", module, *arguments],
