@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.audit.options import AuditOptions
-from clipfake.cli.console import number, print_json, print_table
+from clipfake.cli.console import number, print_json, print_table, sentence
 from clipfake.cli.options import Json, Only
 from clipfake.cli.progress import progress_bar
 
@@ -57,9 +57,9 @@ def print_audit(result: Any) -> None:
     items = found["items"]
     print(f"{items['reals']} reals, {items['fakes']} fakes; {found['judged']} judged")
     for warning in result.warnings:
-        print(f"{warning[0].upper()}{warning[1:]}.")
+        print(sentence(warning))
     if not result.warnings:
-        print("Nothing beside the picture was found to tell the label.")
+        print("Nothing but the picture was found to tell the label.")
 
 
 def _print_facts(tables: dict[str, Any]) -> None:

@@ -81,6 +81,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def sentence(note: str) -> str:
+    """A note as a sentence: a capital at the beginning, a full stop at the end."""
+    return f"{note[0].upper()}{note[1:]}."
+
+
 def say(text: str) -> None:
     """A message on stderr."""
     print(text, file=sys.stderr)

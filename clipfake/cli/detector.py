@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.cli.console import print_json, print_table
-from clipfake.cli.metrics import print_generators, print_metrics, print_thresholds
+from clipfake.cli.metrics import UNTRAINED, print_generators, print_metrics, print_thresholds
 from clipfake.cli.options import Json, MovedEncoder, Prevalence
 from clipfake.errors import UsageError
 
@@ -53,7 +53,7 @@ def verify(
     for problem in (check.problem for check in checks if check.problem):
         raise UsageError(problem)
     if not as_json:
-        print(f"detector {found.fingerprint[:16]} is whole, and its encoder is what it was")
+        print(f"detector {found.fingerprint[:16]} is whole, and its encoder gives here what it gave in training")
 
 
 @detector_app.command()
@@ -103,7 +103,7 @@ def print_detector(detector: Any, place: str, prevalence: float | None = None) -
         print_generators(generators)
     print_thresholds(detector, prevalence)
     if encoder.get("weights") == "untrained":
-        print("The encoder is UNTRAINED (random weights): these figures do not say how well CLIP detects.")
+        print(UNTRAINED)
 
 
 _FIGURES = ("metrics.at_thresholds.", *(f"metrics.{part}.{key}" for part in ("val", "test") for key in ("auc", "nll")))

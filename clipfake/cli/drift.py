@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clipfake.cli.console import print_json, print_table
+from clipfake.cli.console import print_json, print_table, sentence
 from clipfake.cli.options import Json
 from clipfake.errors import ExitCode
 from clipfake.measures.drift_limits import DriftLimits
@@ -40,7 +40,7 @@ def drift(
                  for f in found.findings]  # fmt: skip
         print_table(("measure", "value", "limit", "by chance", "alarm", "most of it"), table)
         for note in found.notes:
-            print(f"{note[0].upper()}{note[1:]}.")
+            print(sentence(note))
         print(f"{found.current} against {found.reference}: {'drift' if found.alarm else 'no alarm'}")
     if found.alarm:
         raise typer.Exit(ExitCode.DRIFT)

@@ -35,7 +35,7 @@ def embed(
     if for_detector is not None and encoder is None:
         encoder, what = needed_by(for_detector, what)
     elif encoder is None or for_detector is not None:
-        raise UsageError("give either --encoder, or with --for the detector that shall score the embeddings")
+        raise UsageError("give either --encoder, or with --for the detector that will score the embeddings")
     with progress_bar() as progress:
         outcome = job.embed(manifest, encoder, out, options, progress, what)
     finish(outcome, out, as_json=as_json, dry_run=options.job.dry_run)

@@ -10,7 +10,9 @@ from clipfake.cli.options import Json
 BATCH = 32  # images, as a CPU takes them
 
 encoder_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Pack an image tower into one small file, show one, bring one."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Pack an image tower into one small file, show or fetch an encoder.",
 )
 
 
@@ -39,7 +41,7 @@ def show(
     decoder: Annotated[str, typer.Option(help="exact, or fast.")] = "exact",
     as_json: Json = False,
 ) -> None:
-    """What it is: architecture, weights, preprocessing, its fingerprint, and the bytes of memory it needs on a CPU."""
+    """Show an encoder: architecture, weights, preprocessing, fingerprint, and the bytes of memory it needs on a CPU."""
     from clipfake.encoder import describe
     from clipfake.encoder.memory import parameters_of, peak_memory
 
@@ -61,9 +63,9 @@ def show(
 @encoder_app.command()
 def fetch(
     encoder: Annotated[str, typer.Argument(help="clip-b16, or the place of a packed file.")],
-    to: Annotated[str, typer.Option(help="Folder or .safetensors file, a path or URI, where it is brought.")],
+    to: Annotated[str, typer.Option(help="Folder or .safetensors file to write, a path or URI.")],
 ) -> None:
-    """Bring a packed encoder to a place that all nodes reach, for nodes that reach neither a hub nor an index."""
+    """Copy a packed encoder to a place that all nodes reach, for those that reach no model hub."""
     from clipfake.encoder.packed.delivery import fetch as bring
 
     place = bring(encoder, to)

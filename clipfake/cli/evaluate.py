@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clipfake.cli.console import number, print_json, print_table, say
+from clipfake.cli.console import number, print_json, print_table, say, sentence
 from clipfake.cli.options import Json
 from clipfake.cli.progress import progress_bar
 from clipfake.cli.robustness import print_robustness, sections
@@ -52,7 +52,7 @@ def print_evaluation(result: Any) -> None:
             f"balanced accuracy {_with_interval(one, 'balanced_accuracy')}, AUC {number(one['auc'])}"
         )
     for note in result["notes"]:
-        print(f"{note[0].upper()}{note[1:]}.")
+        print(sentence(note))
     for name, section in result["protocols"].items():
         print(f"\n{name}: {section['about']}.")
         _print_cells(section["cells"])

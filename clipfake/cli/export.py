@@ -11,7 +11,7 @@ from clipfake.cli.options import Json, Out
 def export(
     embeddings: Annotated[str, typer.Argument(help="Folder that `clipfake embed` wrote.", metavar="EMB")],
     out: Out,
-    form: Annotated[str, typer.Option("--format", help="Whose form they get: clip-retrieval.")] = "clip-retrieval",
+    form: Annotated[str, typer.Option("--format", help="Form of the files: clip-retrieval.")] = "clip-retrieval",
     as_json: Json = False,
 ) -> None:
     """Write stored embeddings in the form of another tool: clip-retrieval's .npy and Parquet."""

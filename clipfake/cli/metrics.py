@@ -5,6 +5,7 @@ from typing import Any
 from clipfake.cli.console import number, print_table
 
 MODELS = {"detector": "the detector", "baseline": "raw linear SVM", "text": "text alone, linear SVM"}
+UNTRAINED = "The encoder is UNTRAINED (random weights): these figures do not say how well CLIP detects."
 
 
 def print_metrics(tables: Any) -> None:

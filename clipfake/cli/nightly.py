@@ -23,7 +23,7 @@ def nightly(
     pages: Annotated[str, typer.Option(help="Folder for the pages, one DATE.html a night.", show_default=False)],
     options: Annotated[NightlyOptions, Without("group_by", "real", "fake", "image_only", "dry_run")],
 ) -> None:
-    """Score one night of a crawl, or several. Then compacts the report, compares the night, makes its page.
+    """Score one night of a crawl, or several. It compacts the report, compares each night, and makes its page.
 
     It is safe to run it twice, or late. Where a night fails, the others are done all the same. The exit code is the
     smallest that a night had: 1 failed, 2 no such night or another run is at work, 3 too many errors, 4 drift.

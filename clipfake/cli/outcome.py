@@ -32,15 +32,15 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
             f"{record['rows']} rows committed in {record['seconds']['total']:.1f} s -> {out}"
         )
         for kind, count in {**record["skipped"], **record["warnings"]}.items():
-            print(f"the listing skipped or warned of {count}: {kind}")
+            print(f"{count} skipped or warned of: {kind}")
         if record["busy"]:
             print(slowest(record))
     if outcome.exit_code:
         errors, rows = outcome.totals.errors, outcome.totals.rows
         share = f" ({errors / rows:.1%})" if rows else ""
         say(
-            f"{errors} of {rows} rows have an error{share}, or what the listing could not read is too much of it: more "
-            "than --max-error-rate allows; the rows are committed"
+            f"{errors} of {rows} rows have an error{share}; with what the listing could not read that is more than "
+            "--max-error-rate allows. The rows are committed"
         )
         raise typer.Exit(outcome.exit_code)
 

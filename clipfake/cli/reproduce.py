@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.cli.console import number, print_json, print_table, say
+from clipfake.cli.metrics import UNTRAINED
 from clipfake.cli.options import EncoderName, Json, Out
 from clipfake.cli.progress import progress_bar
 from clipfake.reproduce.options import ReproduceOptions
@@ -46,5 +47,5 @@ def print_experiments(experiments: list[dict[str, Any]], out: str) -> None:
     if worse := [one["name"] for one in experiments if worse_than_raw(one)]:
         print(f"The head is worse than a linear SVM on the raw embedding in: {', '.join(worse)}.")
     if not experiments[0]["trained_encoder"]:
-        print("The encoder is UNTRAINED (random weights): the way runs; nothing here says how well CLIP detects.")
+        print(UNTRAINED)
     print(f"Tables and figures: {out}/README.md")

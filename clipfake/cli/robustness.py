@@ -17,7 +17,7 @@ def sections(
         from clipfake.scoring.options import JobOptions
 
         if out is None:
-            raise UsageError("--robustness keeps what it computes, to go on where it was: give --out too")
+            raise UsageError("--robustness stores what it computes, to go on after a stop: give --out too")
         options = sweep.RobustnessOptions(what.conditions, what.enlarger, JobOptions(num_cpus=num_cpus))
         found["robustness"] = lambda items: sweep.robustness(embeddings, detector, items, out, options, progress)
     if (count := what.adversarial) is not None:

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clipfake.cli.console import print_json
-from clipfake.cli.metrics import print_generators, print_metrics, print_thresholds
+from clipfake.cli.console import print_json, sentence
+from clipfake.cli.metrics import UNTRAINED, print_generators, print_metrics, print_thresholds
 from clipfake.cli.options import Json, Out, Prevalence
 from clipfake.training.options import TrainOptions
 
@@ -39,14 +39,12 @@ def print_training(trained: Any, out: str, prevalence: float | None = None) -> N
     print_metrics(trained.tables)
     print_generators(trained.by_generator)
     for note in trained.notes:
-        print(f"{note[0].upper()}{note[1:]}.")
+        print(sentence(note))
     detector = trained.detector
     test = trained.tables["test"]
     if trained.head is not None and test["detector"]["auc"] < test["baseline"]["auc"]:
-        print("The head is worse than a linear SVM on the raw embedding on the test part: it does not pay here.")
+        print("The head is worse than a linear SVM on the raw embedding on the test part: leave it out.")
     print_thresholds(detector, prevalence)
     if detector.encoder["weights"] == "untrained":
-        print(
-            "The encoder is UNTRAINED (random weights): these figures say that the way runs, not how well CLIP detects."
-        )
+        print(UNTRAINED)
     print(f"detector {detector.fingerprint[:16]} -> {out}")

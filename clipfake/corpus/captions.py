@@ -36,7 +36,7 @@ class TextTemplate:
         except ValueError as error:
             raise UsageError(f"the text template {self.template!r} cannot be read ({error}); {how}") from None
         if not parts:
-            raise UsageError(f"the text {self.template!r} names no column: every item would have the same; {how}")
+            raise UsageError(f"the text {self.template!r} names no column: all items would have the same text; {how}")
         for name, spec, turn in parts:
             if name not in COLUMNS or spec or turn:
                 raise UsageError(f"the text template {self.template!r} may not use {{{name}}}; {how}")
@@ -137,7 +137,7 @@ def _check(batch: pa.RecordBatch, template: TextTemplate, giveaways: Giveaways) 
                 item = batch["item_id"][pc.index(batch[column], value).as_py()].as_py()
                 raise UsageError(
                     f"the {column} of {item} has {word!r}, which can give the label away; take it out of the "
-                    f"{column}s, or where it is innocent give --allow-word {word!r}"
+                    f"{column}s, or give --allow-word {word!r} where it is harmless"
                 )
 
 

@@ -91,7 +91,7 @@ def retried(request: Callable[[], _Answer], uri: str) -> _Answer:
                 raise UsageError(f"no permission to list {uris.shown(uri)}: {words}") from error
             if attempt == LIST_RETRIES or any(sign in words for sign in _NO_CONNECTION):
                 raise ClipfakeError(f"the listing of {uris.shown(uri)} broke off: {words}") from error
-            log.warning("the store did not answer for %r, it is asked again: %s", uris.shown(uri), words)
+            log.warning("the store did not answer for %r; asking again: %s", uris.shown(uri), words)
             time.sleep(random.uniform(0.5, 1.0) * 0.5 * 2**attempt)
     raise AssertionError
 

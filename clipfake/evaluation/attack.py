@@ -43,7 +43,7 @@ def adversarial(
     place = identify(detector)
     trained = load_detector(place)
     if trained.text is not None:
-        raise UsageError("--adversarial attacks what an image alone decides: this detector reads text too")
+        raise UsageError("--adversarial attacks detectors that read images alone: this one reads text too")
     if count < 2:
         raise UsageError("--adversarial needs 2 images or more")
     images = images_of(embeddings, items)

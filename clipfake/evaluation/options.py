@@ -52,7 +52,7 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         for name in self.protocols:
             if name not in PROTOCOLS:
-                raise UsageError(f"there is no protocol {name!r}: choose of {', '.join(PROTOCOLS)}")
+                raise UsageError(f"there is no protocol {name!r}: choose from {', '.join(PROTOCOLS)}")
         if self.by_family and "matrix" not in self.protocols:
             raise UsageError("--by-family is about the matrix: give --protocol matrix too, or leave it out")
         if self.seeds and set(self.protocols) <= {"own"}:

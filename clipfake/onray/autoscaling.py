@@ -37,7 +37,7 @@ def with_nodes_to_come(nodes: list[Node], scale_to: int) -> list[Node]:
     if not able or missing <= 0:
         return nodes
     largest = max(able, key=lambda node: (node.gpus, node.cpus))
-    log.info("laid out for %d nodes more than are there, of %g CPUs and %g GPUs", missing, largest.cpus, largest.gpus)
+    log.info("planning for %d nodes that are not here yet, of %g CPUs and %g GPUs", missing, largest.cpus, largest.gpus)
     return [*nodes, *[replace(largest, address="", id="")] * missing]
 
 

@@ -95,7 +95,9 @@ def _encoder(options: ScanOptions, say: Callable[[str], None]) -> tuple[str, Sca
     """The default encoder where the set-up brought it; else the one that the package carries, and so it is said."""
     if cached_file().exists():
         return CLIP_B16, replace(options, precision=AUTO)
-    say(f"the encoder {CLIP_B16} is not here: a small one, {NANO}, is used (`clipfake encoder show` brings it)")
+    say(
+        f"the encoder {CLIP_B16} is not here: a small one, {NANO}, is used (`clipfake encoder show` fetches {CLIP_B16})"
+    )
     return NANO, options
 
 

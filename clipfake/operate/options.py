@@ -28,7 +28,7 @@ class NightlyOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.scan.layout == "csv":
-            raise UsageError("nightly tells a night's items by their place; a CSV may name items anywhere: use score")
+            raise UsageError("nightly takes what lies in a night's folder, and a CSV names items anywhere: use score")
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class ImportOptions:
     """How the embeddings of another tool are read."""
 
     layout: str = option(
-        FOREIGN_LAYOUTS[0], f"How they are laid out: {', '.join(FOREIGN_LAYOUTS)}.", check=one_of(*FOREIGN_LAYOUTS)
+        FOREIGN_LAYOUTS[0], f"Layout of the files: {', '.join(FOREIGN_LAYOUTS)}.", check=one_of(*FOREIGN_LAYOUTS)
     )
     names: str | None = option(None, "Column of the images' names; by default image_path, path, key or the like.")
-    root: str | None = option(None, "Folder or URI that names which are no full paths lie below; by default EMB.")
+    root: str | None = option(None, "Folder or URI that relative names lie below; by default EMB.")
     verify: str | None = option(
-        None, "Folder with some of the images: they are embedded here and compared, and another encoder is refused."
+        None, "Folder with some of the images: clipfake embeds them, compares, and refuses another encoder."
     )
 
     def __post_init__(self) -> None:

@@ -106,7 +106,9 @@ def _of_runs(
         return Drift(f"run {run}", against, compare(current, reference, limits), notes)
     with rows_of(open_report(against).dataset()) as others:
         if key not in _runs(others).values():
-            raise UsageError(f"{against} holds no rows of the detector of run {run}: scores of two cannot be compared")
+            raise UsageError(
+                f"{against} holds no rows of run {run}'s detector: scores of two detectors cannot be compared"
+            )
         return Drift(f"run {run}", against, compare(current, _profile(latest(others, key), called), limits))
 
 
@@ -154,7 +156,7 @@ def _of_embeddings(
 
 def _needed(bundle: Detector | None) -> Detector:
     if bundle is None:
-        raise UsageError("--against validation needs --detector, whose folder says what that was like")
+        raise UsageError("--against validation needs --detector, whose folder describes the validation data")
     return bundle
 
 

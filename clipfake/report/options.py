@@ -41,11 +41,11 @@ class ReviewOptions:
 
     detector: str | None = option(None, _DETECTOR)
     shown: int = option(
-        SHOWN, "Items each: the highest, the most unsure and the most unfamiliar ones.", check=at_least(0)
+        SHOWN, "Number of items of each kind: highest, most unsure, most unfamiliar.", check=at_least(0)
     )
-    sample: int = option(100, "Items drawn at random from all, for `prevalence --audit`.", check=at_least(0))
-    seed: int = option(0, "Of the draw: another seed draws other items.")
-    pixels: int = option(512, "Longer side of the pictures.", check=between(64, 1024))
+    sample: int = option(100, "Number of items drawn at random from all, for `prevalence --audit`.", check=at_least(0))
+    seed: int = option(0, "Seed of the draw.")
+    pixels: int = option(512, "Longer side of the pictures, in pixels.", check=between(64, 1024))
 
     def __post_init__(self) -> None:
         check(self)

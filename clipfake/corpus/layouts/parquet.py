@@ -26,7 +26,7 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     """
     unknown = set(options.columns) - {"image", "label", *_TEXTS}
     if unknown:
-        raise UsageError(f"--columns knows image, label, {', '.join(_TEXTS)}, not {', '.join(sorted(unknown))}")
+        raise UsageError(f"--columns takes image, label, {', '.join(_TEXTS)}, not {', '.join(sorted(unknown))}")
     image = options.columns.get("image")
     wanted = {name: name for name in _TEXTS}
     wanted.update({name: column for name, column in options.columns.items() if name != "image"})

@@ -60,7 +60,7 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
 def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
     unknown = set(options.columns) - set(COLUMNS)
     if unknown:
-        raise UsageError(f"--columns knows {', '.join(COLUMNS)}, not {', '.join(sorted(unknown))}")
+        raise UsageError(f"--columns takes {', '.join(COLUMNS)}, not {', '.join(sorted(unknown))}")
     lacking = set(options.columns.values()) - set(table.columns)
     if lacking:
         raise UsageError(f"{uris.shown(table.uri)} has no column {', '.join(sorted(lacking))}: {table.described()}")

@@ -42,7 +42,7 @@ def tokenizer_of(arch: str) -> Tokenizer:
     except Exception as error:  # transformers and the hub's client each have their own
         name = open_clip.get_model_config(arch)["text_cfg"].get("hf_tokenizer_name", "SigLIP's")
         raise UsageError(
-            f"the tokenizer of {arch} ({name}) comes from a model hub and cannot be had here; leave out --text, or "
+            f"the tokenizer of {arch} ({name}) comes from a model hub and cannot be fetched here; leave out --text, or "
             f"give an architecture with CLIP's own tokenizer, such as ViT-B-32 ({one_line(error)})"
         ) from error
 

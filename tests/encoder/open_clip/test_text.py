@@ -69,7 +69,7 @@ def test_the_text_tower_has_no_vision_tower() -> None:
 @pytest.mark.parametrize("arch", ["ViT-B-16-SigLIP", "roberta-ViT-B-32"])
 def test_a_tokenizer_of_the_hub_is_one_line(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UsageError, match="model hub and cannot be had here; leave out --text") as caught:
+    with pytest.raises(UsageError, match="model hub and cannot be fetched here; leave out --text") as caught:
         tokenizer_of(arch)
     assert "\n" not in str(caught.value)
 
