@@ -65,7 +65,7 @@ def test_where_none_has_it_one_line_says_what_was_tried(monkeypatch: pytest.Monk
     with pytest.raises(UsageError) as caught:
         encoders.describe("clip-b16")
     said = str(caught.value)
-    assert "tried the cache, named (not set), hub (no route), wheel (no onnx); bring it" in said
+    assert "tried the cache, named (not set), hub (no route), wheel (no onnx); fetch it" in said
     assert "\n" not in said and not cached_file().exists()
 
 
