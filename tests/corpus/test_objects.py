@@ -108,7 +108,7 @@ def test_a_store_that_is_not_there_is_asked_once(
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         with pytest.raises(ClipfakeError, match="broke off"):
             listed("s3://bucket/crawl")
-    assert not [record for record in caplog.records if "asked again" in record.message]
+    assert not [record for record in caplog.records if "asking again" in record.message]
     asked = []
 
     def failing() -> None:
@@ -117,4 +117,4 @@ def test_a_store_that_is_not_there_is_asked_once(
 
     with pytest.raises(ClipfakeError):
         objects.retried(failing, "s3://bucket")
-    assert len(asked) == 3 and len([record for record in caplog.records if "asked again" in record.message]) == 2
+    assert len(asked) == 3 and len([record for record in caplog.records if "asking again" in record.message]) == 2

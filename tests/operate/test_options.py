@@ -11,7 +11,7 @@ from clipfake.scoring.options import ScanOptions
     ("options", "says"),
     [
         ({"against": 0}, "--against must lie between 1 and 400"),
-        ({"scan": ScanOptions(layout="csv")}, "a CSV may name items anywhere"),
+        ({"scan": ScanOptions(layout="csv")}, "a CSV names items anywhere"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(options, says):

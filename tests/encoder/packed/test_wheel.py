@@ -24,7 +24,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 def test_another_wheel_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     downloads(monkeypatch, b"something else")
-    with pytest.raises(UsageError, match="another sha256"):
+    with pytest.raises(UsageError, match="its sha256 differs"):
         wheel._wheel()
 
 
