@@ -4,9 +4,9 @@ import pytest
 from fact_tables import table
 
 from clipfake.audit import facts
+from clipfake.audit.facts import FEWEST
 from clipfake.audit.findings import Audit, examine
 from clipfake.errors import UsageError
-from clipfake.measures.cross_validation import FEWEST
 
 
 def examined(rows: list[dict[str, object]]) -> Audit:
