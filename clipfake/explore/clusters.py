@@ -76,7 +76,7 @@ def clusters(
 def _shards(ledger: Ledger) -> list[Shard]:
     shards = []
     for name in ledger.files():
-        with pq.ParquetFile(ledger.store.path(name), filesystem=ledger.store.filesystem) as file:
+        with ledger.open(name) as file:
             rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         number = np.cumsum(rows) // SHARD_ROWS
         for which in np.unique(number):

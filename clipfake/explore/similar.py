@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
@@ -111,7 +110,7 @@ def _parts(ledger: Ledger) -> Iterator[tuple[pa.Table, Neighbours]]:
     most = max(1, BYTES // (kind.list_size * kind.value_type.bit_width // 8))
     names, vectors, rows = [], [], 0
     for name in ledger.files():
-        with pq.ParquetFile(ledger.store.path(name), filesystem=ledger.store.filesystem) as file:
+        with ledger.open(name) as file:
             for batch in file.iter_batches(batch_size=65_536, columns=list(COLUMNS)):
                 table = own_rows(pa.Table.from_batches([batch]))
                 names.append(table.select(["item_id", "uri", "member", "label", "generator"]))

@@ -104,6 +104,6 @@ def _tables(ledger: Ledger) -> Iterator[pa.Table]:
 
 def _read(ledger: Ledger, columns: list[str]) -> Iterator[pa.Table]:
     for name in ledger.files():
-        with pq.ParquetFile(ledger.store.path(name), filesystem=ledger.store.filesystem) as file:
+        with ledger.open(name) as file:
             for batch in file.iter_batches(_BATCH, columns=columns):
                 yield pa.Table.from_batches([batch])

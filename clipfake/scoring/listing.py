@@ -69,7 +69,7 @@ def stored_listing(stored: Ledger) -> pa.RecordBatchReader:
     def batches() -> Any:
         for name in stored.files():
             row = 0
-            with pq.ParquetFile(stored.store.path(name), filesystem=stored.store.filesystem) as file:
+            with stored.open(name) as file:
                 for batch in file.iter_batches(columns=columns, batch_size=SCAN["batch_size"]):
                     rows = pa.array(np.arange(row, row + batch.num_rows))
                     source = pa.array([stored.store.uri_of(name)] * batch.num_rows)

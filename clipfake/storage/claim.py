@@ -155,6 +155,8 @@ class Claim:
             self._write()
             try:
                 others = self._remove_dead(waited_for)
+                if others is None:
+                    continue
                 if not others:
                     self._owner = replace(self._owner, state=HELD)
                     self._write()
@@ -230,9 +232,14 @@ class Claim:
         entries = self._store.list(LOCK_FOLDER)
         return {f"{LOCK_FOLDER}/{file.name}": file.mtime for file in entries if file.name.endswith(".json")}
 
-    def _remove_dead(self, waited_for: dict[str, tuple[float, float]]) -> list[_Found]:
-        """The other claims, less those of dead runs, which are removed. Our own was written just now."""
+    def _remove_dead(self, waited_for: dict[str, tuple[float, float]]) -> list[_Found] | None:
+        """The other claims, less those of dead runs, which are removed.
+
+        None where our own, which was written just now, is gone: this run slept, and another one took it for dead.
+        """
         listed = self._listed()
+        if self._name not in listed:
+            return None
         now, alive = listed.pop(self._name), []
         for name, modified in listed.items():
             found = _Found(name, read_owner(self._store, name), modified, now - modified)

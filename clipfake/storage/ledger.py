@@ -97,7 +97,7 @@ class Ledger:
         """Rows of a committed file by its footer, or None where there is no such file."""
         if not self.store.exists(name):
             return None
-        with self._open(name) as file:
+        with self.open(name) as file:
             return file.metadata.num_rows
 
     def commit(self, name: str, rows: pa.Table, check: Check = nothing_to_check) -> None:
@@ -124,7 +124,7 @@ class Ledger:
             take = [row if i is None else batch.num_rows + i for row, i in enumerate(at)]
             return both.take(take).combine_chunks().to_batches()[0]
 
-        with self._open(name) as file:
+        with self.open(name) as file:
             batches = (merged(self._complete(b)) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
             sources = {k: v for k, v in (file.schema_arrow.metadata or {}).items() if k == SOURCES_KEY}
             self._write(name, batches, check, sources)
@@ -152,12 +152,13 @@ class Ledger:
         columns = [batch[f.name] if f.name in have else pa.nulls(batch.num_rows, f.type) for f in self.schema]
         return pa.record_batch(columns, schema=self.schema)
 
-    def _open(self, name: str) -> pq.ParquetFile:
-        return pq.ParquetFile(self.store.path(name), filesystem=self.store.filesystem)
-
-    def _metadata(self, name: str) -> dict[bytes, bytes]:
+    def open(self, name: str) -> pq.ParquetFile:
+        """The committed file. Raises UsageError where it is damaged."""
         try:
-            with self._open(name) as file:
-                return file.schema_arrow.metadata or {}
+            return pq.ParquetFile(self.store.path(name), filesystem=self.store.filesystem)
         except pa.ArrowInvalid as error:
             raise UsageError(f"{self.store.uri}/{name} is not a readable Parquet file: {error}") from None
+
+    def _metadata(self, name: str) -> dict[bytes, bytes]:
+        with self.open(name) as file:
+            return file.schema_arrow.metadata or {}

@@ -22,6 +22,7 @@ CLUSTER = ROOT / "cluster"
 CRDS = ROOT.parent / "shared" / "kuberay-crds"
 KUBERAY = sorted((CLUSTER / "kuberay").glob("*.yaml"))
 LAUNCHERS = [CLUSTER / "aws.yaml", CLUSTER / "gcp.yaml"]
+KUBERNETES = (ROOT / "docs" / "kubernetes.md").read_text()
 PLURALS = {"RayJob": "rayjobs", "RayCronJob": "raycronjobs", "RayCluster": "rayclusters"}
 
 
@@ -129,7 +130,12 @@ def test_pods_may_do_no_more_than_they_need(name):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
             }
+            volumes = {volume["name"]: volume["emptyDir"] for volume in spec["volumes"]}
+            mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+            assert mounts.keys() >= {"/tmp", "/home/ray/.cache"}, "Ray's session and weights are written there"
+            assert all("sizeLimit" in volume for volume in volumes.values())
             assert container["resources"]["limits"].keys() >= {"cpu", "memory"}
             assert "env" not in container, "keys come from the pod's identity, the token from KubeRay"
 
@@ -140,10 +146,34 @@ def test_the_dashboard_asks_for_a_token_and_only_the_cluster_and_kuberay_reach_i
     (policy,) = (o for o in OBJECTS if o["kind"] == "NetworkPolicy")
     wanted = policy["spec"]["podSelector"]["matchLabels"]
     assert all(pod["metadata"]["labels"].items() >= wanted.items() for pod in _pods(JOBS[name]))
-    assert policy["spec"]["policyTypes"] == ["Ingress"]
-    own, operator = policy["spec"]["ingress"][0]["from"]
-    assert own == {"podSelector": {"matchLabels": wanted}}
-    assert operator["podSelector"]["matchLabels"]
+    own, operator, prometheus = policy["spec"]["ingress"]
+    assert own == {"from": [{"podSelector": {"matchLabels": wanted}}]}
+    for rule, name, port in ((operator, "kuberay-operator", 8265), (prometheus, "prometheus", 8080)):
+        (peer,) = rule["from"]
+        assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": name}
+        assert peer["namespaceSelector"]["matchLabels"], "in one namespace, not in any"
+        assert [one["port"] for one in rule["ports"]] == [port]
+    assert "prometheus" in KUBERNETES.lower() and "8080" in KUBERNETES
+
+
+def test_the_cluster_talks_to_itself_to_dns_to_stores_and_to_a_metadata_server():
+    (policy,) = (o for o in OBJECTS if o["kind"] == "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    own, *others = policy["spec"]["egress"]
+    assert own == {"to": [{"podSelector": policy["spec"]["podSelector"]}]}
+    allowed = [{port["port"] for port in rule["ports"]} for rule in others]
+    assert allowed == [{53}, {443}, {80}, {988}]
+    assert [rule for rule in others if "to" not in rule] == [others[1]], "only HTTPS goes anywhere"
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_has_a_deadline(name):
+    deadline = _job(JOBS[name])["activeDeadlineSeconds"]
+    assert 0 < deadline <= (86400 if "night" in name else 7 * 86400)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_pods_run_as_the_account(name):
     accounts = {o["metadata"]["name"] for o in OBJECTS if o["kind"] == "ServiceAccount"}
     used = {pod["spec"].get("serviceAccountName") for pod in _pods(JOBS[name])[1:]}
     assert used == accounts

@@ -32,6 +32,21 @@ def test_a_second_run_is_refused_with_the_first_ones_name(store):
     assert store.list("_lock") == []
 
 
+def test_a_run_that_slept_while_it_asked_asks_again(store, monkeypatch):
+    """Found by the chaos schedules: another run had taken the claim of the sleeper for dead, and was gone again."""
+    real, first = Claim._write, []
+
+    def write(claim):
+        real(claim)
+        if not first:
+            first.append(claim)
+            store.delete(claim._name)
+
+    monkeypatch.setattr(Claim, "_write", write)
+    with claimed(store, "slept"):
+        assert [f.name for f in store.list("_lock")] == ["slept.json"]
+
+
 def test_a_run_that_was_killed_on_this_machine_needs_no_person_and_no_wait(store):
     code = (
         f"from clipfake.storage.store import Store\nfrom clipfake.storage.claim import Claim\n"

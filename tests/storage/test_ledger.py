@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipfake.errors import UsageError
+from clipfake.scoring.listing import stored_listing
 from clipfake.scoring.plan import Planner
 from clipfake.storage.compaction import compact
 from clipfake.storage.footers import footer, read_footer
@@ -125,3 +126,11 @@ def test_compaction_keeps_files_with_and_without_the_column_apart(old, items, re
     compact(old.store.uri)
     assert len(old.files()) == 2
     assert sorted(map(str, old.dataset().to_table()["unfamiliarity"].to_pylist())) == ["0.5", "0.5"] + ["None"] * 3
+
+
+def test_a_damaged_file_is_named_by_whoever_reads_it(ledger, items, report_rows):
+    ledger.commit("a.parquet", report_rows(items(["1"])))
+    whole = ledger.store.read_bytes("a.parquet")
+    ledger.store.write_bytes("a.parquet", whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match=r"a\.parquet is not a readable Parquet file"):
+        list(stored_listing(ledger))
