@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
 KIND_KEY = b"clipfake.kind"
+_ASIDE = ".aside"  # the end of a hidden file that is being replaced, where a rename does not replace one
 Kind = Literal["manifest", "embeddings", "report"]
 Check = Callable[[], None]
 
@@ -40,9 +41,10 @@ class StoredFile:
 class Store:
     """Reads and writes the files below one canonical URI. Names are relative POSIX paths; "" is the folder itself.
 
-    A file appears in one step: local and HDFS by a hidden temporary file in the same folder and a rename, object stores
-    by one PUT. Until then nothing is visible under its name, and a writer that dies leaves at most a name that begins
-    with "." and does not end in .parquet. Errors are pyarrow's: FileNotFoundError, PermissionError, OSError.
+    A file appears in one step: locally by a hidden temporary file in the same folder and a rename, in object stores by
+    one PUT, or one upload in parts that is completed at its end. On HDFS a file that is replaced is put aside first.
+    Until then nothing is visible under its name, and a writer that dies leaves at most a name that begins with "." and
+    does not end in .parquet. Errors are pyarrow's: FileNotFoundError, PermissionError, OSError.
     """
 
     def __init__(self, uri: str) -> None:
@@ -149,16 +151,21 @@ class Store:
                 os.rmdir(self.path(name))  # noqa: PTH106 - it refuses a folder that is not empty
 
     def sweep(self, name: str = "", older_than_s: float = 3600.0) -> int:
-        """Delete what killed writers left in the folder `name`; returns how many files that were."""
+        """Delete what killed writers left in the folder `name`; returns how many files that were.
+
+        What one of them had put aside, and had not replaced yet, is put back.
+        """
         limit = time.time() - older_than_s
-        left = [
-            found.path
-            for found in self._entries(name)
-            if found.is_file and _is_temporary(found.base_name) and found.mtime_ns / 1e9 < limit
-        ]
-        for path in left:
-            self.filesystem.delete_file(path)
-        return len(left)
+        entries = [found for found in self._entries(name) if found.is_file]
+        there, swept = {found.path for found in entries}, 0
+        for found in entries:
+            path = found.path.removesuffix(found.base_name) + found.base_name[1:].removesuffix(_ASIDE)
+            if found.base_name.startswith(".") and found.base_name.endswith(_ASIDE) and path not in there:
+                self.filesystem.move(found.path, path)
+            elif _is_temporary(found.base_name) and found.mtime_ns / 1e9 < limit:
+                self.filesystem.delete_file(found.path)
+                swept += 1
+        return swept
 
     def _put(self, name: str, data: object) -> None:
         # One write of everything: between two writes an interrupt would make close() publish half of the object.
@@ -189,9 +196,13 @@ class Store:
             return
         from pyarrow.fs import FileType
 
-        if self.filesystem.get_file_info(path).type != FileType.NotFound:
-            self.filesystem.delete_file(path)  # HDFS does not rename over a file
+        folder, _, base = path.rpartition("/")
+        aside = f"{folder}/.{base}{_ASIDE}"
+        if self.filesystem.get_file_info(path).type != FileType.NotFound:  # HDFS does not rename over a file
+            self.filesystem.move(path, aside)
         self.filesystem.move(temporary, path)
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_file(aside)
 
 
 def check_new(store: Store, own: Collection[str] = (), option: str = "--out") -> None:
@@ -264,7 +275,7 @@ def _hidden_beside(name: str) -> str:
 
 
 def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".tmp")
+    return name.startswith(".") and name.endswith((".tmp", _ASIDE))
 
 
 def _sync_folder(path: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -129,6 +130,55 @@ def test_a_killed_writer_leaves_a_hidden_file_that_is_swept(tmp_path: Path) -> N
     os.utime(left, (0, 0))
     assert store.sweep() == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("store", ["hdfs"], indirect=True)
+@pytest.mark.parametrize("before", ["move", "delete_file"])
+def test_a_writer_killed_while_it_replaces_a_file_of_hdfs_loses_none(before: str, store: Store) -> None:
+    """Between any two of its steps the old file or the new one is there, if aside; the next run puts it back."""
+    store.write_bytes("u.parquet", b"old")
+    real, left = store.filesystem, [2 if before == "move" else 1]
+
+    class Dying:
+        def __getattr__(self, name: str) -> object:
+            if name == before:
+                left[0] -= 1
+                if left[0] == 0:
+                    raise KeyboardInterrupt
+            return getattr(real, name)
+
+    store.filesystem = Dying()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        store.write_bytes("u.parquet", b"new")
+    store.filesystem = real
+    store.sweep(older_than_s=-60)
+    assert [(file.name, file.size) for file in store.list()] == [("u.parquet", 3)]
+    assert store.read_bytes("u.parquet") == (b"old" if before == "move" else b"new")
+    everything = {found.base_name for found in real.get_file_info(pafs.FileSelector(store.path()))}
+    assert not any(name.endswith(".aside") for name in everything)
+
+
+def test_an_upload_in_parts_that_is_killed_shows_nothing_and_stays_for_a_lifecycle_rule(s3: str, proxy) -> None:  # type: ignore[no-untyped-def]
+    script = (
+        "import sys; from clipfake.storage.store import Store\n"
+        "Store(sys.argv[1]).write_bytes('u.parquet', bytes(23 << 20))"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script, f"{s3}/x"])
+
+    def decide(number: int, method: str, path: str) -> str | None:
+        if method != "PUT" or "partNumber=2" not in path:
+            return None
+        child.kill()
+        return "reset"
+
+    proxy.decide = decide
+    assert child.wait(timeout=120) == -signal.SIGKILL
+    assert list(Store(f"{s3}/x").list()) == []
+    bucket = s3.removeprefix("s3://")
+    (left,) = boto3.client("s3").list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert left["Key"] == "x/u.parquet"
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert "AbortIncompleteMultipartUpload" in text, "who pays for them is told what to do"
 
 
 def test_long_names_leave_room_for_the_temporary_one(tmp_path: Path) -> None:
