@@ -48,30 +48,20 @@ cli/report.py
 cli/similar.py
 cli/train.py
 detector/state.py
-evaluation/attack.py
 evaluation/own_protocol.py
 evaluation/retrained_protocols.py
 evaluation/retraining.py
 evaluation/stored_images.py
-explore/clusters.py
-images/conditions/enlarger.py
 images/decoder_child.py
 images/metadata/credentials.py
 onray/private.py
 onray/trainer.py
-operate/checks.py
-operate/node_facts.py
-report/figures/evaluation.py
 report/page.py
 reproduce/page.py
 scoring/embed.py
-scoring/listing.py
 scoring/pipeline.py
 scoring/stages.py
-training/dataset.py
 training/head.py
-training/presets.py
-training/tables.py
 """
 
 

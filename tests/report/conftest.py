@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from clipfake.evaluation.protocols import ALL
+from clipfake.measures.cells import Scored, cell, curves, real_sources
+from clipfake.measures.thresholds import Threshold
 from clipfake.report import summary
 from clipfake.storage import uri as uris
 from clipfake.storage.footers import footer
@@ -299,3 +302,37 @@ def _evaluation(name: str = "cycle_gan", robust: bool = True) -> dict[str, Any]:
         },
         "protocols": {"own": own, "matrix": matrix},
     } | (further if robust else {})
+
+
+_NASTY = "$\\frac{1}{0}$\n\x00 of a name that is far too long for any axis"
+
+
+@pytest.fixture(scope="module")
+def evaluated() -> dict[str, Any]:
+    """What an evaluation found, as its tables and figures take it; names are strangers'."""
+    random = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    decision = random.normal(size=400) + y
+    scored = Scored(y, decision, 1 / (1 + np.exp(-decision)), np.arange(400), (Threshold(0.05, 1.5, 300),))
+    names = (ALL, "glide", _NASTY, "")
+    own = [
+        {"seed": 0, "trained_on": "the detector", "tested_on": name, "error": None, "errors": 1,
+         **cell(scored.take(np.arange(i, 400))), **curves(scored.take(np.arange(i, 400)))}
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    cells = [
+        {"seed": seed, "trained_on": a, "tested_on": b, "error": None, "train_reals": 5, "train_fakes": 6,
+         **cell(scored.take(random.integers(0, 400, 50)))}
+        for seed in (0, 1) for a in names for b in names[1:3]
+    ]  # fmt: skip
+    cells += [{"seed": 0, "trained_on": "small", "tested_on": b, "error": "too few"} for b in names[1:3]]
+    sources = real_sources(scored, np.array(["coco"] * 400, object), np.array([None] * 400, object))
+    return {
+        "detector": {"encoder": "ViT"},
+        "protocols": {
+            "own": {"cells": own, "real_sources": sources},
+            "matrix": {"cells": cells},
+            "leave-generator": {"cells": cells},
+            "official": {"cells": cells[-2:]},
+        },
+    }
