@@ -41,7 +41,6 @@ cli/detector.py
 cli/doctor.py
 cli/drift.py
 cli/evaluate.py
-cli/groups.py
 cli/index.py
 cli/nightly.py
 cli/report.py

@@ -12,14 +12,17 @@ from clipfake.scoring.options import ScanOptions
 def index(
     corpus: Annotated[str, typer.Argument(help="Folder, URI, tar or table to list.")],
     out: Out,
-    options: Annotated[ScanOptions, Only("layout", "group_by", "columns", "real", "fake", "allow_outside")],
+    options: Annotated[
+        ScanOptions, Only("layout", "group_by", "columns", "real", "fake", "frames", "every", "allow_outside")
+    ],
     as_json: Json = False,
 ) -> None:
     """List a corpus into a manifest. It has one row for each item, with a label where the layout has labels.
 
     Layouts: images (every file below a place), artifact (metadata.csv in each folder), csv (a table that names files),
-    webdataset (tar shards, also img2dataset's), parquet (image bytes in a column), forensynths, genimage,
-    unifd-diffusion, cifake, and folders (with --real and --fake).
+    webdataset (tar shards, also img2dataset's), parquet (image bytes in a column), videos (frames of mp4, mov, webm,
+    GIF and WebP; with --frames or --every), forensynths, genimage, unifd-diffusion, cifake, and folders (with --real
+    and --fake).
     A label comes from the layout's rule, never from a guess.
     """
     from dataclasses import asdict

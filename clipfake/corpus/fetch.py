@@ -1,18 +1,20 @@
-"""Fetching the bytes of listed items, from files, tar members and Parquet rows; what cannot be read is a status."""
+"""Fetching the bytes of listed items: files, tar members, Parquet rows and videos; what cannot be read is a status."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from clipfake.corpus.frames import Frame, moment_of
 from clipfake.corpus.source import Source, open_source
 from clipfake.errors import UsageError
 from clipfake.status import Status
@@ -58,7 +60,7 @@ class FetchOptions:
 class Fetched:
     """The bytes of an item, or why there are none (status and a reason)."""
 
-    data: bytes | None
+    data: bytes | Frame | None
     status: Status
     error: str | None = None
     etag: str | None = None
@@ -110,13 +112,18 @@ class _Fetch:
         plain: list[int] = []
         containers: dict[str, list[int]] = defaultdict(list)
         tables: dict[str, list[int]] = defaultdict(list)
+        videos: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(self.rows):
             if row.member is None:
                 plain.append(index)
+            elif row.offset is not None:
+                containers[row.uri].append(index)
             else:
-                (tables if row.offset is None else containers)[row.uri].append(index)
+                (tables if row.member.isdecimal() else videos)[row.uri].append(index)
         for indices in tables.values():
             yield self._read_table, indices
+        for indices in videos.values():
+            yield self._read_video, indices
         for indices in (plain, *containers.values()):
             for start in range(0, len(indices), _JOB_ROWS):
                 yield self._read_files, indices[start : start + _JOB_ROWS]
@@ -143,6 +150,15 @@ class _Fetch:
         if len(data) < size:
             return _changed()
         return Fetched(data, Status.OK, None, source.etag)
+
+    def _read_video(self, indices: list[int]) -> None:
+        """Frames of one video, whose bytes are read once and shared."""
+        with _Reader(self.rows[indices[0]].uri, self) as reader:
+            for version, same in groupby(indices, key=lambda index: self.rows[index].version):
+                whole = ItemRef(reader.uri, None, None, None, version)
+                found = reader.attempt(lambda source, whole=whole: self._read(source, whole))  # type: ignore[misc]
+                for index in same:
+                    self.results[index] = _framed(found, self.rows[index].member or "")
 
     def _read_table(self, indices: list[int]) -> None:
         """Rows of one Parquet file. What a try has read is kept, so that the next one goes on from there."""
@@ -221,6 +237,14 @@ class _Reader:
         if self.is_remote:
             self.owner.failures = self.owner.failures + 1 if found.status is Status.UNREADABLE else 0
         return found
+
+
+def _framed(found: Fetched, member: str) -> Fetched:
+    if not isinstance(found.data, bytes):
+        return found
+    if math.isnan(moment := moment_of(member)):
+        return Fetched(None, Status.MISSING, f"{member[:100]!r} names no moment of a video", found.etag)
+    return replace(found, data=Frame(found.data, moment))
 
 
 def _changed() -> Fetched:

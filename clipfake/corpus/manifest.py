@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from clipfake import __version__
 from clipfake.corpus.absent import said
 from clipfake.corpus.layouts import LAYOUTS
-from clipfake.corpus.layouts.base import FAKE, REAL, Item, Layout, LayoutOptions
+from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 from clipfake.storage.schemas import MANIFEST_SCHEMA
@@ -176,7 +176,7 @@ def _rule(layout: str, options: LayoutOptions) -> Layout:
     rule = LAYOUTS.get(layout)
     if rule is None:
         raise UsageError(f"unknown layout {layout!r}: use one of {', '.join(LAYOUTS)}")
-    given = {name for name in ("columns", "real", "fake") if getattr(options, name)}
+    given = {name for name in ("columns", "real", "fake", "frames", "every") if getattr(options, name)}
     if given - rule.options:
         raise UsageError(f"the layout {layout} takes no option {', '.join(sorted(given - rule.options))}")
     return rule
@@ -261,7 +261,7 @@ def _record_batch(
     summary.real += labels[REAL]
     summary.fake += labels[FAKE]
     summary.unlabelled += labels[None]
-    absent = [item.uri for item in items if item.size is None and item.member is None]
+    absent = [found for found, item in zip(ids, items, strict=True) if item.version == ABSENT]
     summary.absent += len(absent)
     summary.absent_example = summary.absent_example or next(iter(absent), "")
     summary.without_group += groups.count(None)

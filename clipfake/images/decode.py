@@ -103,10 +103,8 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EX
     White, because that is what people see, and what CLIP saw: img2dataset, which made LAION, composites on white.
     open_clip's own transform drops the alpha channel, which shows what an editor left behind transparent pixels.
     """
-    if not data:
-        return Decoded(Status.EMPTY, "zero bytes")
-    if len(data) > limits.max_bytes:
-        return Decoded(Status.TOO_LARGE, f"{len(data)} bytes; the limit is {limits.max_bytes}")
+    if refused := refused_by_size(data, limits):
+        return refused
     fmt = sniff(data)
     if fmt is None:
         return Decoded(Status.UNSUPPORTED, f"not an allowed image format; looks like {looks_like(data)}")
@@ -129,6 +127,15 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EX
     return replace(decoded, declared=declared(opened, data, fmt), encoding=encoding_of(opened, data))
 
 
+def refused_by_size(data: bytes, limits: Limits) -> Decoded | None:
+    """What becomes of bytes that are none or too many; None for others."""
+    if not data:
+        return Decoded(Status.EMPTY, "zero bytes")
+    if len(data) > limits.max_bytes:
+        return Decoded(Status.TOO_LARGE, f"{len(data)} bytes; the limit is {limits.max_bytes}")
+    return None
+
+
 def _decoded(data: bytes, fmt: str, limits: Limits, all_keys: bool) -> tuple[Decoded, ImageFile.ImageFile | None]:
     """What became of the picture, and what Pillow opened where it is whole."""
     size: tuple[int | None, int | None] = (None, None)
@@ -148,7 +155,7 @@ def _decoded(data: bytes, fmt: str, limits: Limits, all_keys: bool) -> tuple[Dec
     except MemoryError:
         return refused(Status.CRASHED, "decoding ran out of memory")
     except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
-        return refused(*_explain(error, data, fmt))
+        return refused(*explain(error, data, fmt))
     return Decoded(Status.OK, None, image, image.width, image.height, fmt), opened
 
 
@@ -170,7 +177,7 @@ def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _explain(error: Exception, data: bytes, fmt: str) -> tuple[Status, str]:
+def explain(error: Exception, data: bytes, fmt: str) -> tuple[Status, str]:
     """The status for what a decoder raised, and one bounded line that can be written as UTF-8."""
     words = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
     reason = (words or type(error).__name__)[:200]

@@ -1,11 +1,12 @@
 """The child process of a `DecoderPool`: prepares one image after another for the parent at the other end of its stdin.
 
-Frames, little endian. To the child: u64 length, u8 bare, bytes; first JSON settings, then images. From it: u32 length
-of JSON, u32 length of pixels, JSON, pixels of the image and then of its views; the first, without pixels, when it is
-ready.
+Messages, little endian. To the child: u64 length, u8 bare, f64 moment (of a video's frame, else NaN), bytes; first JSON
+settings, then images. From it: u32 length of JSON, u32 length of pixels, JSON, pixels of the image and then of its
+views; the first, without pixels, when it is ready.
 """
 
 import json
+import math
 import os
 import signal
 import socket
@@ -18,13 +19,14 @@ import numpy as np
 from PIL import Image
 
 from clipfake.corpus.confinement import address_space, confine
+from clipfake.corpus.frames import Frame
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import warm_up
 
-REQUEST: Final = struct.Struct("<QB")
+REQUEST: Final = struct.Struct("<QBd")
 REPLY: Final = struct.Struct("<II")
 _ORPHAN_GRACE_S: Final = 5.0
 _LOOK_EVERY: Final = 64
@@ -50,12 +52,13 @@ def main() -> None:
     _reply(link, {})
     served = 0
     while (request := _receive(link)) is not None:
-        data, bare = request
+        data, bare, moment = request
         del request
         # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
         signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + _ORPHAN_GRACE_S)
-        done = prepare(data, limits, options, views, decoder=decoder, bare=bare)
-        del data
+        content = data if math.isnan(moment) else Frame(data, moment)
+        done = prepare(content, limits, options, views, decoder=decoder, bare=bare)
+        del data, content
         signal.setitimer(signal.ITIMER_REAL, 0)
         arrays = [array for array in (done.pixels, done.views) if array is not None]
         about = {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}
@@ -73,14 +76,14 @@ def _confine(limits: Limits) -> None:
     warnings.simplefilter("ignore")
 
 
-def _receive(link: socket.socket) -> tuple[bytes, bool] | None:
-    """The next frame, and whether to read the picture only; None where the parent is gone."""
+def _receive(link: socket.socket) -> tuple[bytes, bool, float] | None:
+    """The next message: bytes, whether to read the picture only, the moment; None where the parent is gone."""
     header = link.recv(REQUEST.size, socket.MSG_WAITALL)
     if len(header) < REQUEST.size:
         return None
-    length, bare = REQUEST.unpack(header)
+    length, bare, moment = REQUEST.unpack(header)
     data = link.recv(length, socket.MSG_WAITALL)
-    return (data, bool(bare)) if len(data) == length else None
+    return (data, bool(bare), moment) if len(data) == length else None
 
 
 def _reply(link: socket.socket, about: dict[str, Any], *pixels: memoryview) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from clipfake.corpus import confinement
+from clipfake.corpus.frames import Frame
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.decode import Limits
@@ -30,7 +32,7 @@ _RIDES_ALONG: Final = 64 << 10  # bytes that always fit into the socket's buffer
 
 
 class DecoderPool:
-    """`workers` child processes, one thread each here, that turn encoded bytes into pixels within `limits`.
+    """`workers` child processes, one thread each here, that turn bytes, also of videos, into pixels within `limits`.
 
     Needs no main thread and sets no signal handler, so it works inside an actor. The children start at once, import
     only Pillow and numpy (the fast decoder's torch too: 3 s and 0.3 GB each), and end with this process, however that
@@ -58,7 +60,7 @@ class DecoderPool:
             _Lane(partial(_Child, limits, preprocess, views, decoder), limits.timeout_s) for _ in range(workers)
         ]
 
-    def prepare(self, blobs: Sequence[bytes | None]) -> list[Prepared]:
+    def prepare(self, blobs: Sequence[bytes | Frame | None]) -> list[Prepared]:
         """Decode and preprocess `blobs`; the results are in their order, exactly one each.
 
         None stands for bytes that could not be had and gives `unreadable`. An image whose child dies or meets its
@@ -108,7 +110,7 @@ class _Lane:
         self._start = start
         self.child = start()
 
-    def work(self, blobs: Sequence[bytes | None], todo: deque[int], results: list[Prepared | None]) -> None:
+    def work(self, blobs: Sequence[bytes | Frame | None], todo: deque[int], results: list[Prepared | None]) -> None:
         """Take indices from `todo`, which all lanes share, and fill in `results` until none is left.
 
         A second image waits in the child's socket while the first is decoded, so that the child never waits for us.
@@ -188,10 +190,11 @@ class _Child:
             raise ClipfakeError(f"no decoding process can start: it {self.end()}; see its output above") from error
         self._ready = True
 
-    def send(self, data: bytes, *, bare: bool = False) -> None:
+    def send(self, content: bytes | Frame, *, bare: bool = False) -> None:
         """`bare`: of nothing but the picture. Raises OSError where it is gone, TimeoutError where it does not read."""
+        data, moment = (content, math.nan) if isinstance(content, bytes) else (content.data, content.moment)
         self._link.settimeout(self._timeout_s)
-        self._link.sendall(REQUEST.pack(len(data), bare) + data)
+        self._link.sendall(REQUEST.pack(len(data), bare, moment) + data)
 
     def receive(self) -> Prepared:
         """The result for the image that was sent first; its time begins now. Raises as `send` does."""

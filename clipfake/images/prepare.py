@@ -1,6 +1,5 @@
 """Encoded bytes -> what the encoder takes: decoding and preprocessing in one step, with the status of the outcome."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from clipfake.corpus.frames import Frame, content_sha256
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.conditions.degradations import bounded
 from clipfake.images.decode import Limits, decode, upright_rgb
@@ -39,7 +39,7 @@ class Prepared:
 
 
 def prepare(
-    data: bytes,
+    data: bytes | Frame,
     limits: Limits,
     options: Preprocess,
     views: Sequence[Condition] = (),
@@ -47,14 +47,19 @@ def prepare(
     decoder: str = EXACT,
     bare: bool = False,
 ) -> Prepared:
-    """Decode and preprocess one image, and its views under these conditions, in this process.
+    """Decode and preprocess one image or frame, and its views under these conditions, in this process.
 
     decoder : a name of `resize.DECODERS`
     bare : read no more of it than the picture, nothing of its metadata
 
     Never raises for what is in `data`.
     """
-    decoded = decode(data, limits, bare=bare, decoder=decoder)
+    if isinstance(data, Frame):
+        from clipfake.images.video_frames import decode_frame
+
+        decoded = decode_frame(data, limits)
+    else:
+        decoded = decode(data, limits, bare=bare, decoder=decoder)
     about: dict[str, Any] = {name: getattr(decoded, name) for name in ("width", "height", "format", "declared")}
     about |= vars(decoded.encoding)
     if decoded.image is None:
@@ -80,7 +85,7 @@ def prepare_image(image: Image.Image, limits: Limits, options: Preprocess, *, de
 
 def _preprocessed(
     image: Image.Image, limits: Limits, options: Preprocess, decoder: str, about: dict[str, Any],
-    views: Sequence[Condition] = (), data: bytes = b"",
+    views: Sequence[Condition] = (), data: bytes | Frame = b"",
 ) -> Prepared:  # fmt: skip
     """about : what else is known of the image; data : its bytes, whose hash draws what its views draw"""
     width, height = options.resized(*image.size)
@@ -91,7 +96,7 @@ def _preprocessed(
         pixels = preprocess(image, options, decoder)
         if not views:
             return Prepared(Status.OK, pixels=pixels, **about)
-        small, content = bounded(image), hashlib.sha256(data).hexdigest()
+        small, content = bounded(image), content_sha256(data)
         degraded = [preprocess(view.apply(small, content), options, decoder) for view in views]
         return Prepared(Status.OK, pixels=pixels, views=np.stack(degraded), **about)
     except MemoryError:

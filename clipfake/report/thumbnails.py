@@ -3,9 +3,8 @@
 import base64
 import contextlib
 import io
-import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +12,12 @@ import numpy as np
 from PIL import Image
 
 from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
-from clipfake.corpus.source import open_source
+from clipfake.corpus.tar_members import find_members
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import Prepared
 from clipfake.images.preprocess import Preprocess
 from clipfake.status import Status
-from clipfake.storage import uri as uris
 
 EDGE = 192  # pixels of the longer side
 SECONDS = 60.0  # for all of a page: a store that is down must not hold it up
@@ -98,9 +96,12 @@ def _located(references: Sequence[ItemRef], until: float) -> list[ItemRef | None
     """With the offsets of members of tars, which a report does not keep; None for one that is not there any more."""
     wanted: dict[str, set[str]] = {}
     for one in references:
-        if one.member is not None and uris.shown(one.uri).endswith(".tar"):
+        if one.member is not None and one.uri.lower().endswith(".tar"):
             wanted.setdefault(one.uri, set()).add(one.member)
-    offsets = {(uri, name): offset for uri, names in wanted.items() for name, offset in _members(uri, names, until)}
+    offsets: dict[tuple[str, str], int] = {}
+    for uri, names in wanted.items():
+        with contextlib.suppress(OSError):
+            offsets |= {(uri, name): offset for name, offset, _ in find_members(uri, names, until)}
 
     def located(one: ItemRef) -> ItemRef | None:
         if one.uri not in wanted:
@@ -109,15 +110,3 @@ def _located(references: Sequence[ItemRef], until: float) -> list[ItemRef | None
         return None if offset is None else replace(one, offset=offset)
 
     return [located(one) for one in references]
-
-
-def _members(uri: str, names: set[str], until: float) -> Iterator[tuple[str, int]]:
-    """Name and offset of those members of a tar that are found, by one walk over its headers."""
-    with contextlib.suppress(tarfile.TarError, EOFError, OSError), contextlib.closing(open_source(uri, 1)) as source:
-        left = set(names)
-        with tarfile.open(fileobj=source.file(), mode="r:") as tar:
-            while left and time.monotonic() < until and (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
-                if member.name in left and member.isreg():
-                    left.discard(member.name)
-                    yield member.name, member.offset_data

@@ -1,6 +1,5 @@
 """Scoring a few images in this process: no Ray, no report folder. A bad image has a row with its status here too."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from clipfake.corpus.fetch import fetch_unlisted
+from clipfake.corpus.frames import Frame, content_sha256
 from clipfake.detector.bundle import Detector
 from clipfake.detector.named import load_detector
 from clipfake.encoder.description import EncoderDescription
@@ -197,7 +197,7 @@ class _Given:
     """An image as it was given: its bytes, or a picture, or neither and why."""
 
     item_id: str | None = None
-    data: bytes | None = None
+    data: bytes | Frame | None = None
     picture: Image.Image | None = None
     status: Status = Status.OK
     error: str | None = None
@@ -233,7 +233,7 @@ def _facts(given: _Given, prepared: Prepared) -> dict[str, Any]:
     row: dict[str, Any] = {"item_id": given.item_id, "status": prepared.status.value, "error": prepared.error}
     row |= {name: getattr(prepared, name, None) for name in FACTS}
     if given.data is not None:
-        row |= {"size": len(given.data), "content_sha256": hashlib.sha256(given.data).hexdigest()}
+        row |= {"size": len(given.data), "content_sha256": content_sha256(given.data)}
     return row
 
 

@@ -147,6 +147,8 @@ def _containers(
             if len(packed) >= PACK_FILES or bytes_held >= PACK_BYTES:
                 yield pack()
             continue
+        if not uri.lower().endswith((TAR, PARQUET)):
+            raise UsageError(f"{uris.shown(uri)} is a video: filter takes images, `clipfake groups` judges videos")
         names = tuple(row["member"] for row in keep)
         drop = tuple(row["member"] for row in of_one if not _stays(row["stays"], options))
         yield Container(uri, _below(uri, place), names, drop)

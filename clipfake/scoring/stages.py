@@ -1,6 +1,5 @@
 """What the actors that see images do with a chunk: read and decode, encode; or all of it where cores do both."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from clipfake.corpus.captions import TextTemplate
 from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
+from clipfake.corpus.frames import content_sha256
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import Precision
 from clipfake.errors import UsageError
@@ -84,7 +84,7 @@ class Prepare:
             if got.data is None:
                 rows.append({"status": got.status, "error": got.error})
                 continue
-            rows.append({**vars(image), "content_sha256": hashlib.sha256(got.data).hexdigest()})
+            rows.append({**vars(image), "content_sha256": content_sha256(got.data)})
             if image.pixels is not None:
                 pixels[i, 0] = image.pixels.reshape(-1)
             if image.views is not None:

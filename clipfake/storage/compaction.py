@@ -20,9 +20,10 @@ from clipfake.storage.committed import (
     merged_name,
     sources_of,
 )
-from clipfake.storage.ledger import ROW_GROUP_ROWS
+from clipfake.storage.ledger import ROW_GROUP_ROWS, complete
 from clipfake.storage.runs import new_run_id
-from clipfake.storage.store import Check, Store, StoredFile, kind_of, nothing_to_check
+from clipfake.storage.schemas import REPORT_SCHEMA
+from clipfake.storage.store import KIND_KEY, Check, Store, StoredFile, kind_of, nothing_to_check
 from clipfake.storage.units import PLAN_FOLDER
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ class Compaction:
 
 def compact(place: str, target_bytes: int = TARGET_BYTES) -> Compaction:
     """Merges the small files of a folder, those with the same footer together, up to `target_bytes` a file.
+
+    Files of a report that lack columns, since an older version wrote them, are written anew with them, whatever their
+    size: most readers take the columns of the first file for those of all.
 
     For each merge an intent is written first, naming its sources and its target; then the target appears in one step;
     then the sources go; then the intent. Whoever finds an intent finishes it, under the same names: a compaction that
@@ -106,12 +110,17 @@ def _finish(store: Store, intent: str, check: Check) -> int:
 
 
 def _groups(store: Store, entries: Sequence[StoredFile], target_bytes: int) -> Iterator[list[str]]:
-    """Runs of two and more small files that fit into one of `target_bytes`, alike in footer and schema."""
+    """Runs of two and more small files that fit into one of `target_bytes`, alike in footer and schema; and files that
+    lack columns."""
     sizes = {entry.name: entry.size for entry in entries}
     alike: dict[tuple[str, ...], list[str]] = {}
+    lacking = set()
     for name in sizes:
-        if sizes[name] < min(SMALL_BYTES, target_bytes):
-            schema = pq.read_schema(store.path(name), filesystem=store.filesystem)
+        stored = pq.read_schema(store.path(name), filesystem=store.filesystem)
+        schema = _grown(stored)
+        if schema != stored:
+            lacking.add(name)
+        if sizes[name] < min(SMALL_BYTES, target_bytes) or name in lacking:
             footer = {k: v for k, v in (schema.metadata or {}).items() if k not in (b"ARROW:schema", SOURCES_KEY)}
             alike.setdefault((str(sorted(footer.items())), str(schema.remove_metadata())), []).append(name)
     for files in alike.values():
@@ -119,22 +128,31 @@ def _groups(store: Store, entries: Sequence[StoredFile], target_bytes: int) -> I
         held = 0
         for name in files:
             if group and held + sizes[name] > target_bytes:
-                yield from [group] if len(group) > 1 else []
+                yield from [group] if len(group) > 1 or lacking.issuperset(group) else []
                 group, held = [], 0
             group.append(name)
             held += sizes[name]
-        yield from [group] if len(group) > 1 else []
+        yield from [group] if len(group) > 1 or lacking.issuperset(group) else []
+
+
+def _grown(schema: pa.Schema) -> pa.Schema:
+    """The schema of a file with the columns that reports have got since it was written."""
+    if (schema.metadata or {}).get(KIND_KEY) != b"report":
+        return schema
+    grown = pa.unify_schemas([schema, REPORT_SCHEMA])
+    names = dict.fromkeys([*REPORT_SCHEMA.names, *schema.names])
+    return pa.schema([grown.field(name) for name in names], schema.metadata)
 
 
 def _merge(store: Store, sources: list[str], target: str, check: Check) -> int:
     """Writes the rows of `sources` into `target`, visible at once; memory: a row group."""
-    schema = pq.read_schema(store.path(sources[0]), filesystem=store.filesystem)
+    schema = _grown(pq.read_schema(store.path(sources[0]), filesystem=store.filesystem))
     places, expected = _places(store, sources)
     schema = schema.with_metadata({**(schema.metadata or {}), SOURCES_KEY: json.dumps(places).encode()})
     written = 0
     with store.writing(target, check) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for table in _row_groups(store, sources):
-            writer.write_table(table.replace_schema_metadata(schema.metadata))
+        for table in _row_groups(store, sources, schema):
+            writer.write_table(table)
             written += table.num_rows
         if written != expected:
             raise ClipfakeError(f"merging gave {written} rows of {expected}; nothing was changed")
@@ -154,15 +172,15 @@ def _places(store: Store, sources: list[str]) -> tuple[dict[str, Span], int]:
     return places, first
 
 
-def _row_groups(store: Store, sources: list[str]) -> Iterator[pa.Table]:
+def _row_groups(store: Store, sources: list[str], schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of `sources` in tables of ROW_GROUP_ROWS and a little more, the last one smaller."""
     held: list[pa.RecordBatch] = []
     for name in sources:
         with pq.ParquetFile(store.path(name), filesystem=store.filesystem) as file:
             for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
-                held.append(batch)
+                held.append(complete(batch, schema))
                 if sum(b.num_rows for b in held) >= ROW_GROUP_ROWS:
-                    yield pa.Table.from_batches(held)
+                    yield pa.Table.from_batches(held, schema)
                     held = []
     if held:
-        yield pa.Table.from_batches(held)
+        yield pa.Table.from_batches(held, schema)

@@ -125,7 +125,7 @@ class Ledger:
             return both.take(take).combine_chunks().to_batches()[0]
 
         with self.open(name) as file:
-            batches = (merged(self._complete(b)) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
+            batches = (merged(complete(b, self.schema)) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
             sources = {k: v for k, v in (file.schema_arrow.metadata or {}).items() if k == SOURCES_KEY}
             self._write(name, batches, check, sources)
 
@@ -144,14 +144,6 @@ class Ledger:
                 written += batch.num_rows
         log.debug("committed %s: %d rows", name, written)
 
-    def _complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch with this ledger's columns: those younger than its file are null, as readers see them."""
-        if batch.schema.names == self.schema.names:
-            return batch
-        have = set(batch.schema.names)
-        columns = [batch[f.name] if f.name in have else pa.nulls(batch.num_rows, f.type) for f in self.schema]
-        return pa.record_batch(columns, schema=self.schema)
-
     def open(self, name: str) -> pq.ParquetFile:
         """The committed file. Raises UsageError where it is damaged."""
         try:
@@ -162,3 +154,10 @@ class Ledger:
     def _metadata(self, name: str) -> dict[bytes, bytes]:
         with self.open(name) as file:
             return file.schema_arrow.metadata or {}
+
+
+def complete(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the columns of the schema: those younger than its file are null, as our readers see them."""
+    have = set(batch.schema.names)
+    columns = [batch[f.name] if f.name in have else pa.nulls(batch.num_rows, f.type) for f in schema]
+    return pa.record_batch(columns, schema=schema)

@@ -1,11 +1,15 @@
 """`clipfake review` and `clipfake prevalence --audit` as typed: the one takes up what the other made."""
 
 import csv
+import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from tars import write_tar
 from typer.testing import CliRunner
 
 from clipfake.cli.app import app
@@ -56,3 +60,41 @@ def test_from_the_page_to_the_audited_share(report, detector, tmp_path):
     told = run("prevalence", report, "--detector", detector, "--audit", tmp_path / "labels.csv")
     assert "a random sample of 40 scored items" in told
     assert "called fake" in told
+
+
+@pytest.mark.slow
+def test_labels_of_members_become_embeddings_and_a_detector(detector, tmp_path):
+    """The whole way of labels.csv, as review.js writes it, whose rows name members of a tar."""
+    labels = reviewed(detector, tmp_path)
+    run("index", labels, "--layout", "csv", "--out", tmp_path / "labelled")
+    run("embed", tmp_path / "labelled", "--for", detector, "--out", tmp_path / "embeddings")
+    trained = ("--model", "linear", "--allow-shortcuts", "--out", tmp_path / "trained")
+    run("train", tmp_path / "embeddings", *trained)
+    arguments = ("prevalence", tmp_path / "reports", "--detector", detector, "--audit", labels, "--json")
+    assert json.loads(run(*arguments))["audit"]["whole"]["n"] == 120
+
+
+def reviewed(detector: Path, folder: Path) -> Path:
+    """The labels of a page about 120 scored members: bright ones are fake."""
+    random = np.random.default_rng(0)
+    made = {}
+    for number in range(120):
+        pixels = random.integers(0, 128, (48, 48, 3)) + (number % 2) * 127
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+        made[f"d/{number} #.png"] = buffer.getvalue()
+    (folder / "corpus").mkdir()
+    write_tar(folder / "corpus" / "0.tar", made)
+    run("score", folder / "corpus", "--layout", "webdataset", "--detector", detector, "--out", folder / "reports")
+    run("review", folder / "reports", "--out", folder / "review.html", "--shown", 0, "--sample", 120)
+    page = (folder / "review.html").read_text()
+    shown = re.findall(r'data-path="([^"]*)" data-sample="([^"]*)" data-verdict="([^"]*)"', page)
+    assert len(shown) == 120
+    rows = [(path, ("real", "fake")[_number(path) % 2], sample, "120", verdict, "") for path, sample, verdict in shown]
+    quoted = [",".join(f'"{value}"' for value in row) for row in rows]
+    (folder / "labels.csv").write_bytes(("\r\n".join([",".join(COLUMNS), *quoted]) + "\r\n").encode())
+    return folder / "labels.csv"
+
+
+def _number(item_id: str) -> int:
+    return int(re.search(r"#(?:d/)?(\d+)", item_id)[1])

@@ -144,10 +144,10 @@ def test_an_intent_that_comes_after_its_sources_were_merged_otherwise_is_forgott
 def test_a_compaction_that_lost_its_claim_publishes_and_deletes_nothing(filled, monkeypatch):
     before, read = rows(filled), compaction._row_groups
 
-    def taken(store, sources):
+    def taken(store, *arguments):
         for file in store.list("_lock"):
             store.delete(f"_lock/{file.name}")
-        return read(store, sources)
+        return read(store, *arguments)
 
     monkeypatch.setattr(compaction, "_row_groups", taken)
     with pytest.raises(ClaimLostError):

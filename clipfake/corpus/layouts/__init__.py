@@ -1,6 +1,6 @@
 """The layouts by name: the rules by which a corpus is listed and labelled."""
 
-from clipfake.corpus.layouts import artifact, by_folder, images, parquet, table, webdataset
+from clipfake.corpus.layouts import artifact, by_folder, images, parquet, table, videos, webdataset
 from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 
 LAYOUTS: dict[str, Layout] = {
@@ -11,6 +11,7 @@ LAYOUTS: dict[str, Layout] = {
         table.LAYOUT,
         webdataset.LAYOUT,
         parquet.LAYOUT,
+        videos.LAYOUT,
         *by_folder.LAYOUTS,
     )
 }

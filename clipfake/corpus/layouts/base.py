@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
-from clipfake.options import option
+from clipfake.options import above, between, check, option
 
 REAL, FAKE = 0, 1
 ABSENT = "absent"  # the version of a file that a table names, but that was not there when it was listed
@@ -34,6 +34,14 @@ class Item:
     split: str | None = None
 
 
+def _seconds(text: str | None) -> float | None:
+    """`2s`, `2` -> 2.0"""
+    try:
+        return None if text is None else float(text.removesuffix("s"))
+    except ValueError:
+        raise UsageError(f"--every takes seconds, for example 2s, not {text!r}") from None
+
+
 def _columns(pairs: list[str]) -> dict[str, str]:
     """`label=target` -> {"label": "target"}."""
     parted = [pair.partition("=") for pair in pairs]
@@ -50,6 +58,7 @@ class LayoutOptions:
     real, fake: globs of folders, for the layout `folders`.
     group_by: a regular expression searched in the decoded item_id; its groups joined by "/" (the whole match where it
     has none) are the group_id.
+    frames, every: which frames of a video, for the layout `videos`: so many, spread, or one in so many seconds.
     allow_outside: follow symbolic links out of the corpus, and take from a table on an object store the names of files
     in other places, this machine's among them.
     """
@@ -68,12 +77,23 @@ class LayoutOptions:
         "Regular expression searched in the path; what its groups match is the group_id (scene, video).",
         inputs=("corpus",),
     )
+    frames: int | None = option(
+        None, "Frames of each video, spread over it (layout videos); 16 unless --every is given.",
+        check=between(1, 10_000), inputs=("corpus",),
+    )  # fmt: skip
+    every: float | None = option(
+        None, "Seconds from one frame of a video to the next, e.g. 2s (layout videos).",
+        check=above(0), given_as=str, parse=_seconds, inputs=("corpus",),
+    )  # fmt: skip
     allow_outside: bool = option(
         False,
         "Follow symbolic links out of the corpus; let tables and manifests on a store name files elsewhere.",
         flag="--allow-outside",
         inputs=("corpus", "manifest"),
     )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import tee
 
 from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
 from clipfake.corpus.layouts.labels import label_of
-from clipfake.corpus.listing import stat_files
+from clipfake.corpus.listing import Entry, stat_files
 from clipfake.corpus.tally import Tally
-from clipfake.errors import UsageError
+from clipfake.corpus.tar_members import find_members
+from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
 from clipfake.storage.uri import check_within_reach
 
@@ -26,10 +29,13 @@ COLUMNS = {
     "split": ("split",),
 }
 
+_TAR = ".tar"
+
 
 def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     """The rows of the CSV at `place`. Paths count from its folder, unless absolute or URIs.
 
+    A URI may name a member of a tar or a row of a Parquet file by `#`, as item_ids do, which `review` saves.
     A label is 0, false or real, 1, true or fake (in any case); any other integer is fake as in ArtiFact; empty is none.
     A table on an object store names files of that kind of store only, unless `allow_outside`.
     A column `typ` (grip-unina) is `real` or the generator's name. All else is an error that names the line.
@@ -40,13 +46,12 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     def value(row: dict[str, str], name: str) -> str | None:
         return clean(row[columns[name]]) if name in columns else None
 
-    rows, paths = tee(_checked(table, columns, options.allow_outside))
-    for (uri, line, row), entry in zip(rows, stat_files(uri for uri, _, _ in paths), strict=True):
+    tars = _Tars(table, columns["path"])
+    rows, ahead = tee(_checked(table, columns["path"], options.allow_outside))
+    for (uri, member, line, row), entry in zip(rows, stat_files(uri for uri, *_ in ahead), strict=True):
         target = row.get(columns.get("label", ""), "").strip()
-        yield Item(
-            uri,
-            entry.version if entry else ABSENT,
-            entry.size if entry else None,
+        yield replace(
+            tars.item(entry, member) if entry else Item(uri, ABSENT, None, member),
             label=_label(table, line, target, columns.get("label") == "typ"),
             target=clean(target),
             generator=value(row, "generator"),
@@ -57,11 +62,43 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
         )
 
 
+class _Tars:
+    """Members that a table names, with their offsets in tars, each of which is walked through once."""
+
+    def __init__(self, table: CsvFile, path: str) -> None:
+        self._table, self._path = table, path
+        self._named: dict[str, set[str]] | None = None
+        self._found: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def item(self, entry: Entry, member: str | None) -> Item:
+        """The item without what the table says of it."""
+        if member is None:
+            return Item(entry.uri, entry.version, entry.size)
+        if not entry.uri.lower().endswith(_TAR):
+            return Item(entry.uri, entry.version, None, member)
+        if entry.uri not in self._found:
+            self._found[entry.uri] = self._walked(entry.uri)
+        offset, size = self._found[entry.uri].get(member, (0, None))
+        return Item(entry.uri, ABSENT if size is None else entry.version, size, member, offset)
+
+    def _walked(self, uri: str) -> dict[str, tuple[int, int]]:
+        if self._named is None:
+            self._named = defaultdict(set)
+            for container, member, *_ in _checked(self._table, self._path, True):
+                if member is not None:
+                    self._named[container].add(member)
+        try:
+            return {name: (offset, size) for name, offset, size in find_members(uri, self._named[uri])}
+        except OSError as error:
+            raise ClipfakeError(f"the listing broke off at {uris.shown(uri)}: {error}") from error
+
+
 def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
-    unknown = set(options.columns) - set(COLUMNS)
+    named = {name: column for name, column in options.columns.items() if name != "image"}  # that is of Parquet files
+    unknown = set(named) - set(COLUMNS)
     if unknown:
-        raise UsageError(f"--columns takes {', '.join(COLUMNS)}, not {', '.join(sorted(unknown))}")
-    lacking = set(options.columns.values()) - set(table.columns)
+        raise UsageError(f"--columns takes {', '.join(COLUMNS)}, image, not {', '.join(sorted(unknown))}")
+    lacking = set(named.values()) - set(table.columns)
     if lacking:
         raise UsageError(f"{uris.shown(table.uri)} has no column {', '.join(sorted(lacking))}: {table.described()}")
     found = {
@@ -69,7 +106,7 @@ def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
         for name, candidates in COLUMNS.items()
         if set(candidates) & set(table.columns)
     }
-    found.update(options.columns)
+    found.update(named)
     if "path" not in found:
         raise UsageError(
             f"{uris.shown(table.uri)} has no column {' or '.join(COLUMNS['path'])}: {table.described()}; name "
@@ -78,32 +115,41 @@ def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
     return found
 
 
-def _checked(table: CsvFile, columns: dict[str, str], allow_outside: bool) -> Iterator[tuple[str, int, dict[str, str]]]:
-    """(URI, line, row) of each row; a file named twice is an error, since it would be one item with two rows."""
-    folder = table.uri.rpartition("/")[0]
+def _checked(table: CsvFile, path: str, allow_outside: bool) -> Iterator[tuple[str, str | None, int, dict[str, str]]]:
+    """(URI, member, line, row) of each row; an item named twice is an error, since it would have two rows."""
     seen: set[str] = set()
     for line, row in table.rows():
-        text = row[columns["path"]]
+        text = row[path]
         if not text.strip():
             raise table.error(line, "the path is empty")
         try:
-            uri = _locate(folder, text)
+            uri, member = _locate(table.uri, text)
             if not allow_outside:
                 check_within_reach(table.uri, uri)
         except UsageError as error:
             raise table.error(line, str(error)) from None
-        if uri in seen:
-            raise table.error(line, f"the file {uris.shown(uri)!r} is there twice")
-        seen.add(uri)
-        yield uri, line, row
+        if (item := uris.item_id(uri, member)) in seen:
+            raise table.error(line, f"the file {uris.shown(item)!r} is there twice")
+        seen.add(item)
+        yield uri, member, line, row
 
 
-def _locate(folder: str, text: str) -> str:
+def _locate(table: str, text: str) -> tuple[str, str | None]:
+    """The URI and the member that a row of the table at this URI names."""
+    folder = table.rpartition("/")[0]
     if "://" in text:
-        return uris.place(text)
+        uri, member = uris.split_item_id(text)
+        named = uris.place(uri)
+        if member is not None and not named.lower().endswith(_TAR):
+            if not named.lower().endswith(".parquet"):
+                raise UsageError(f"{uris.shown(named)} is no .tar and no .parquet, and has no members: write # as %23")
+            if not member.isdecimal():
+                raise UsageError(f"{member!r} is no row of a Parquet file: give its number, from 0")
+        return named, member
     if uris.is_local(folder):
-        return uris.from_path(os.path.join(uris.to_path(folder), text.encode("utf-8", "surrogateescape")))  # noqa: PTH118
-    return uris.join(folder, text.removeprefix("./"))
+        path = os.path.join(uris.to_path(folder), text.encode("utf-8", "surrogateescape"))  # noqa: PTH118
+        return uris.from_path(path), None
+    return uris.join(folder, text.removeprefix("./")), None
 
 
 def _label(table: CsvFile, line: int, target: str, is_typ: bool) -> int | None:

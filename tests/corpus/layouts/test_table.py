@@ -5,6 +5,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from tars import write_tar
 
 from clipfake.corpus.layouts import LAYOUTS, Item, LayoutOptions
 from clipfake.corpus.tally import Tally
@@ -68,6 +69,9 @@ def test_csv_with_named_columns_and_paths_elsewhere(tmp_path: Path, s3: str) -> 
         ("path,label\na.jpg,0\n", {"label": "fake"}, "has no column fake"),
         ("path,label\na.jpg,0\n", {"colour": "label"}, "not colour"),
         ("path\ns3://key:secret@bucket/x\n", {}, "line 2: .*environment"),
+        ("path\nfile:///a.jpg#b\n", {}, "line 2: file:///a.jpg is no .tar"),
+        ("path\nfile:///a.parquet#x\n", {}, "line 2: 'x' is no row"),
+        ("path\nfile:///a.tar#x\nfile:///./a.tar#x\n", {}, "line 3: .* is there twice"),
     ],
 )
 def test_csv_errors(rows: str, columns: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -117,3 +121,26 @@ def test_a_csv_on_s3_names_nothing_elsewhere(tmp_path: Path, s3: str) -> None:
     assert [item.size for item in LAYOUTS["csv"].items(f"{s3}/0.csv", allowed, Tally())] == [1]
     write(tmp_path, "list.csv", f"path\n{s3}/0.csv\n")
     assert items(tmp_path / "list.csv", "csv")[0].size  # a table of this machine may
+
+
+def test_members_of_tars_and_rows_of_parquet(tmp_path: Path, s3: str) -> None:
+    members = {"a/1.jpg": b"one", "a/2 #.jpg": b"two", "x": b"", "\udcff.jpg": b"three"}
+    tar = write_tar(tmp_path / "0.TAR", members)
+    data = (tmp_path / "0.TAR").read_bytes()
+    boto3.client("s3").put_object(Bucket=s3.removeprefix("s3://"), Key="0.tar", Body=data)
+    for name in ("a.jpg", "rows.parquet"):
+        (tmp_path / name).write_bytes(b"1234")
+    table = uris.from_path(tmp_path / "rows.parquet")
+    named = [(place, name) for name in reversed(members) for place in (tar, f"{s3}/0.tar")]
+    gone = [(tar, "none.jpg"), (uris.from_path(tmp_path / "1.tar"), "1.jpg")]
+    rows = [uris.item_id(*one) for one in (*named, (table, "7"), *gone)]
+    write(tmp_path, "list.csv", "\n".join(["path,label", "a.jpg,0", *(f"{row},1" for row in rows)]) + "\n")
+    plain, *found = items(tmp_path / "list.csv", "csv")
+    assert (plain.member, plain.size, plain.label) == (None, 4, 0)
+    assert [(item.uri, item.member) for item in found] == [*named, (table, "7"), *gone]
+    for item in found[: len(named)]:
+        assert data[item.offset : item.offset + item.size] == members[item.member]  # type: ignore[operator,index]
+        assert item.label == 1 and item.version.startswith(f"{len(data)}-")
+    row, *others = found[len(named) :]
+    assert (row.offset, row.size, row.version.partition("-")[0]) == (None, None, "4")
+    assert [item.version for item in others] == ["absent", "absent"]
