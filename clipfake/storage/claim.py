@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from clipfake.errors import ClaimLostError, UsageError
+from clipfake.errors import ClaimLostError, ClipfakeError, UsageError
 from clipfake.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -262,10 +262,19 @@ class Claim:
 
 @contextlib.contextmanager
 def claimed(store: Store, run_id: str) -> Iterator[Claim]:
-    """Holds the claim on `store` for the duration of the block."""
+    """Holds the claim on `store` for the duration of the block.
+
+    A run that slept and lost it meets files that its successor deleted: whatever that raises, ClaimLostError is told.
+    """
     claim = Claim(store, run_id)
     claim.take()
     try:
         yield claim
+    except ClipfakeError:
+        raise
+    except Exception:
+        with contextlib.suppress(OSError):
+            claim.check()
+        raise
     finally:
         claim.release()

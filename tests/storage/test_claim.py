@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClaimLostError, ClipfakeError, UsageError
 from clipfake.storage import claim as claims
 from clipfake.storage.claim import Claim, Owner, claimed
 from clipfake.storage.store import Store
@@ -45,6 +45,15 @@ def test_a_run_that_slept_while_it_asked_asks_again(store, monkeypatch):
     monkeypatch.setattr(Claim, "_write", write)
     with claimed(store, "slept"):
         assert [f.name for f in store.list("_lock")] == ["slept.json"]
+
+
+def test_what_a_run_meets_that_lost_its_claim_is_told_as_that(store):
+    """Found by the chaos schedules: it slept between the list of the plans and their files, which were done since."""
+    with pytest.raises(ClaimLostError, match="another run took over"), claimed(store, "slept"):
+        store.delete("_lock/slept.json")
+        store.read_bytes("_plan/x/000001.items")
+    with pytest.raises(FileNotFoundError), claimed(store, "awake"):
+        store.read_bytes("_plan/x/000001.items")
 
 
 def test_a_run_that_was_killed_on_this_machine_needs_no_person_and_no_wait(store):
