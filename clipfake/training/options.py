@@ -46,6 +46,12 @@ class HeadOptions:
             raise UsageError(f"the head's output must have at least 2 dimensions, not {self.out_dim}")
 
 
+def _a_model(name: str) -> str | None:
+    from clipfake.training.models import RECIPES  # it takes these options
+
+    return one_of("auto", *RECIPES)(name)
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """How a detector is trained.
@@ -64,7 +70,7 @@ class TrainOptions:
         "head",
         "linear (a linear SVM on standardised embeddings), rbf (an RBF SVM on the embeddings), head (a triplet head "
         "and an RBF SVM), or auto: the simplest that does about as well as the best on generators left out.",
-        check=one_of("auto", "linear", "rbf", "head"),
+        check=_a_model,
         unset=True,
     )
     C: float = option(1.0, "C of the SVM.", flag="--c", check=above(0), unset=True)
