@@ -6,6 +6,7 @@ import typer
 
 from clipfake.cli.console import print_json, print_table
 from clipfake.cli.options import Json, Only, Out
+from clipfake.corpus.layouts import LAYOUTS
 from clipfake.scoring.options import ScanOptions
 
 
@@ -17,14 +18,6 @@ def index(
     ],
     as_json: Json = False,
 ) -> None:
-    """List a corpus into a manifest. It has one row for each item, with a label where the layout has labels.
-
-    Layouts: images (every file below a place), artifact (metadata.csv in each folder), csv (a table that names files),
-    webdataset (tar shards, also img2dataset's), parquet (image bytes in a column), videos (frames of mp4, mov, webm,
-    GIF and WebP; with --frames or --every), forensynths, genimage, unifd-diffusion, cifake, and folders (with --real
-    and --fake).
-    A label comes from the layout's rule, never from a guess.
-    """
     from dataclasses import asdict
 
     from clipfake.corpus.manifest import write_manifest
@@ -42,3 +35,13 @@ def index(
     print(f"{summary.items} items, {summary.bytes / 1e6:.1f} MB -> {out}")
     for kind, count in {**summary.skipped, **summary.warnings}.items():
         print(f"{count} skipped or warned of: {kind}")
+
+
+_NAMED = "\n".join(f"  {layout.name:<16} {layout.help}" for layout in LAYOUTS.values())
+index.__doc__ = f"""List a corpus into a manifest. It has one row for each item, labelled where the layout has labels.
+
+A label comes from the layout's rule, never from a guess. The layouts:
+
+\b
+{_NAMED}
+"""
