@@ -63,7 +63,7 @@ clean:
 # The default encoder comes into the cache while there is a network; where nowhere has it, the demo says so and goes on.
 .venv/.clip-b16: .venv/.installed
 	$(UV) 'onnx>=1.17' -c requirements-dev.lock || true
-	$(BIN)/clipfake encoder show clip-b16 && touch $@ || true
+	$(BIN)/clipfake encoder show clip-b16 > /dev/null && touch $@ || true
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed
 	$(UV) --require-hashes -r requirements-dev.lock

@@ -1,5 +1,7 @@
 """`clipfake groups` of a folder of videos: a verdict for each video, whatever is wrong with some of them."""
 
+import json
+
 import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -8,7 +10,27 @@ from films import animation, film
 from typer.testing import CliRunner
 
 from clipfake.cli.app import app
+from clipfake.report import groups as library
+from clipfake.report.groups import GroupsSummary
 from clipfake.storage import uri as uris
+
+FOUND = GroupsSummary(
+    groups=3, members=9, scored=8, verdict={"real": 1, "fake": 2},
+    stability=[{"members": 1, "groups": 3, "agreement": 0.75}], detector="d" * 64, top_k=5,
+)  # fmt: skip
+
+
+def test_tables_and_a_sentence(monkeypatch):
+    seen = []
+    monkeypatch.setattr(library, "make_groups", lambda *given: seen.extend(given) or FOUND)
+    done = CliRunner().invoke(app, ["groups", "R", "--out", "O", "--detector", "ddd", "--top-k", "5"])
+    assert done.exit_code == 0, done.output
+    assert seen == ["R", "O", "ddd", 5]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines.index(["fake", "2"]) < lines.index(["real", "1"])  # the most frequent first
+    assert ["1", "3", "0.750"] in lines
+    assert f"3 groups of 9 members (8 scored) by detector {'d' * 16} -> O/groups.parquet" in done.stdout
+    assert json.loads(CliRunner().invoke(app, ["groups", "R", "--out", "O", "--json"]).stdout)["top_k"] == 5
 
 
 @pytest.mark.slow
