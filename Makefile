@@ -30,6 +30,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python tests/benchmarks/listing.py
 	$(BIN)/python tests/benchmarks/plan_incremental.py 1000000 3000000 10000000
 	$(BIN)/python tests/benchmarks/fuzz_decode.py --count 50000
+	$(BIN)/python tests/benchmarks/chaos_schedules.py --count 60
 	$(BIN)/python tests/benchmarks/train_scale.py 10000 100000 1000000
 	$(BIN)/python tests/benchmarks/svm.py
 	$(BIN)/python tests/benchmarks/head_training.py 38647 1000000
