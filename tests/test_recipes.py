@@ -1,6 +1,7 @@
 """docs/recipes.md: every query runs as it stands there, and says what pandas says of the same rows."""
 
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from clipfake.explore.clusters import CLUSTER_SCHEMA
+from clipfake.storage.compaction import compact
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA, REPORT_SCHEMA
@@ -188,3 +191,53 @@ def test_from_an_object_store(s3, rows, capsys):
     # pyarrow.dataset names an S3 endpoint in the URI itself; the environment does it for clipfake and for AWS.
     exec(code.replace("s3://reports/crawls", f"{s3}/reports/crawls"), {})
     assert str((rows.verdict == "fake").sum()) in capsys.readouterr().out
+
+
+READERS = re.search(r"## From other readers.*?```py\n(.*?)```", TEXT, re.DOTALL)[1].splitlines()
+CAME_LATER = ("declared", "group_id", "unfamiliarity")
+
+
+@pytest.fixture(scope="module")
+def grown(rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):
+    """A report whose first file is older than some columns and whose last has errors alone, below a misleading name."""
+    folder = tmp_path_factory.mktemp("readers") / "status=nightly" / "reports"
+    ledger = Ledger(Store(f"file://{folder}"), "report", REPORT_SCHEMA, "old", footer("report", {"detector": "old"}))
+    full = rows[rows.run_id == "run0old"].reindex(columns=REPORT_SCHEMA.names)
+    parts = {name: full[full.status == name] for name in ("truncated", "ok", "missing")}
+    for name, part in parts.items():
+        ledger.commit(f"{name}.parquet", pa.Table.from_pandas(part, REPORT_SCHEMA, preserve_index=False))
+    old = pa.Table.from_pandas(parts["truncated"], REPORT_SCHEMA, preserve_index=False).drop_columns(CAME_LATER)
+    (folder / "truncated.parquet").unlink()
+    pq.write_table(old.replace_schema_metadata(ledger.footer), folder / "a.parquet")
+    (folder / "_runs").mkdir()
+    (folder / "_runs" / "r.json").write_text("{}")
+    return folder, full
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("line", READERS)
+def test_each_reader_reads_all_rows(line, compacted, grown, tmp_path):
+    name = line.partition(".")[0]
+    scope = {name: pytest.importorskip({"spark": "pyspark"}.get(name, name))}
+    if name == "pyarrow":
+        pytest.importorskip("pyarrow.dataset")
+    if name == "spark":
+        if shutil.which("java") is None:
+            pytest.skip("Spark needs Java")
+        from pyspark.sql import SparkSession
+
+        scope["spark"] = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    folder, expected = grown
+    place = tmp_path / "status=nightly" / "reports"
+    shutil.copytree(folder, place)
+    if compacted:
+        compact(str(place))
+    elif name == "polars":
+        pytest.skip("Polars refuses files that differ in their columns, as the text says")
+    found = eval(line.replace('"reports', f'"{place}').replace("'reports", f"'{place}"), scope)
+    for method in ("df", "to_pandas", "toPandas"):
+        found = getattr(found, method)() if hasattr(found, method) else found
+    assert found.status.value_counts().to_dict() == expected.status.value_counts().to_dict()
+    assert found.item_id.nunique() == ITEMS and found.decision.notna().sum() == expected.decision.notna().sum()
+    if compacted:
+        assert set(REPORT_SCHEMA.names) <= set(found.columns)
