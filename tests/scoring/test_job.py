@@ -22,6 +22,7 @@ from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
 from clipfake.scoring.sources import Images
 from clipfake.scoring.stages import PrepareOptions
+from clipfake.scoring.unit_runner import FAILING_UNITS
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.runs import read_records
 
@@ -192,3 +193,11 @@ def test_a_claim_that_is_lost_while_planning_leaves_no_plan(ledger, items):
     assert not ledger.files()
     run(ledger, items(["a"]), Here(ledger))
     assert names(ledger) == ["a"]
+
+
+def test_a_plan_of_which_every_unit_fails_keeps_no_other_plan_from_being_done(ledger, items):
+    left_open(ledger, items([str(i) for i in range(4 * FAILING_UNITS + 4)]))
+    sick = Here(ledger, {str(i): WorkFailedError("all is damaged") for i in range(4 * FAILING_UNITS + 4)})
+    with pytest.raises(ClipfakeError, match="all is damaged"):
+        run(ledger, items(["x"]), sick)
+    assert names(ledger) == ["x"]
