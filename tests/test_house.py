@@ -40,16 +40,11 @@ cli/detector.py
 cli/evaluate.py
 cli/train.py
 detector/state.py
-evaluation/own_protocol.py
 evaluation/retrained_protocols.py
 evaluation/retraining.py
-evaluation/stored_images.py
-images/decoder_child.py
-images/metadata/credentials.py
 onray/private.py
 onray/trainer.py
 report/page.py
-reproduce/page.py
 scoring/embed.py
 scoring/pipeline.py
 scoring/stages.py
