@@ -17,10 +17,11 @@ from clipfake.corpus import confinement
 from clipfake.corpus.source import Readable
 
 MEMORY = 2 << 30  # bytes that reading one file may take
-_Answer = Generator[tuple[dict[str, Any], bytes | None], None, None]
-
+MAX_UNPACKED = 256 << 20  # bytes that the rows of one call may hold whatever the file's size
+MAX_RATIO = 100  # beyond: how much more they may hold than the file. Images do not get smaller.
 _SILENCE_S = 120.0  # without a word from the process
 _AT_A_TIME = BoundedSemaphore(2)  # files whose images this process reads side by side, for the memory that they take
+_Answer = Generator[tuple[dict[str, Any], bytes | None], None, None]
 
 
 class DamagedError(Exception):
@@ -56,9 +57,13 @@ def read_rows(source: Readable, rows: list[int], wanted: str | None = None, most
     wanted : the column, else the first that holds bytes
     most : bytes of an image beyond which only its size is told
     """
+    left = max(MAX_UNPACKED, MAX_RATIO * source.size)
     with _AT_A_TIME, closing(_ask(source, what="rows", rows=rows, wanted=wanted, most=most)) as answer:
         for about, data in answer:
             size = about["size"]
+            left -= len(data or b"")
+            if left < 0:
+                raise DamagedError(f"its rows hold more than {MAX_RATIO} times as many bytes as the file")
             yield StoredRow(about["row"], size, about["path"], b"" if size == 0 else data)
 
 

@@ -77,6 +77,21 @@ def test_bombs_whose_footers_tell_the_truth(tmp_path: Path) -> None:
     assert tally.lost == 1
 
 
+def test_rows_that_a_dictionary_repeats_do_not_fill_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is a file that is small enough; together they are what a few bytes of the file were unpacked to."""
+    monkeypatch.setattr(parquet_bytes, "MAX_UNPACKED", 10 * MEBI)
+    table = pa.table({"image": repeated(bytes(MEBI), 1000)})
+    source = source_of(tmp_path, table, compression="zstd", store_schema=False)
+    read = read_rows(source, list(range(1000)))
+    assert [next(read).size for _ in range(10)] == [MEBI] * 10
+    with pytest.raises(DamagedError, match="more than 100 times"):
+        next(read)
+    assert [row.row for row in read_rows(source, [998, 999])] == [998, 999]
+    source.close()
+
+
 def test_lies_of_a_page_and_of_the_footer(tmp_path: Path) -> None:
     source = source_of(tmp_path, pa.table({"image": [b"x" * 100]}), compression="none", use_dictionary=False)
     data = bytearray((tmp_path / "0.parquet").read_bytes())
