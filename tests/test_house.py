@@ -37,14 +37,10 @@ LONG_FUNCTIONS = {
 NO_MIRROR = """
 audit/sample.py
 cli/detector.py
-cli/evaluate.py
 cli/train.py
 detector/state.py
-evaluation/retrained_protocols.py
-evaluation/retraining.py
 onray/private.py
 onray/trainer.py
-report/page.py
 scoring/embed.py
 scoring/pipeline.py
 scoring/stages.py
