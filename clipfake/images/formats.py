@@ -7,9 +7,6 @@ from typing import Final
 
 from clipfake.images import jpeg_scans, png_chunks, tiff_directories
 
-ALLOWED: Final = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
-"""The formats that may reach a decoder, as the `format` column names them."""
-
 _MAGIC: Final = (
     ("jpeg", re.compile(rb"\xff\xd8\xff")),
     ("png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -20,6 +17,7 @@ _MAGIC: Final = (
     ("tiff", re.compile(rb"II[*+]\0|MM\0[*+]")),
     ("avif", re.compile(rb".{4}ftyp(?:avi[fs]|.{4}(?:.{4}){0,16}?avi[fs])", re.DOTALL)),
 )
+ALLOWED: Final = tuple(name for name, _ in _MAGIC)  # that may reach a decoder, as the column `format` names them
 _OTHERS: Final = (
     ("HEIC", re.compile(rb".{4}ftyp(?:hei|hev|mif1|msf1)", re.DOTALL)),
     ("a video", re.compile(rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)),

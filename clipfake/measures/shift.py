@@ -19,14 +19,8 @@ _SMALL = 0.5  # counted into each class of PSI, which is infinite where one is e
 _DECILES = 10
 _CHANCE = 0.001  # what chance gives more often is no misfit
 
-
-def bin_of(values: np.ndarray) -> np.ndarray:
-    """The bin of each number, (N,) int64 in [0, BINS): equal widths of x / (1 + |x|), so about 0.0005 (1 + |x|)^2."""
-    x = np.asarray(values, np.float64)
-    return np.minimum(np.floor((x / (1 + np.abs(x)) + 1) / 2 * BINS), BINS - 1).astype(np.int64)
-
-
-BIN_SQL = f"least(floor(({{0}} / (1 + abs({{0}})) + 1) / 2 * {BINS}), {BINS - 1})::INTEGER"  # bin_of, for DuckDB
+# SQL for the bin of a number, in [0, BINS): equal widths of x / (1 + |x|), so about 0.0005 (1 + |x|)^2.
+BIN_SQL = f"least(floor(({{0}} / (1 + abs({{0}})) + 1) / 2 * {BINS}), {BINS - 1})::INTEGER"
 
 
 def upper_edges() -> np.ndarray:

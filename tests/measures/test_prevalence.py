@@ -5,12 +5,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from bins import bin_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clipfake.errors import UsageError
 from clipfake.measures.prevalence import Rates, estimate, interval, rates_of
-from clipfake.measures.shift import BINS, bin_of, misfit, quantiles_by_class
+from clipfake.measures.shift import BINS, misfit, quantiles_by_class
 from clipfake.measures.thresholds import Threshold
 
 RUNS = 2_000

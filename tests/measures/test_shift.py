@@ -6,6 +6,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from bins import bin_of
 from scipy.stats import ks_2samp, kstest, norm
 
 from clipfake.measures.drift_limits import DriftLimits
@@ -15,7 +16,6 @@ from clipfake.measures.shift import (
     QUANTILES,
     Moments,
     Profile,
-    bin_of,
     compare,
     deciles,
     histogram_of,

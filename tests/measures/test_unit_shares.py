@@ -5,12 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
+from bins import bin_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.measures.drift_limits import DriftLimits
 from clipfake.measures.intervals import share_interval, wilson
-from clipfake.measures.shift import BINS, Profile, bin_of, compare
+from clipfake.measures.shift import BINS, Profile, compare
 from clipfake.measures.unit_shares import (
     UnitShare,
     design_effect,
