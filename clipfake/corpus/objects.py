@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from clipfake.corpus.entries import LITTER, Entry, ListedFolder, is_litter
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
+from clipfake.storage.failures import ANOTHER_REGION, explained
 from clipfake.storage.folders import entries, tree
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ def retried(request: Callable[[], _Answer], uri: str) -> _Answer:
             words = " ".join(str(error).split())
             if isinstance(error, PermissionError) or "ACCESS_DENIED" in words or "PERMISSION_DENIED" in words:
                 raise UsageError(f"no permission to list {uris.shown(uri)}: {words}") from error
+            if re.search(ANOTHER_REGION, words):
+                raise explained(error) or error from error
             if attempt == LIST_RETRIES or any(sign in words for sign in _NO_CONNECTION):
                 raise ClipfakeError(f"the listing of {uris.shown(uri)} broke off: {words}") from error
             log.warning("the store did not answer for %r; asking again: %s", uris.shown(uri), words)

@@ -5,6 +5,7 @@ import re
 
 from clipfake.errors import ClipfakeError, UsageError
 
+ANOTHER_REGION = r"PermanentRedirect|HTTP status 301|bucket must be addressed|configured region"
 _CREDENTIALS = "check the credentials in the environment (AWS_ACCESS_KEY_ID, ...) and what they are allowed to do"
 
 # The number of a system error -> what it means. pyarrow gives numbers and texts of the system too, "[Errno 13] ...".
@@ -24,7 +25,8 @@ _BY_TEXT = (
     (r"INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|UNAUTHENTICATED", "the store refuses the credentials{}: "
      + _CREDENTIALS),
     (r"NO_SUCH_BUCKET|bucket .{0,80}does not exist", "there is no such bucket{}: check its name"),
-    (r"PermanentRedirect|\b301\b|bucket must be addressed", "the bucket lies in another region{}: set AWS_REGION"),
+    (ANOTHER_REGION, "the bucket lies in another region{} than AWS_REGION or AWS_DEFAULT_REGION says: unset them, and "
+     "each bucket's own region is found"),
     (r"NETWORK_CONNECTION|curlCode|Couldn't connect|REQUEST_TIMEOUT", "the store does not answer{}: check the network "
      "and AWS_ENDPOINT_URL"),
 )  # fmt: skip

@@ -1,7 +1,9 @@
 """Listing object stores: the folders of gs://, markers, and stores that do not answer."""
 
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -11,6 +13,7 @@ from gcs import FakeGcs
 from clipfake.corpus import objects
 from clipfake.corpus.entries import LITTER
 from clipfake.corpus.listing import list_files, stat_files, walk
+from clipfake.corpus.objects import walk_remote
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.storage import uri as uris
@@ -118,3 +121,27 @@ def test_a_store_that_is_not_there_is_asked_once(
     with pytest.raises(ClipfakeError):
         objects.retried(failing, "s3://bucket")
     assert len(asked) == 3 and len([record for record in caplog.records if "asking again" in record.message]) == 2
+
+
+def test_a_bucket_in_another_region_says_what_to_do(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.send_response(301)
+            self.send_header("x-amz-bucket-region", "eu-west-1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(UsageError, match=r"the bucket lies in another region .*unset them"):
+            list(walk_remote("s3://elsewhere/folder", Tally()))
+    finally:
+        server.shutdown()
+        server.server_close()
