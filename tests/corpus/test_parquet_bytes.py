@@ -139,6 +139,15 @@ def test_a_process_that_is_killed_is_no_damage(tmp_path: Path) -> None:
     source.close()
 
 
+def test_a_process_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_bytes, "_SILENCE_S", 0.0)
+    source = source_of(tmp_path, pa.table({"image": [b"a"]}))
+    with pytest.raises(DamagedError, match="not read within 0 s"):
+        list(read_rows(source, [0]))
+    assert parquet_bytes._idle == []
+    source.close()
+
+
 def test_a_store_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = source_of(tmp_path, pa.table({"image": [b"a"]}))
 
