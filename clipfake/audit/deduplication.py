@@ -84,9 +84,9 @@ def _any(mask: np.ndarray, copies: Copies) -> np.ndarray:
     return np.bincount(copies.cluster[mask], minlength=len(mask))[copies.cluster] > 0
 
 
-def items_of(table: pa.Table, x: np.ndarray | None = None) -> ComparedItems:
+def items_of(table: pa.Table) -> ComparedItems:
     """The items of a table of readable rows with _COLUMNS."""
-    return _gathered([_codes(table)], x)
+    return _gathered([_codes(table)], None)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def joined(rows: int, pairs: np.ndarray) -> Copies:
     return exact_copies(component)
 
 
-def near_pairs(x: np.ndarray, threshold: float, rows: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+def near_pairs(x: np.ndarray, threshold: float, rows: np.ndarray | None = None) -> np.ndarray:
     """(P, 2) positions in `rows`, each pair once and in order, of cosine >= threshold after centring.
 
     x : (N, D) finite, of any float type; rows : row numbers to compare, by default all
@@ -96,7 +96,7 @@ def near_pairs(x: np.ndarray, threshold: float, rows: np.ndarray | None = None, 
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
     mean = sum(block.sum(axis=0) for _, block in _blocks(x, rows)) / len(rows)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     signature = _signatures(x, rows, mean, random)
     # A bit differs with probability angle / pi; four standard deviations more are let through.
     bits = 64 * _WORDS

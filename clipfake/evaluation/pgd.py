@@ -40,15 +40,11 @@ class PgdOptions:
             raise UsageError("the epsilons of an attack must rise")
 
 
-def decide(encoder: Encoder, detector: Detector, text: np.ndarray | None = None) -> Decide:
-    """The detector's decision as a function of pixels that has a gradient. `encoder` computes in fp32.
-
-    text : (N, T), of the very items that are attacked, where the detector reads text; it is not attacked
-    """
-    inputs = [] if text is None else [torch.tensor(text, dtype=torch.float32, device=encoder.device)]
+def decide(encoder: Encoder, detector: Detector) -> Decide:
+    """The detector's decision as a function of pixels that has a gradient. `encoder` computes in fp32."""
 
     def decision(pixels: Tensor) -> Tensor:
-        return detector.differentiable(encoder.differentiable(pixels), *inputs)
+        return detector.differentiable(encoder.differentiable(pixels))
 
     return decision
 

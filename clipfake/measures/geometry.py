@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 
-def anchor_distances(vectors: np.ndarray, y: np.ndarray, seed: int = 0, rounds: int = 10) -> tuple[np.ndarray, ...]:
+def anchor_distances(vectors: np.ndarray, y: np.ndarray, rounds: int = 10) -> tuple[np.ndarray, ...]:
     """(to positives, to negatives): Euclidean distances of each vector to others of its class and of the other class.
 
     vectors : (N, d); y : (N,) 0 or 1; `rounds` of each are drawn evenly for every anchor, so both have rounds x N
     entries at most: an anchor alone in its class has no positive, and without another class there are no negatives.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     rows = {label: np.flatnonzero(y == label) for label in (0, 1)}
     near, far = [], []
     for label, mine in rows.items():

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from typing import Any
@@ -54,9 +54,8 @@ class FilterSummary:
 
 
 def filter_corpus(
-    source: str, reports: str, out: str, options: FilterOptions, num_cpus: int | None = None,
-    say: Callable[[str], None] = log.info,
-) -> FilterSummary:  # fmt: skip
+    source: str, reports: str, out: str, options: FilterOptions, num_cpus: int | None = None
+) -> FilterSummary:
     """Writes the items of `source` that the condition keeps into the folder `out`.
 
     Tars become tars and Parquet files Parquet files of the same names, with members and rows as they were and in order;
@@ -84,7 +83,8 @@ def filter_corpus(
                     claim.check()
                     store.write_bytes(_receipt(done), _digest(done).encode())
                     found.files += 1
-                say(f"{found.files + found.already_done} files, {found.kept} of {found.listed} items kept")
+                there = found.files + found.already_done
+                log.info("%d files, %d of %d items kept", there, found.kept, found.listed)
     if found.kept + found.dropped != found.listed:
         raise ClipfakeError(f"counts do not reconcile: {found}; this is a bug")
     return found

@@ -1,5 +1,7 @@
 """Copies in a data set: what `drop` leaves has no copy, and what `group` names is never parted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,7 +82,7 @@ def test_a_manifest_without_copies_keeps_what_could_not_be_read(tmp_path):
 
 def test_vectors_add_near_copies():
     x = np.array([[1, 0], [0.9999, 0.01], [-1, 0.5], [0, -2]], np.float32)
-    found = items_of(table_of([("a", 0, None), ("b", 0, None), ("c", 0, None), ("d", 0, None)]), x)
+    found = replace(items_of(table_of([(content, 0, None) for content in "abcd"])), x=x)
     assert found.described()["exact"]["sets"] == 0
     assert found.described()["near"]["sets"] == 1
     assert found.near.members.tolist() == [True, True, False, False]
