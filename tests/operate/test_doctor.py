@@ -8,10 +8,7 @@ import pytest
 from clipfake.cli import doctor as command
 from clipfake.errors import ClipfakeError
 from clipfake.operate import doctor as examination
-from clipfake.operate.checks import (
-    FAIL,
-    WARN,
-)
+from clipfake.operate.checks import FAIL, WARN
 from clipfake.operate.doctor import Question, doctor, exit_code
 
 
