@@ -1,9 +1,11 @@
 """What an item costs beside its encoder, from a thousand items to a million: `embed` with an encoder that does nothing.
 
 python tests/benchmarks/growth.py 1000 10000 100000 1000000
+python tests/benchmarks/growth.py --chunk 1024 100000 1000000     (as with a GPU)
 
 Planning, Ray Data, collecting and committing are the product's; only the actor is this file's: it reads no image and
-gives every item the same embedding. Each size in a process of its own.
+gives every item the same embedding. Each size in a process of its own. What the driver costs is the processor time of
+its process from the first rows to the last ones.
 """
 
 import json
@@ -95,23 +97,25 @@ def listing(count: int) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(MANIFEST_SCHEMA, batches())
 
 
-def run(count: int) -> None:
-    """Embeds `count` items in this process and prints what it took."""
+def run(count: int, chunk: int) -> None:
+    """Embeds `count` items in chunks of so many in this process and prints what it took."""
     from clipfake.encoder.description import EncoderDescription
     from clipfake.images.preprocess import Preprocess
-    from clipfake.scoring import embed, sources
+    from clipfake.scoring import embed, layout, sources
     from clipfake.scoring.options import EmbedOptions, ScanOptions
     from clipfake.storage.store import Store
 
+    layout.ROWS_PER_CHUNK["cpu"] = chunk
     sources.PrepareAndEncode = NullEncoder
+    sources.peak_memory = lambda *of: 1 << 30  # of no known architecture
     encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
-    arrivals: list[tuple[float, int]] = []
+    arrivals: list[tuple[float, int, float]] = []
     watch = Watch()
 
     def came(rows: int) -> None:
         if not arrivals:
             watch.rows_come()
-        arrivals.append((time.perf_counter(), rows))
+        arrivals.append((time.perf_counter(), rows, time.process_time()))
 
     with tempfile.TemporaryDirectory(prefix="clipfake-growth-") as folder:
         out, options = Store(f"file://{folder}/out"), ScanOptions(precision="bf16")
@@ -120,16 +124,15 @@ def run(count: int) -> None:
             lambda _: came, EmbedOptions(),
         )  # fmt: skip
     assert outcome.totals.rows == count
-    steady = arrivals[-1][0] - arrivals[0][0]
-    cpu = time.process_time()
+    (began, first, cpu_then), (ended, _, cpu) = arrivals[0], arrivals[-1]
     print(
         json.dumps(
             {
                 "items": count,
                 "plan_s": outcome.record["seconds"]["plan"],
                 "work_s": outcome.record["seconds"]["work"],
-                "steady_us": 1e6 * steady / max(count - arrivals[0][1], 1),
-                "driver_cpu_us": 1e6 * cpu / count,
+                "steady_us": 1e6 * (ended - began) / max(count - first, 1),
+                "driver_cpu_us": 1e6 * (cpu - cpu_then) / max(count - first, 1),
                 "planning_mb": watch.planning_mb,
                 "driver_mb": watch.driver_mb,
                 "store_mb": watch.store_mb,
@@ -142,19 +145,21 @@ def main() -> None:
     import subprocess
 
     print(
-        "| items | plan, s | work, s | us an item, once rows come | driver's peak until then, MB | from then on, MB "
-        "| object store's peak, MB |"
+        "| items | plan, s | work, s | us an item, once rows come | of the driver's processor time, us "
+        "| driver's peak until then, MB | from then on, MB | object store's peak, MB |"
     )
-    print("|---|---|---|---|---|---|---|")
-    for count in sys.argv[1:]:
-        done = subprocess.run([sys.executable, __file__, "--run", count], stdout=subprocess.PIPE, text=True, check=True)
+    print("|---|---|---|---|---|---|---|---|")
+    chunk, counts = ("64", sys.argv[1:]) if sys.argv[1] != "--chunk" else (sys.argv[2], sys.argv[3:])
+    for count in counts:
+        command = [sys.executable, __file__, "--run", count, chunk]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         r = json.loads(done.stdout.splitlines()[-1])
         print(
             f"| {r['items']:,} | {r['plan_s']:.1f} | {r['work_s']:.1f} | {r['steady_us']:.0f} "
-            f"| {r['planning_mb']:.0f} | {r['driver_mb']:.0f} | {r['store_mb']:.0f} |",
+            f"| {r['driver_cpu_us']:.1f} | {r['planning_mb']:.0f} | {r['driver_mb']:.0f} | {r['store_mb']:.0f} |",
             flush=True,
         )
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[2])) if sys.argv[1] == "--run" else main()
+    run(int(sys.argv[2]), int(sys.argv[3])) if sys.argv[1] == "--run" else main()
