@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from clipfake import __version__
 from clipfake.cli import (
     audit,
+    calibrate,
     check,
     clusters,
     compact,
@@ -57,7 +58,7 @@ GROUPS = {
         similar.similar,
         clusters.clusters,
     ),
-    "Train": (audit.audit, train.train, evaluate.evaluate, reproduce.reproduce),
+    "Train": (audit.audit, train.train, calibrate.calibrate, evaluate.evaluate, reproduce.reproduce),
     "Operate": (nightly.nightly, runs.runs, compact.compact),
 }
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.cli.console import print_json, print_table
-from clipfake.cli.metrics import UNTRAINED, print_generators, print_metrics, print_thresholds
+from clipfake.cli.metrics import UNTRAINED, print_candidates, print_generators, print_metrics, print_thresholds
 from clipfake.cli.options import Json, MovedEncoder, Prevalence
 from clipfake.errors import UsageError
 
@@ -92,6 +92,7 @@ def print_detector(detector: Any, place: str, prevalence: float | None = None) -
         ("schema version", detector.schema_version),
     ]
     print_table(("detector", place), facts)
+    print_candidates(p)
     tables = {
         part: {"detector": detector.metrics[part], "baseline": detector.baseline[part]}
         for part in ("train", "val", "test")

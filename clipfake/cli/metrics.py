@@ -38,23 +38,42 @@ def print_generators(by_generator: Any) -> None:
     print_table(("generator (test)", "real", "fake", "real acc", "fake acc", "AUC"), rows)
 
 
+def print_candidates(provenance: Any) -> None:
+    """The models that were compared, where there was a choice, and which was taken."""
+    if not (candidates := provenance.get("candidates")):
+        return
+    chosen = provenance.get("model")
+    rows = [
+        (one["model"], *(number(one[key]) for key in ("auc", "behind", "error")), "chosen" * (one["model"] == chosen))
+        for one in candidates
+    ]
+    print_table(("candidate", "AUC, left out", "below the best", "standard error", ""), rows)
+
+
 def print_thresholds(detector: Any, prevalence: float | None = None) -> None:
-    """The thresholds, the intervals of their rates, and the precision where a share `prevalence` is fake."""
+    """The thresholds, what is known of their rates, and the precision where a share `prevalence` is fake."""
     from clipfake.measures.thresholds import expected_precisions
 
     if not detector.thresholds:
         print("No threshold: too few units of reals (an FPR of 5 % needs 59, of 1 % 299). Every verdict is `unsure`.")
         return
-    rates = detector.metrics.get("at_thresholds", {})
+    rates, sources = detector.metrics.get("at_thresholds", {}), detector.metrics.get("source_rates", {})
+    by_source: Any = sources.get("source_left_out") or next(iter(sources.values()), {})
     expected = expected_precisions(detector.thresholds, rates, prevalence) if prevalence is not None and rates else {}
     rows = []
     for t in detector.thresholds:
         low, high = t.fpr_interval()
         found, precision = rates.get(str(t.fpr), {}), expected.get(str(t.fpr), {})
+        guarantee = f"{t.units} units" if t.units is not None else "nothing: moved" if t.moved else "nothing"
+        worst = next(iter(by_source.get(str(t.fpr), [])), None)
         cells = [number(found.get("tpr")), number(found.get("fpr"))]
+        cells += [f"{worst['source'] or '(no name)'} {worst['fpr']:.1%}" if worst else "-"]
         cells += [number(precision.get(key)) for key in ("precision", "low", "high")] if expected else []
-        rows.append((f"{t.fpr:.1%}", f"{t.decision:.4f}", t.reals, f"{low:.2%}", f"{high:.2%}", *cells))
-    columns = ("FPR", "decision >=", "reals", "95% low", "high", "TPR (test)", "FPR (test)")
+        rows.append((f"{t.fpr:.1%}", f"{t.decision:.4f}", t.reals, guarantee, f"{low:.2%}", f"{high:.2%}", *cells))
+    on = "labelled" if "before" in detector.metrics else "test"
+    columns = (
+        "FPR", "decision >=", "reals", "guaranteed by", "95% low", "high", f"TPR ({on})", f"FPR ({on})", "worst source",
+    )  # fmt: skip
     print_table(columns + (("precision", "low", "high") if expected else ()), rows)
     if expected:
         print(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from clipfake.cli.console import print_json, sentence
-from clipfake.cli.metrics import UNTRAINED, print_generators, print_metrics, print_thresholds
+from clipfake.cli.metrics import UNTRAINED, print_candidates, print_generators, print_metrics, print_thresholds
 from clipfake.cli.options import Json, Out, Prevalence
 from clipfake.training.options import TrainOptions
 
@@ -36,6 +36,7 @@ def train(
 
 def print_training(trained: Any, out: str, prevalence: float | None = None) -> None:
     """The metrics table of a training, the raw baseline beside the detector, on stdout."""
+    print_candidates(trained.detector.provenance)
     print_metrics(trained.tables)
     print_generators(trained.by_generator)
     for note in trained.notes:

@@ -51,7 +51,7 @@ def describe(detector: "Detector") -> dict[str, Any]:
         "encoder_fingerprint": detector.encoder_fingerprint,
         **dict.fromkeys(PARTS),
         **{name: {"kind": part.kind, **part.describe()} for name, part in parts_of(detector).items()},
-        "thresholds": [asdict(threshold) for threshold in detector.thresholds],
+        "thresholds": [threshold.described() for threshold in detector.thresholds],
         "test_card_tolerance": dict(detector.test_card_tolerance),
         "metrics": _numbers_or_null(detector.metrics),
         "baseline": _numbers_or_null(detector.baseline),

@@ -5,23 +5,22 @@ Each task is one thread and takes all randomness from its options: how many run 
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from clipfake.detector.classifiers.fitting import check_calibration
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.evaluation.protocols import Fold
 from clipfake.measures.cells import Scored, cell
 from clipfake.onray.connection import connected
 from clipfake.onray.tasks import map_tasks
-from clipfake.training.crossed import fit_crossed
+from clipfake.training.crossed import fit_model
 from clipfake.training.dataset import Labelled
-from clipfake.training.head import fit_head
-from clipfake.training.models import Fitted, part_of
+from clipfake.training.models import RECIPES, HeadRecipe
 from clipfake.training.options import TrainOptions
-from clipfake.training.search import Choice, search_svm
-from clipfake.training.train import fit_parts, part_sizes
+from clipfake.training.search import search_svm
+from clipfake.training.train import part_sizes
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +51,12 @@ def _refit(work: tuple[Fold, TrainOptions], data: Labelled, units: np.ndarray) -
 def refit(data: Labelled, units: np.ndarray, fold: Fold, options: TrainOptions) -> list[dict[str, Any]]:
     """The cells of one fold. Needs no Ray; single-threaded, with the seed of the options.
 
-    Where C and gamma are searched for, they are within the fold's own training rows: nothing that is tested chooses.
+    options : of a model that is named. Where C and gamma are searched for, they are within the fold's own training
+    rows: nothing that is tested chooses.
     """
-    y = data.y
+    y, recipe = data.y, RECIPES[options.model]
+    if options.search:
+        recipe = HeadRecipe(search=partial(search_svm, say=log.debug, on_cluster=False))
     about = {
         "trained_on": fold.trained_on,
         "train_reals": int((y[fold.train] == 0).sum()),
@@ -64,13 +66,9 @@ def refit(data: Labelled, units: np.ndarray, fold: Fold, options: TrainOptions) 
         if fold.lacking:
             raise UsageError(fold.lacking)
         part_sizes(y, {"train": fold.train, "val": fold.val})
-        check_calibration(options.calibration, y[fold.val])
         tested = np.unique(np.concatenate(list(fold.tests.values())))
         rows = {"train": fold.train, "val": fold.val} | ({"test": tested} if len(tested) else {})
-        if options.model == "head":
-            fitted = _with_head(data, units, rows, options)
-        else:
-            fitted = fit_crossed(data, rows, options.model, options, log.debug)
+        fitted = fit_model(data, rows, recipe, options, log.debug)
     except ClipfakeError as error:
         return [{**about, "tested_on": name, "error": str(error)} for name in fold.tests]
     decision = fitted.decision.get("test", np.empty(0))
@@ -79,15 +77,3 @@ def refit(data: Labelled, units: np.ndarray, fold: Fold, options: TrainOptions) 
         {**about, "tested_on": name, "error": None, **cell(scored.take(np.searchsorted(tested, mine)))}
         for name, mine in fold.tests.items()
     ]
-
-
-def _with_head(data: Labelled, units: np.ndarray, rows: dict[str, np.ndarray], options: TrainOptions) -> Fitted:
-    parts = {name: part_of(data.take(mine)) for name, mine in rows.items()}
-    learned = parts["train"]
-    trained = fit_head(learned, parts["val"], options.head)
-
-    def searched(x: np.ndarray) -> Choice:
-        generators, seed = learned.generator.tolist(), options.head.seed
-        return search_svm(x, learned.y, generators, units[rows["train"]].tolist(), seed, log.debug, False)
-
-    return fit_parts(parts, trained, options, searched if options.search else None)

@@ -1,7 +1,7 @@
 """Thresholds on the decision at stated false-positive rates, how sure they are, and the verdict they give."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,25 @@ class Threshold:
 
     reals : how many items it was fitted on; units : how many independent ones they are worth, where the rate is
     guaranteed: then it holds with CONFIDENCE over draws of units. None where it holds on those reals only.
+    moved : from where it was fitted to images of another kind, on which nothing is known of its rate
     """
 
     fpr: float
     decision: float
     reals: int
     units: int | None = None
+    moved: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Threshold":
         """Raises LookupError, TypeError or ValueError for what is no threshold."""
         units = values.get("units")
         numbers = float(values["fpr"]), float(values["decision"]), int(values["reals"])
-        return cls(*numbers, None if units is None else int(units))
+        return cls(*numbers, None if units is None else int(units), bool(values.get("moved", False)))
+
+    def described(self) -> dict[str, Any]:
+        """As JSON values, which `from_dict` takes; that it was not moved goes without saying, as in old bundles."""
+        return {name: value for name, value in asdict(self).items() if name != "moved" or value}
 
     @property
     def sound(self) -> bool:
@@ -54,8 +60,10 @@ class Threshold:
         The threshold is just above the decision that k = `allowed` of the n reals exceed, and the share of all reals
         above such an order statistic is Beta(k + 1, n - k) distributed, whatever the distribution of decisions (David
         and Nagaraja, Order Statistics, 2003, section 2.3; Wilks 1941). Equal-tailed. With ties the rate can only be
-        lower.
+        lower. All of 0 to 1 where it was moved.
         """
+        if self.moved:
+            return 0.0, 1.0
         from scipy.stats import beta
 
         n = self.reals if self.units is None else self.units
@@ -220,3 +228,12 @@ def verdicts(decision: np.ndarray, thresholds: Sequence[Threshold]) -> np.ndarra
     fake = by_rate[min(strict)] if strict else np.inf
     real = by_rate[max(by_rate)]
     return np.select([decision >= fake, decision < real], ["fake", "real"], "unsure")
+
+
+def verdict_counts(y: np.ndarray, decision: np.ndarray, thresholds: tuple[Threshold, ...]) -> dict[str, dict[str, int]]:
+    """{"real": {"real", "unsure", "fake"}, "fake": ...}: how many items of each class got which verdict."""
+    verdict = verdicts(decision, thresholds)
+    names = ("real", "unsure", "fake")
+    return {
+        kind: {n: int((verdict[y == label] == n).sum()) for n in names} for kind, label in (("real", 0), ("fake", 1))
+    }

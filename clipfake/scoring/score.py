@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -86,7 +86,7 @@ def _scoring(
 
         description = describe(encoder, description.feature, description.decoder)
         trained.check_encoder(description.fingerprint)
-    thresholds = [asdict(threshold) for threshold in trained.thresholds]
+    thresholds = [threshold.described() for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
     if stored:
         found = read_footer(stored.footer)

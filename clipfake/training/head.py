@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.errors import ClipfakeError
+from clipfake.measures.sampling import balanced_subset, epoch_batches, shard
 from clipfake.onray.trainer import fit, report, saved_state
 from clipfake.onray.worker_network import worker_nodes
 from clipfake.storage.store import Store
@@ -19,6 +20,7 @@ from clipfake.training.options import HeadOptions
 log = logging.getLogger(__name__)
 
 EPOCHS_A_CHECKPOINT = 10  # a report costs Ray Train seconds, an epoch mostly less
+_MEANS = 4_096  # rows that the mean outputs of the classes are of, and of a block
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class TrainedHead:
 
 
 def train_head(train: Part, val: Part, options: HeadOptions, workers: int, storage: Store) -> TrainedHead:
-    """Trains on `workers` workers of the connected cluster and returns the head with the lowest validation loss.
+    """Trains on `workers` workers of the connected cluster and returns the head of the best epoch.
 
     Checkpoints lie in `storage` under a name made of options and data: the same call after a crash goes on where
     it stopped, and a changed input starts anew. Raises ClipfakeError where training fails or the head collapses.
@@ -95,7 +97,9 @@ def fit_head(
 ) -> TrainedHead:  # fmt: skip
     """Worker `rank` of `world` trains; with more than one there is a process group. Needs no Ray.
 
-    saved : a state to go on from; report : is given the last epoch's figures and such a state now and then
+    The best epoch is that with the highest `separation` of the validation rows, or with options.stop "loss" that with
+    the lowest validation loss. saved : a state to go on from
+    report : is given the last epoch's figures and such a state now and then
     """
     import torch
     from torch.nn.parallel import DistributedDataParallel
@@ -114,7 +118,7 @@ def fit_head(
     epochs: list[TripletStats] = []
     best: dict[str, Any] = {
         "epoch": -1,
-        "loss": float("inf"),
+        "score": -float("inf"),
         "state": {k: v.clone() for k, v in head.state_dict().items()},
     }
     if saved is not None:
@@ -137,6 +141,7 @@ def fit_head(
                 "epoch": epoch,
                 "train_loss": stats.loss,
                 "val_loss": validation.loss,
+                "val_auc": separation(head, train, val, options.seed, rank, world),
                 "active_share": stats.active_share,
                 "positive_distance": validation.positive_distance,
                 "negative_distance": validation.negative_distance,
@@ -146,10 +151,11 @@ def fit_head(
             raise ClipfakeError(
                 "the head collapsed, it maps every image to one point: use --miner semi-hard or a lower learning rate"
             )
-        if validation.loss < best["loss"]:
+        reached = history[-1]["val_auc"] if options.stop == "auc" else -validation.loss
+        if reached > best["score"]:
             best = {
                 "epoch": epoch,
-                "loss": validation.loss,
+                "score": reached,
                 "state": {k: v.clone() for k, v in head.state_dict().items()},
             }
         if report is not None and (finished() or len(history) % EPOCHS_A_CHECKPOINT == 0):
@@ -171,7 +177,6 @@ def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, e
 
     from clipfake.detector.heads.shared_triplet_loss import TripletStats, shared_triplet_loss
     from clipfake.detector.heads.triplet_loss import PADDING, TripletSums, triplet_draws
-    from clipfake.measures.sampling import epoch_batches, shard
 
     total = TripletStats(TripletSums(*[0.0] * len(TripletSums._fields)))
     batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
@@ -180,10 +185,35 @@ def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, e
         inputs = [torch.from_numpy(array) for array in part.inputs(np.maximum(mine, 0))]
         y = torch.from_numpy(np.where(mine < 0, PADDING, part.y[np.maximum(mine, 0)]))
         draws = triplet_draws(len(mine) * world, options.seed, epoch, step)
-        loss, stats = shared_triplet_loss(model(*inputs), y, margin=options.margin, miner=options.miner, draws=draws)
+        loss, stats = shared_triplet_loss(
+            model(*inputs), y, margin=options.margin, miner=options.miner, draws=draws, rows=torch.from_numpy(mine)
+        )
         if optimizer is not None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         total = total + stats
     return total
+
+
+def separation(head: Any, train: Part, val: Part, seed: int, rank: int = 0, world: int = 1) -> float:
+    """The AUC of the validation rows along the line between the classes' mean outputs on training rows.
+
+    Of the training at most _MEANS rows, balanced. All workers get what the first one finds, and so stop together.
+    """
+    import torch
+    from sklearn.metrics import roc_auc_score
+
+    auc = torch.zeros(1, dtype=torch.float64)
+    if rank == 0:
+        rows = balanced_subset(train.y.tolist(), train.generator.tolist(), _MEANS, seed)
+        fake = torch.from_numpy(train.y[rows] == 1)
+        with torch.no_grad():
+            learned = head(*map(torch.from_numpy, train.inputs(rows)))
+            line = learned[fake].mean(0) - learned[~fake].mean(0)
+            blocks = [slice(i, i + _MEANS) for i in range(0, len(val.y), _MEANS)]
+            along = torch.cat([head(*map(torch.from_numpy, val.inputs(block))) @ line for block in blocks])
+        auc[0] = float(roc_auc_score(val.y, along.numpy()))
+    if world > 1:
+        torch.distributed.broadcast(auc, 0)
+    return float(auc)

@@ -1,64 +1,50 @@
 """The models that `train` fits, the simplest first: how each is fitted on some rows, and what it then decides."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from clipfake.detector.calibrators.maps import Calibrator
-from clipfake.detector.classifiers.fitting import fit_linear_baseline, fit_svm, svm_rule
+from clipfake.detector.classifiers.fitting import exact_seconds, fit_linear_baseline, fit_svm, scale_gamma, svm_rule
+from clipfake.detector.classifiers.kernel_svm import KernelSvm
 from clipfake.detector.classifiers.kinds import Classifier
 from clipfake.detector.heads.linear_projection import Projection, head_of
 from clipfake.measures.sampling import cost_weights
-from clipfake.measures.split import split_units
-from clipfake.measures.thresholds import Threshold
+from clipfake.training.announcement import told
 from clipfake.training.dataset import Labelled
 from clipfake.training.folds import grouped_folds
-from clipfake.training.head import Part, fit_head
-from clipfake.training.options import TrainOptions
+from clipfake.training.head import Part, TrainedHead, fit_head
+from clipfake.training.options import HeadOptions, TrainOptions
 from clipfake.training.search import Choice
+
+Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 # Of the linear SVM, times 1 / rows: its objective sums over the items, so the best C falls as they grow in number. On
 # standardised CLIP features of a few thousand items it lies between 1e-5 and 1e-3.
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _FOLDS = 3  # in which the penalty is chosen
+_STOPPING = 10  # folds of which one stops a head
 _WEIGHTS = "each weighted by 1 / sqrt(rows of its source)"
 
 
 @dataclass(frozen=True)
 class Model:
-    """What decides. rule : how it was fitted, in words; cost : C of the SVM"""
+    """What decides. rule : how it was fitted, in words; cost : C of the SVM; trained, choice : of a head"""
 
     head: Projection | None
     classifier: Classifier
     rule: str
     cost: float
+    trained: TrainedHead | None = None
+    choice: Choice | None = None
 
     def decision(self, part: Part) -> np.ndarray:
         """(N,) float64 of the rows of a part."""
         return self.classifier.decision(torch.from_numpy(project(self.head, part))).numpy()
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What scores, of a detector, and what it gives.
-
-    decision : part -> (N,); cost : C of the SVM; rule : how the classifier was fitted, in words
-    source_rates : each source's own false-positive rate at each threshold, as clipfake.measures.thresholds gives it
-    choice : the search that found C and gamma, where there was one
-    """
-
-    head: Projection | None
-    classifier: Classifier
-    calibrator: Calibrator
-    thresholds: tuple[Threshold, ...]
-    decision: dict[str, np.ndarray]
-    cost: float
-    rule: str
-    source_rates: Mapping[str, Any] = field(default_factory=dict)
-    choice: Choice | None = None
 
 
 class Recipe(Protocol):
@@ -67,8 +53,14 @@ class Recipe(Protocol):
     def cost(self, data: Labelled, options: TrainOptions) -> float:
         """What is chosen once, on all the rows that may be learned from, and then kept for parts of them."""
 
-    def fit(self, data: Labelled, cost: float, options: TrainOptions) -> Model:
-        """The model of these rows. Raises UsageError where they lack a class."""
+    def fit(self, data: Labelled, cost: float, options: TrainOptions, held: np.ndarray | None = None) -> Model:
+        """The model of these rows. Raises UsageError where they lack a class.
+
+        held : (N,) bool, rows that are not learned from; a head stops by them (None: by about a tenth of the units)
+        """
+
+    def like(self, model: Model) -> "Recipe":
+        """The recipe for parts of the rows that `model` is of: what it has chosen stays. In this process, silent."""
 
 
 class LinearRecipe:
@@ -96,40 +88,83 @@ class LinearRecipe:
         enough = means[best] - scores[best].std(ddof=1) / np.sqrt(len(folds))
         return PENALTIES[int(np.argmax(means >= enough))]
 
-    def fit(self, data: Labelled, cost: float, options: TrainOptions) -> Model:
-        n = len(data.y)
-        classifier = fit_linear_baseline(part_of(data).x, data.y, cost / n, cost_weights(data.y, data.source))
+    def fit(self, data: Labelled, cost: float, options: TrainOptions, held: np.ndarray | None = None) -> Model:
+        learned = data if held is None else data.take(~held)
+        n = len(learned.y)
+        weight = cost_weights(learned.y, learned.source)
+        classifier = fit_linear_baseline(part_of(learned).x, learned.y, cost / n, weight)
         return Model(None, classifier, f"linear SVM on {n} standardised rows, {_WEIGHTS}", cost / n)
 
+    def like(self, model: Model) -> Recipe:
+        return self
 
+
+@dataclass(frozen=True)
 class RbfRecipe:
-    """An RBF SVM on the embeddings as they are."""
+    """An RBF SVM on the embeddings as they are. say : is told how long a long fit takes"""
+
+    say: Say | None = None
 
     def cost(self, data: Labelled, options: TrainOptions) -> float:
         return options.C
 
-    def fit(self, data: Labelled, cost: float, options: TrainOptions) -> Model:
-        x, generators = part_of(data).x, data.generator.tolist()
-        svm = fit_svm(x, data.y, cost, None, generators, options.head.seed, weight=cost_weights(data.y, data.source))
+    def fit(self, data: Labelled, cost: float, options: TrainOptions, held: np.ndarray | None = None) -> Model:
+        learned = data if held is None else data.take(~held)
+        x, weight = part_of(learned).x, cost_weights(learned.y, learned.source)
+        svm = _svm(x, learned, cost, None, options.head.seed, weight, self.say)
         return Model(None, svm, f"{svm_rule(len(x))}, {_WEIGHTS}", cost)
 
+    def like(self, model: Model) -> Recipe:
+        return RbfRecipe()
 
+
+@dataclass(frozen=True)
 class HeadRecipe:
-    """A triplet head, stopped by about a tenth of the units, and an RBF SVM on its output. In this process."""
+    """A triplet head and an RBF SVM on its output.
+
+    train : trains the head; search : finds C and gamma on its output; choice : what a search has found
+    say : is told of the head, and how long a long fit takes
+    """
+
+    train: Callable[[Part, Part, HeadOptions], TrainedHead] = fit_head
+    search: Callable[..., Choice] | None = None
+    choice: Choice | None = None
+    say: Say | None = None
 
     def cost(self, data: Labelled, options: TrainOptions) -> float:
         return options.C
 
-    def fit(self, data: Labelled, cost: float, options: TrainOptions) -> Model:
+    def fit(self, data: Labelled, cost: float, options: TrainOptions, held: np.ndarray | None = None) -> Model:
         seed = options.head.seed
-        split = split_units(data.y.tolist(), data.generator.tolist(), data.unit.tolist(), seed)
-        stops = split == "val"
+        stops = grouped_folds(data.y, data.unit, seed, _STOPPING)[0] if held is None else held
         learned = data.take(~stops)
-        trained = fit_head(part_of(learned), part_of(data.take(stops & (data.view == 0))), options.head)
+        trained = self.train(part_of(learned), part_of(data.take(stops & (data.view == 0))), options.head)
+        if self.say:
+            reached = {name: trained.history[trained.best_epoch][name] for name in ("val_auc", "val_loss")}
+            told_of = ", ".join(f"{name.replace('val_', 'validation ')} {value:.4f}" for name, value in reached.items())
+            self.say(f"head: best epoch {trained.best_epoch + 1} of {len(trained.history)}, {told_of}")
         head = head_of({name: torch.tensor(array) for name, array in trained.state.items()}, options.head.fusion)
-        vectors = project(head, part_of(learned))
-        svm = fit_svm(vectors, learned.y, cost, None, learned.generator.tolist(), seed)
-        return Model(head, svm, svm_rule(len(vectors)), cost)
+        vectors, choice = project(head, part_of(learned)), self.choice
+        if self.search:
+            choice = self.search(vectors, learned.y, learned.generator.tolist(), learned.unit.tolist(), seed)
+        if choice:
+            cost = choice.C
+        svm = _svm(vectors, learned, cost, choice.gamma if choice else None, seed, None, self.say)
+        return Model(head, svm, svm_rule(len(vectors)), cost, trained, choice)
+
+    def like(self, model: Model) -> Recipe:
+        return HeadRecipe(choice=model.choice)
+
+
+def _svm(
+    x: np.ndarray, data: Labelled, cost: float, gamma: float | None, seed: int, weight: np.ndarray | None,
+    say: Say | None,
+) -> KernelSvm:  # fmt: skip
+    """`fit_svm`; `say` is told how long it is expected to take where that is long, and then that it goes on."""
+    gamma = scale_gamma(x) if gamma is None else gamma
+    seconds = exact_seconds(x, data.y, cost, gamma, seed) if say else None
+    with told("SVM", seconds, say or log.debug):
+        return fit_svm(x, data.y, cost, gamma, data.generator.tolist(), seed, weight=weight)
 
 
 RECIPES: Mapping[str, Recipe] = {"linear": LinearRecipe(), "rbf": RbfRecipe(), "head": HeadRecipe()}

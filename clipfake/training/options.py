@@ -16,6 +16,7 @@ class HeadOptions:
     margin : of the triplet loss, in units of distance between unit vectors
     batch : rows a step, over all workers together
     standardise : each dimension of the embeddings first, by mean and deviation of the train part
+    stop : what of the rows that stop the training must improve: "auc" or "loss"
     """
 
     out_dim: int = 128
@@ -26,12 +27,13 @@ class HeadOptions:
     batch: int = 128
     epochs: int = option(40, "Number of epochs, at most.", check=at_least(1), unset=True)
     patience: int = option(
-        5, "Epochs without a better validation loss after which training stops.", check=at_least(1), unset=True
+        5, "Epochs without a better validation AUC after which training stops.", check=at_least(1), unset=True
     )
     learning_rate: float = option(1e-3, "Learning rate of Adam.", check=above(0), unset=True)
     seed: int = option(0, "Seed of the split, the head and the batches.")
     fusion: str = option("image", "image, or the sum or product of image and text embeddings.")
     standardise: bool = True
+    stop: str = "auc"
 
     def __post_init__(self) -> None:
         from clipfake.detector.heads.linear_projection import FUSIONS
@@ -56,7 +58,9 @@ def _a_model(name: str) -> str | None:
 class TrainOptions:
     """How a detector is trained.
 
-    model : what decides; linear and rbf are calibrated on out-of-fold decisions of train and validation
+    model : what decides
+    cross_fitted : fit on train and validation rows, with calibration and thresholds of out-of-fold decisions of these;
+        else fit on train and calibrate on validation
     C : of the SVM; gamma is scikit-learn's "scale" on the head's output. The linear model finds its own unless it is
         given
     search : find C and gamma by cross-validation within the training part instead
@@ -67,7 +71,7 @@ class TrainOptions:
 
     head: HeadOptions = field(default_factory=HeadOptions)
     model: str = option(
-        "head",
+        "auto",
         "linear (a linear SVM on standardised embeddings), rbf (an RBF SVM on the embeddings), head (a triplet head "
         "and an RBF SVM), or auto: the simplest that does about as well as the best on generators left out.",
         check=_a_model,
@@ -94,6 +98,7 @@ class TrainOptions:
     allow_shortcuts: bool = option(
         False, "Train although the encoding alone gives the label away.", flag="--allow-shortcuts"
     )
+    cross_fitted: bool = True
     preset: str = option(
         "recommended",
         "recommended, or source (a published system). Other options override its values.",
@@ -124,6 +129,8 @@ class TrainOptions:
         """The options of a preset. given : fields of this class and of HeadOptions; None leaves the preset's value."""
         known = preset(name).values
         given = {key: value for key, value in given.items() if value is not None}
+        if given.get("search") or given.get("fusion", "image") != "image":
+            given = {"model": "head", **given}  # what only a head has asks for one
         values = {**known, **given}
         if values["split"] == "source" and values.get("fusion", "image") != "image":
             values["split"] = "source-text"
@@ -133,7 +140,11 @@ class TrainOptions:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "TrainOptions":
-        """The options that `asdict` gave `record` of, as a bundle's provenance keeps them; what it lacks is default."""
+        """The options that `asdict` gave `record` of, as a bundle's provenance keeps them; what it lacks is default.
+
+        A record without a model is from when there was a head always.
+        """
+        record = {"model": "head", **record}
         values, head = (
             {field.name: given[field.name] for field in fields(kind) if field.name in given}
             for kind, given in ((cls, record), (HeadOptions, record.get("head", {})))

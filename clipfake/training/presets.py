@@ -31,8 +31,10 @@ _RECOMMENDED: dict[str, Any] = {
     "batch": 128,
     "epochs": 40,
     "patience": 5,
+    "stop": "auc",
     "learning_rate": 1e-3,
-    "model": "head",
+    "model": "auto",
+    "cross_fitted": True,
     "C": 1.0,
     "split": "grouped",
     "views": True,
@@ -45,8 +47,10 @@ PRESETS: dict[str, Preset] = {
     # 0.195: this fits a margin of 0.2 and a head on the embeddings as they are. There, the cone of CLIP's embeddings
     # keeps all distances alike, so that the loss starts near the margin; on standardised ones it starts above.
     "source": Preset(
-        _RECOMMENDED | {"miner": "random", "epochs": 50, "standardise": False, "split": "source", "views": False},
-        stated=("out_dim", "batch", "split"),
+        _RECOMMENDED
+        | {"miner": "random", "epochs": 50, "standardise": False, "split": "source", "views": False}
+        | {"model": "head", "stop": "loss", "cross_fitted": False},
+        stated=("out_dim", "batch", "split", "model", "cross_fitted"),
     ),
 }
 

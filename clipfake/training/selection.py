@@ -5,23 +5,29 @@ from typing import Any
 
 import numpy as np
 
+from clipfake.measures.sampling import balanced_subset
 from clipfake.training.crossed import left_out
 from clipfake.training.dataset import Labelled
 from clipfake.training.folds import grouped_folds
 from clipfake.training.models import RECIPES, Recipe, part_of
 from clipfake.training.options import TrainOptions
 
+MAX_ROWS = 5_000
+
 
 def choose(data: Labelled, options: TrainOptions, say: Callable[[str], None]) -> tuple[str, list[dict[str, Any]]]:
     """A name of RECIPES and the table of candidates [{"model", "auc", "behind", "error"}, ...].
 
-    data : the rows of train and validation, nothing else. auc : the mean over generators, each left out in turn (of
+    data : the rows of train and validation, nothing else; of more than MAX_ROWS a subset balanced over classes and
+    generators is taken. auc : the mean over generators, each left out in turn (of
     one generator only: of out-of-fold decisions); behind : how far it is below the best; error : the standard error of
     that difference, over units
 
     Of those within one standard error of the best, the first of RECIPES, the simplest, is taken (the rule of Breiman
     et al. 1984, for paired differences).
     """
+    if len(data.y) > MAX_ROWS:
+        data = data.take(balanced_subset(data.y.tolist(), data.generator.tolist(), MAX_ROWS, options.head.seed))
     found = {name: _influence(data, recipe, options) for name, recipe in RECIPES.items()}
     best = max(found, key=lambda name: found[name][0])
     _, unit = np.unique(np.asarray(data.unit, str), return_inverse=True)

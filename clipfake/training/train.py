@@ -1,4 +1,4 @@
-"""The job `train`: stored embeddings -> split -> head -> SVM, calibration, thresholds -> a detector and its metrics."""
+"""The job `train`: stored embeddings -> split -> model, calibration, thresholds -> a detector and its metrics."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,19 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import torch
 
 from clipfake.audit.audit import Audit, audit_columns
-from clipfake.detector.bundle import Detector
-from clipfake.detector.classifiers.fitting import (
-    check_calibration,
-    exact_seconds,
-    fit_calibrator,
-    fit_svm,
-    scale_gamma,
-    svm_rule,
-)
-from clipfake.detector.heads.linear_projection import head_of, varies
+from clipfake.detector.bundle import ARRAYS, DESCRIPTION, Detector
+from clipfake.detector.classifiers.fitting import check_calibration
+from clipfake.detector.heads.linear_projection import varies
 from clipfake.detector.unfamiliarity import fit_reference
 from clipfake.encoder import load as load_encoder
 from clipfake.encoder.test_card import TOLERANCE
@@ -28,24 +20,23 @@ from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import by_generator, macro_mean
 from clipfake.measures.shift import quantiles_by_class
 from clipfake.measures.split import OFFICIAL, PARTS
-from clipfake.measures.thresholds import guaranteed_thresholds, rates_at, source_rates
+from clipfake.measures.thresholds import rates_at, verdict_counts
 from clipfake.onray.connection import connected
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store, check_new
-from clipfake.training.announcement import told
-from clipfake.training.crossed import fit_crossed
+from clipfake.training.crossed import fit_model
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.deduplication import copies_note, without_copies
 from clipfake.training.head import Part, TrainedHead, train_head
-from clipfake.training.models import Fitted, part_of, project
-from clipfake.training.options import TrainOptions
+from clipfake.training.models import RECIPES, HeadRecipe, RbfRecipe, Recipe, part_of
+from clipfake.training.options import HeadOptions, TrainOptions
 from clipfake.training.presets import preset
 from clipfake.training.search import Choice, search_svm
 from clipfake.training.selection import choose
-from clipfake.training.tables import metric_tables, text_alone, verdict_counts
+from clipfake.training.tables import metric_tables, text_alone
 
-_FILES = ("detector.json", "detector.safetensors")
+_FILES = (DESCRIPTION, ARRAYS)
 log = logging.getLogger(__name__)
 
 
@@ -98,23 +89,21 @@ def train_on(
         + ", ".join(f"{name} {size['n']} ({size['reals']} real, {size['fakes']} fake)" for name, size in sizes.items())
     )
 
-    check_calibration(options.calibration, data.y[rows["val"]])
+    calibrates = np.concatenate([rows["val"], *([rows["train"]] if options.cross_fitted else [])])
+    check_calibration(options.calibration, data.y[calibrates])
     # For the test card; refuses weights that are not the ones of `data`.
     encoder = load_encoder(data.encoder, precision="fp32")
     parts = {name: part_of(data.take(r)) for name, r in rows.items()}
     if parts["train"].text is not None and not varies(parts["train"].text):
         notes.append("all items have one text, which can add nothing")
-    storage, trained, candidates = _storage(store), None, None
+    storage, candidates = _storage(store), None
     if options.model == "auto":
         known = data.take(np.sort(np.concatenate([rows["train"], rows["val"]])))
         chosen, candidates = choose(known, options, say)
-        notes.append(f"model {chosen}, chosen on train and validation rows")
+        notes.append(f"model {chosen}, chosen on train and validation rows by generators left out")
         options = replace(options, model=chosen)
-    if options.model == "head":
-        trained, fitted = _fit_head(parts, options, storage, say)
-    else:
-        fitted = fit_crossed(data, rows, options.model, options, say)
-    learned, decision = parts["train"], fitted.decision
+    fitted = fit_model(data, rows, _recipe(options, storage, say), options, say)
+    learned, decision, model = parts["train"], fitted.decision, fitted.model
     own = data.view[rows["train"]] == 0  # augmented views are not what is scored later
     reference = fit_reference(
         learned.x[own], learned.y[own], learned.generator[own].tolist(), parts["val"].x, options.head.seed
@@ -136,8 +125,8 @@ def train_on(
     detector = Detector(
         encoder=encoder.description.to_dict(),
         encoder_fingerprint=encoder.description.fingerprint,
-        head=fitted.head,
-        classifier=fitted.classifier,
+        head=model.head,
+        classifier=model.classifier,
         calibrator=fitted.calibrator,
         thresholds=fitted.thresholds,
         reference=reference,
@@ -171,11 +160,11 @@ def train_on(
             "options": asdict(options),
             "model": options.model,
             "candidates": candidates,
-            **_history(trained),
+            **_history(model.trained),
             "svm": {
-                "rule": fitted.rule,
-                "C": fitted.cost,
-                "search": fitted.choice and fitted.choice.described(),
+                "rule": model.rule,
+                "C": model.cost,
+                "search": model.choice and model.choice.described(),
             },
             "versions": versions(),
         },
@@ -183,28 +172,23 @@ def train_on(
     )
     detector.save(store)
     storage.delete_tree("")
-    return Trained(detector, trained, tables, generators, sizes, notes)
+    return Trained(detector, model.trained, tables, generators, sizes, notes)
 
 
-def _fit_head(
-    parts: Mapping[str, Part], options: TrainOptions, storage: Store, say: Callable[[str], None]
-) -> tuple[TrainedHead, Fitted]:
-    """The head by Ray Train, and what follows it."""
-    learned = parts["train"]
-    with connected(options.num_cpus):
-        trained = train_head(learned, parts["val"], options.head, options.workers, storage)
-    say(
-        f"head: best epoch {trained.best_epoch + 1} of {len(trained.history)}, "
-        f"validation loss {trained.history[trained.best_epoch]['val_loss']:.4f}"
-    )
+def _recipe(options: TrainOptions, storage: Store, say: Callable[[str], None]) -> Recipe:
+    """How the model that is named is fitted here: a head by Ray Train, its search on Ray."""
+    if options.model != "head":
+        return RbfRecipe(say) if options.model == "rbf" else RECIPES[options.model]
 
-    def searched(x: np.ndarray) -> Choice:
-        units = [] if learned.unit is None else learned.unit.tolist()
+    def trained(learned: Part, stops: Part, head: HeadOptions) -> TrainedHead:
         with connected(options.num_cpus):
-            return search_svm(x, learned.y, learned.generator.tolist(), units, options.head.seed, say)
+            return train_head(learned, stops, head, options.workers, storage)
 
-    say(f"SVM: {svm_rule(len(learned.y))}")
-    return trained, fit_parts(parts, trained, options, searched if options.search else None, say)
+    def searched(x: np.ndarray, y: np.ndarray, generators: list[str], units: list[str], seed: int) -> Choice:
+        with connected(options.num_cpus):
+            return search_svm(x, y, generators, units, seed, say)
+
+    return HeadRecipe(trained, searched if options.search else None, say=say)
 
 
 def _history(trained: TrainedHead | None) -> dict[str, Any]:
@@ -227,38 +211,6 @@ def part_sizes(y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[str, dict[
                 "labelled items of both classes (or smaller groups)"
             )
     return sizes
-
-
-def fit_parts(
-    parts: Mapping[str, Part],
-    trained: TrainedHead,
-    options: TrainOptions,
-    search: Callable[[np.ndarray], Choice] | None = None,
-    say: Callable[[str], None] = log.debug,
-) -> Fitted:
-    """All that follows the head: the SVM on the part `train`, calibrator and thresholds on `val`. Needs no Ray.
-
-    search : gives C and gamma for the head's output on the part `train`; without, C is the options' and gamma "scale"
-    say : is told how long the SVM is expected to take where that is long, and then that it goes on
-    """
-    # The order of a sum depends on the number of threads, and the detector's fingerprint on it.
-    torch.set_num_threads(1)
-    head = head_of({name: torch.tensor(array) for name, array in trained.state.items()}, options.head.fusion)
-    projected = {name: project(head, p) for name, p in parts.items()}
-    learned, val = parts["train"], parts["val"]
-    choice = search(projected["train"]) if search else None
-    cost, gamma = (choice.C, choice.gamma) if choice else (options.C, scale_gamma(projected["train"]))
-    with told("SVM", exact_seconds(projected["train"], learned.y, cost, gamma, options.head.seed), say):
-        svm = fit_svm(projected["train"], learned.y, cost, gamma, learned.generator.tolist(), options.head.seed)
-    decision = {name: svm.decision(torch.from_numpy(x)).numpy() for name, x in projected.items()}
-    calibrator = fit_calibrator(decision["val"], val.y, options.calibration)
-    real = val.y == 0
-    unit = np.arange(len(val.y)) if val.unit is None else val.unit
-    reals = decision["val"][real], unit[real], val.generator[real]
-    thresholds = guaranteed_thresholds(*reals)
-    rates = {"validation": source_rates(thresholds, *reals)}
-    rule = svm_rule(len(learned.y))
-    return Fitted(head, svm, calibrator, thresholds, decision, cost, rule, rates, choice)
 
 
 def _notes(options: TrainOptions) -> list[str]:

@@ -26,14 +26,14 @@ from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.store import Store
+from clipfake.training.crossed import fit_model
 from clipfake.training.dataset import read_labelled
-from clipfake.training.head import HeadOptions, fit_head
-from clipfake.training.models import part_of
+from clipfake.training.head import HeadOptions
+from clipfake.training.models import RECIPES, part_of
 from clipfake.training.options import TrainOptions
-from clipfake.training.train import fit_parts
 
 ROWS = 700
-OPTIONS = TrainOptions(HeadOptions(epochs=1, out_dim=8), C=0.5)
+OPTIONS = TrainOptions(HeadOptions(epochs=1, out_dim=8), "head", C=0.5)
 EVERY = ("own", "matrix", "leave-generator", "leave-family", "official")
 
 
@@ -75,11 +75,12 @@ def trained(tmp_path_factory, detector):
     part = data.parts("grouped", 0)
     parts = {name: part_of(data.take(part == name)) for name in PARTS}
     torch.manual_seed(0)
-    fitted = fit_parts(parts, fit_head(parts["train"], parts["val"], OPTIONS.head), OPTIONS)
+    rows = {name: np.flatnonzero(part == name) for name in PARTS}
+    fitted = fit_model(data, rows, RECIPES["head"], OPTIONS, lambda text: None)
     learned, provenance = parts["train"], {"options": asdict(OPTIONS), "data_sha256": data.digest}
     reference = fit_reference(learned.x, learned.y, learned.generator.tolist(), parts["val"].x)
     bundle = replace(
-        Detector.load(Store(f"file://{detector}")), head=fitted.head, classifier=fitted.classifier,
+        Detector.load(Store(f"file://{detector}")), head=fitted.model.head, classifier=fitted.model.classifier,
         calibrator=fitted.calibrator, thresholds=fitted.thresholds, reference=reference, provenance=provenance,
     )  # fmt: skip
     bundle.save(Store(f"file://{folder}/det"))

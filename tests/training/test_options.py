@@ -41,3 +41,15 @@ def test_a_search_finds_c_itself():
     assert TrainOptions.of_given("source", C=2.0).overridden == ("C",)
     with pytest.raises(UsageError, match="--search finds C itself"):
         TrainOptions.of_given("recommended", search=True, C=2.0)
+
+
+def test_what_only_a_head_has_asks_for_one_and_an_old_record_had_one():
+    assert TrainOptions.of_preset("recommended").model == "auto"
+    assert TrainOptions.of_preset("recommended", search=True).model == "head"
+    assert TrainOptions.of_preset("recommended", fusion="sum").model == "head"
+    with pytest.raises(UsageError, match="are for --model head"):
+        TrainOptions.of_preset("recommended", search=True, model="linear")
+    source = TrainOptions.of_preset("source")
+    assert (source.model, source.cross_fitted, source.head.stop) == ("head", False, "loss")
+    assert TrainOptions.of_record({"C": 2.0}).model == "head"
+    assert TrainOptions.of_record({"model": "rbf"}).model == "rbf"

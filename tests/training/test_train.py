@@ -93,10 +93,10 @@ def write_embeddings(folder: Path, description, labels=None, *, views: int = 0, 
 
 @pytest.mark.slow
 def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embeddings, tmp_path):
-    options = TrainOptions(HeadOptions(epochs=3))
+    options = TrainOptions(HeadOptions(epochs=3), "head")
     first = train(str(embeddings), str(tmp_path / "a"), options)
     second = train(str(embeddings), str(tmp_path / "b"), options)
-    another = TrainOptions(HeadOptions(epochs=3, seed=1), search=True, calibration="temperature")
+    another = TrainOptions(HeadOptions(epochs=3, seed=1), "head", search=True, calibration="temperature")
     other = train(str(embeddings), str(tmp_path / "c"), another)
     assert first.detector.fingerprint == second.detector.fingerprint != other.detector.fingerprint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "emb"]  # no checkpoints left
@@ -137,7 +137,8 @@ def test_two_workers_train_the_same_head(warm_ray, embeddings, tmp_path):
     That the gradients themselves are equal is tested in tests/detector/heads/test_shared_triplet_loss.py.
     """
     heads = [
-        train(str(embeddings), str(tmp_path / str(n)), TrainOptions(HeadOptions(epochs=1), workers=n)) for n in (1, 2)
+        train(str(embeddings), str(tmp_path / str(n)), TrainOptions(HeadOptions(epochs=1), "head", workers=n))
+        for n in (1, 2)
     ]
     one, two = (torch.tensor(trained.head.state["linear.weight"]) for trained in heads)
     assert torch.linalg.norm(one - two) <= 1e-2 * torch.linalg.norm(one)
@@ -147,9 +148,9 @@ def test_two_workers_train_the_same_head(warm_ray, embeddings, tmp_path):
 @pytest.mark.slow
 def test_training_goes_on_where_it_was_cut_off(warm_ray, embeddings, tmp_path, monkeypatch):
     """A driver that dies after the head is trained leaves checkpoints; the next one does no epoch again."""
-    options = TrainOptions(HeadOptions(epochs=2))
+    options = TrainOptions(HeadOptions(epochs=2), "head")
     with monkeypatch.context() as patch:
-        patch.setattr("clipfake.training.train.fit_svm", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("clipfake.training.models.fit_svm", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(str(embeddings), str(tmp_path / "a"), options)
     assert not (tmp_path / "a" / "detector.json").exists()
@@ -163,7 +164,7 @@ def test_training_goes_on_where_it_was_cut_off(warm_ray, embeddings, tmp_path, m
 
 def test_a_model_without_a_head_is_chosen_trained_and_scores_as_stated(embeddings, tmp_path, monkeypatch):
     monkeypatch.setattr("clipfake.training.selection.RECIPES", {"linear": RECIPES["linear"]})
-    trained = train(str(embeddings), str(tmp_path / "det"), TrainOptions(model="auto"))
+    trained = train(str(embeddings), str(tmp_path / "det"), TrainOptions())
     bundle = Detector.load(Store(f"file://{tmp_path}/det"))
     assert (bundle.head, bundle.schema_version, bundle.provenance["model"]) == (None, 3, "linear")
     assert [row["model"] for row in bundle.provenance["candidates"]] == ["linear"]

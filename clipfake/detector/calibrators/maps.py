@@ -19,6 +19,9 @@ class Calibrator(Part, Protocol):
     def probability(self, decision: np.ndarray) -> np.ndarray:
         """(N,) float64 -> (N,) float64 in [0, 1]."""
 
+    def shifted(self, by: float) -> "Calibrator":
+        """The map that gives for a decision f what this one gives for f + by."""
+
 
 class _Numbers:
     """A calibrator whose fields are plain numbers."""
@@ -47,6 +50,10 @@ class Sigmoid(_Numbers):
         # 1 / (1 + e^z) = (1 - tanh(z / 2)) / 2, which cannot overflow.
         return 0.5 - 0.5 * np.tanh(0.5 * (self.a * np.asarray(decision, np.float64) + self.b))
 
+    def shifted(self, by: float) -> "Sigmoid":
+        """At f what this one is at f + by."""
+        return Sigmoid(self.a, self.b + self.a * by)
+
     def problems(self) -> Iterator[str]:
         """None: one that falls is warned of where it is fitted."""
         yield from ()
@@ -64,7 +71,11 @@ class Temperature(_Numbers):
 
     def probability(self, decision: np.ndarray) -> np.ndarray:
         """(N,) float64 -> (N,) float64 in [0, 1]."""
-        return Sigmoid(-2 * self.inverse_temperature, 0.0).probability(decision)
+        return self.shifted(0.0).probability(decision)
+
+    def shifted(self, by: float) -> Sigmoid:
+        """At f what this one is at f + by."""
+        return Sigmoid(-2 * self.inverse_temperature, -2 * self.inverse_temperature * by)
 
     def problems(self) -> Iterator[str]:
         if not self.inverse_temperature > 0:
@@ -85,6 +96,10 @@ class Isotonic:
     def probability(self, decision: np.ndarray) -> np.ndarray:
         """(N,) float64 -> (N,) float64 in [0, 1]; many decisions share one probability."""
         return np.interp(np.asarray(decision, np.float64), self.decisions, self.probabilities)
+
+    def shifted(self, by: float) -> "Isotonic":
+        """At f what this one is at f + by."""
+        return Isotonic(self.decisions - by, self.probabilities)
 
     def describe(self) -> dict[str, Any]:
         return {}

@@ -41,12 +41,19 @@ class TripletStats:
 
 
 def shared_triplet_loss(
-    embeddings: Tensor, labels: Tensor, *, margin: float, miner: str, draws: Tensor | None = None
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    margin: float,
+    miner: str,
+    draws: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, TripletStats]:
     """This worker's loss, to call backward() on, and the statistics of the whole batch.
 
     embeddings : (B, D), this worker's part of the batch; without a process group, the whole batch
     labels : (B,) int64, PADDING where a row only fills up the part
+    rows : (B,) int64, equal where two entries are one row; None: all are different
     margin, miner, draws : as for triplet_loss; `draws` has a row for each row of the whole batch
 
     Every worker must call, with the same B. Each takes its own rows as anchors and the rows of all as the pool, through
@@ -57,8 +64,11 @@ def shared_triplet_loss(
     rank = dist.get_rank() if workers > 1 else 0
     pool = _Gather.apply(embeddings) if workers > 1 else embeddings
     pool_labels = _gather(labels) if workers > 1 else labels
+    pool_rows = rows if rows is None or workers == 1 else _gather(rows)
     index = torch.arange(len(labels), device=labels.device) + rank * len(labels)
-    sums = triplet_loss(embeddings, labels, index, pool, pool_labels, margin=margin, miner=miner, draws=draws)
+    sums = triplet_loss(
+        embeddings, labels, index, pool, pool_labels, margin=margin, miner=miner, draws=draws, pool_rows=pool_rows
+    )
     totals = torch.stack([value.detach().double() for value in sums])
     if workers > 1:
         dist.all_reduce(totals)

@@ -34,13 +34,16 @@ def triplet_loss(
     margin: float = 0.2,
     miner: str = "semi-hard",
     draws: Tensor | None = None,
+    pool_rows: Tensor | None = None,
 ) -> TripletSums[Tensor]:
     """The sums of max(0, d(a, p) - d(a, n) + margin) over the triplets that `miner` takes, d the Euclidean distance.
 
     anchors : (A, D) float; pool : (P, D) float, where positives and negatives come from
     anchor_labels, pool_labels : (A,) and (P,) integers; positives share the anchor's label, negatives have another,
         rows of label PADDING are ignored
-    anchor_index : (A,) integers, where each anchor stands in the pool, so that none is its own positive
+    anchor_index : (A,) integers, where each anchor stands in the pool
+    pool_rows : (P,) integers, equal where two entries of the pool are one row, which may come twice in a batch and is
+        never its own positive; None: all are different
     margin : in units of distance; 0.2 is FaceNet's (arXiv 1503.03832, there on squared distances)
     miner : a name of MINERS
     draws : (P, 2) float64 of `triplet_draws`, which only the miner `random` needs
@@ -53,7 +56,8 @@ def triplet_loss(
     distance = torch.cdist(anchors, pool, compute_mode="donot_use_mm_for_euclid_dist")
     known = (anchor_labels != PADDING)[:, None] & (pool_labels != PADDING)[None, :]
     alike = anchor_labels[:, None] == pool_labels[None, :]
-    itself = anchor_index[:, None] == torch.arange(len(pool), device=pool.device)[None, :]
+    rows = torch.arange(len(pool), device=pool.device) if pool_rows is None else pool_rows
+    itself = rows[anchor_index][:, None] == rows[None, :]
     positive, negative = known & alike & ~itself, known & ~alike
     whole = (positive.any(dim=1) & negative.any(dim=1))[:, None]
     positive, negative = positive & whole, negative & whole

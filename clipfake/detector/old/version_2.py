@@ -19,7 +19,7 @@ def sufficient(detector: "Detector") -> int:
     if (
         detector.head is None
         or detector.classifier.kind != "kernel_svm"
-        or any(threshold.units is not None for threshold in detector.thresholds)
+        or any(threshold.units is not None or threshold.moved for threshold in detector.thresholds)
         or (reference is not None and reference.points.dtype != torch.float32)
     ):
         return 3

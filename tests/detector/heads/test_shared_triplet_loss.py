@@ -46,8 +46,9 @@ def test_the_gradient_of_n_workers_is_that_of_one(folder, data, miner, world):
     x, y = data
     head = init_head(DIM, 16, 0, x)
     loss, stats = shared_triplet_loss(
-        head(torch.tensor(x)), torch.tensor(y), margin=0.2, miner=miner, draws=triplet_draws(ROWS, 0)
-    )
+        head(torch.tensor(x)), torch.tensor(y), margin=0.2, miner=miner, draws=triplet_draws(ROWS, 0),
+        rows=torch.arange(ROWS) % 40,
+    )  # fmt: skip
     loss.backward()
     assert 0 < stats.active_share <= 1
     found = np.load(folder / f"{miner}-{world}.npz")

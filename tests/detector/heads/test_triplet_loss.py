@@ -157,6 +157,28 @@ def test_draws_next_to_one_still_take_a_row():
     )
 
 
+@pytest.mark.parametrize("miner", MINERS)
+def test_a_row_that_comes_twice_is_not_its_own_positive(miner):
+    """Anchors and pool hold rows 0 and 1 twice: the sums are those of anchors whose pool lacks the other copy."""
+    x, labels, draws = batch(5)
+    rows = torch.tensor([*range(14), 0, 1])
+    x, labels = x[rows], labels[rows]
+    draws = triplet_draws(16, 5)
+    index = torch.arange(16)
+    given = {"margin": MARGIN, "miner": miner}
+    found = triplet_loss(x, labels, index, x, labels, draws=draws, pool_rows=rows, **given)
+    total = np.zeros(len(found))
+    for a in range(16):
+        kept = (rows != rows[a]) | (index == a)
+        place = int(kept[:a].sum())
+        mine = triplet_loss(
+            x[[a]], labels[[a]], torch.tensor([place]), x[kept], labels[kept], draws=draws[index[kept]], **given
+        )
+        total += np.array([float(value) for value in mine])
+    np.testing.assert_allclose([float(value) for value in found], total, rtol=1e-9)
+    assert float(found.positives) < float(whole(x, labels, miner, draws=draws).positives)
+
+
 def test_random_without_draws_says_so():
     x, labels, _ = batch(0)
     with pytest.raises(ValueError, match="draws"):
