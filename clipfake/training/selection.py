@@ -12,7 +12,7 @@ from clipfake.training.folds import grouped_folds
 from clipfake.training.models import RECIPES, Recipe, part_of
 from clipfake.training.options import TrainOptions
 
-MAX_ROWS = 5_000
+MAX_ROWS = 2_000
 
 
 def choose(data: Labelled, options: TrainOptions, say: Callable[[str], None]) -> tuple[str, list[dict[str, Any]]]:

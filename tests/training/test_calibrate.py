@@ -13,7 +13,7 @@ from clipfake.detector.classifiers.linear import Linear
 from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
 from clipfake.storage.store import Store
-from clipfake.training.calibrate import _thresholds, calibrated, fit_shift
+from clipfake.training.calibrate import _thresholds, calibrate, calibrated, fit_shift
 
 SIGMOID = Sigmoid(-2.0, 0.0)
 PARENT = (Threshold(0.05, 0.9, 400, 400), Threshold(0.01, 1.4, 400, 400))
@@ -99,3 +99,9 @@ def test_what_it_was_trained_on_and_too_few_are_refused():
         calibrated(replace(parent(), provenance={"data_sha256": data.digest}), data)
     with pytest.raises(UsageError, match=r"5 fake images are labelled: give 10"):
         calibrated(parent(), data.take(np.flatnonzero((data.y == 0) | (np.arange(100) < 10))))
+
+
+def test_what_holds_no_embeddings_is_refused_with_the_command_that_makes_them(detector, tmp_path):
+    with pytest.raises(UsageError, match=f"clipfake embed {tmp_path}/m --for {detector} --out EMB"):
+        calibrate(str(detector), f"{tmp_path}/m", f"{tmp_path}/out")
+    assert not (tmp_path / "out").exists()
