@@ -228,12 +228,3 @@ def verdicts(decision: np.ndarray, thresholds: Sequence[Threshold]) -> np.ndarra
     fake = by_rate[min(strict)] if strict else np.inf
     real = by_rate[max(by_rate)]
     return np.select([decision >= fake, decision < real], ["fake", "real"], "unsure")
-
-
-def verdict_counts(y: np.ndarray, decision: np.ndarray, thresholds: tuple[Threshold, ...]) -> dict[str, dict[str, int]]:
-    """{"real": {"real", "unsure", "fake"}, "fake": ...}: how many items of each class got which verdict."""
-    verdict = verdicts(decision, thresholds)
-    names = ("real", "unsure", "fake")
-    return {
-        kind: {n: int((verdict[y == label] == n).sum()) for n in names} for kind, label in (("real", 0), ("fake", 1))
-    }

@@ -17,11 +17,12 @@ from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import metrics
 from clipfake.measures.sampling import cost_weights
 from clipfake.measures.shift import quantiles_by_class
-from clipfake.measures.thresholds import Threshold, guaranteed_thresholds, rates_at, source_rates, verdict_counts
+from clipfake.measures.thresholds import Threshold, guaranteed_thresholds, rates_at, source_rates
 from clipfake.storage import uri as uris
 from clipfake.storage.store import Store, check_new, kind_of
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.folds import grouped_folds
+from clipfake.training.tables import verdict_counts
 
 FEWEST = 10  # images of a class
 

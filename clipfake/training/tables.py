@@ -9,6 +9,7 @@ import torch
 from clipfake.detector.calibrators.maps import Calibrator
 from clipfake.detector.classifiers.fitting import fit_calibrator, fit_linear_baseline
 from clipfake.measures.metrics import metrics
+from clipfake.measures.thresholds import Threshold, verdicts
 from clipfake.training.head import Part
 
 Tables = dict[str, dict[str, Any]]
@@ -50,3 +51,12 @@ def text_alone(parts: Mapping[str, Part], tables: Tables, units: Mapping[str, np
     if m["accuracy_low"] <= max(m["reals"], m["fakes"]) / m["n"]:
         return []
     return [f"the text alone tells real from fake with accuracy {m['accuracy']:.3f} on the test part: it gives it away"]
+
+
+def verdict_counts(y: np.ndarray, decision: np.ndarray, thresholds: tuple[Threshold, ...]) -> dict[str, dict[str, int]]:
+    """{"real": {"real", "unsure", "fake"}, "fake": ...}: how many items of each class got which verdict."""
+    verdict = verdicts(decision, thresholds)
+    names = ("real", "unsure", "fake")
+    return {
+        kind: {n: int((verdict[y == label] == n).sum()) for n in names} for kind, label in (("real", 0), ("fake", 1))
+    }

@@ -20,7 +20,7 @@ from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import by_generator, macro_mean
 from clipfake.measures.shift import quantiles_by_class
 from clipfake.measures.split import OFFICIAL, PARTS
-from clipfake.measures.thresholds import rates_at, verdict_counts
+from clipfake.measures.thresholds import rates_at
 from clipfake.onray.connection import connected
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
@@ -34,7 +34,7 @@ from clipfake.training.options import HeadOptions, TrainOptions
 from clipfake.training.presets import preset
 from clipfake.training.search import Choice, search_svm
 from clipfake.training.selection import choose
-from clipfake.training.tables import metric_tables, text_alone
+from clipfake.training.tables import metric_tables, text_alone, verdict_counts
 
 _FILES = (DESCRIPTION, ARRAYS)
 log = logging.getLogger(__name__)

@@ -19,12 +19,14 @@ def test_each_value_is_an_options_and_each_that_is_stated_is_there(name):
     assert set(found.inferred) == (found.values.keys() - set(found.stated) if found.stated is not None else set())
 
 
-def test_the_source_states_its_sizes_and_its_split_alone():
+def test_the_source_states_its_sizes_its_split_and_its_model_alone():
     source = preset("source")
     assert {name: source.values[name] for name in source.stated or ()} == {
         "out_dim": 128,
         "batch": 128,
         "split": "source",
+        "model": "head",
+        "cross_fitted": False,
     }
 
 
