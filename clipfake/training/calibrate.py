@@ -71,16 +71,8 @@ def calibrated(parent: Detector, data: Labelled, seed: int = 0) -> Calibrated:
     real units enough, a threshold is fitted anew and guaranteed instead, and a stricter one is never below it.
     Images that lie on the parent's reference points were trained on, and are left out.
     """
-    if parent.provenance.get("data_sha256") == data.digest:
-        raise UsageError("the detector was trained on these embeddings: calibrate it on images that it has not seen")
-    known = np.zeros(len(data.y), bool)
-    if parent.reference is not None:
-        known = parent.reference.distance(torch.from_numpy(data.x)) <= TOLERANCE
-    data = data.take(~known)
+    data, known = _unseen(parent, data)
     y = data.y
-    for label, name in ((0, "real"), (1, "fake")):
-        if (y == label).sum() < FEWEST:
-            raise UsageError(f"{(y == label).sum()} {name} images are labelled: give {FEWEST} at least, better 50")
     decision, share = parent.score(data.x, data.text).decision, _share(parent.provenance)
     shift = fit_shift(decision, y, parent.calibrator, share)
     real = y == 0
@@ -111,19 +103,29 @@ def calibrated(parent: Detector, data: Labelled, seed: int = 0) -> Calibrated:
         provenance={
             **parent.provenance,
             "parent": parent.fingerprint,
-            "calibrated": {
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "data_sha256": data.digest,
-                "reals": int(real.sum()),
-                "fakes": int((~real).sum()),
-                "units": len(set(data.unit)),
-                "trained_on": int(known.sum()),
-                "shift": shift,
-                "share": share,
-            },
+            "calibrated": _record(data) | {"trained_on": known, "shift": shift, "share": share},
         },
     )
     return Calibrated(detector, shift, before, after)
+
+
+def _unseen(parent: Detector, data: Labelled) -> tuple[Labelled, int]:
+    """Those that the parent was not trained on, as far as it can tell, and how many were. Too few are refused."""
+    if parent.provenance.get("data_sha256") == data.digest:
+        raise UsageError("the detector was trained on these embeddings: calibrate it on images that it has not seen")
+    known = np.zeros(len(data.y), bool)
+    if parent.reference is not None:
+        known = parent.reference.distance(torch.from_numpy(data.x)) <= TOLERANCE
+    data = data.take(~known)
+    for label, name in ((0, "real"), (1, "fake")):
+        if (data.y == label).sum() < FEWEST:
+            raise UsageError(f"{(data.y == label).sum()} {name} images are labelled: give {FEWEST} at least, better 50")
+    return data, int(known.sum())
+
+
+def _record(data: Labelled) -> dict[str, Any]:
+    counts = {"reals": int((data.y == 0).sum()), "fakes": int((data.y == 1).sum()), "units": len(set(data.unit))}
+    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "data_sha256": data.digest, **counts}
 
 
 def fit_shift(decision: np.ndarray, y: np.ndarray, calibrator: Calibrator, share: float) -> float:
