@@ -23,9 +23,9 @@ def describe(name: str, feature: str = "projected", decoder: str = "exact") -> "
     >>> describe("ViT-S-32-alt/untrained").fingerprint[:12]
     '5f0c8fc0c1d9'
     """
-    from clipfake.images.resize import check_decoder
+    from clipfake.images.resize import full_name
 
-    check_decoder(decoder)
+    decoder = full_name(decoder)
     return protocol.family_of(name).describe(name, feature, decoder)
 
 

@@ -1,6 +1,6 @@
 """What an encoder is to the rest of the package, what a family of encoders must offer, and the table of families."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -26,6 +26,10 @@ FAMILIES: Final[dict[str, str]] = {
 }
 
 
+# uint8 (batch size, H, W, 3) on the encoder's device, and how many of them count; the rest fills it up.
+Batch = tuple["torch.Tensor", int]
+
+
 class Encoder(Protocol):
     """Pixels -> embeddings. One thread at a time.
 
@@ -40,6 +44,9 @@ class Encoder(Protocol):
 
     def encode(self, pixels: "np.ndarray") -> "np.ndarray":
         """Preprocessed pixels, uint8 (N, H, W, 3) -> embeddings (N, D) of length 1; all NaN where not finite."""
+
+    def encode_batches(self, batches: "Iterable[Batch]") -> "np.ndarray":
+        """The same for pixels that lie on the device already."""
 
     def test_card_embedding(self) -> "np.ndarray":
         """The embedding of the built-in test card, float32 (D,), not rounded to the stored type."""

@@ -1,5 +1,8 @@
 """An encoder made of a vision tower: uint8 pixels -> L2-normalised embeddings, in batches of one fixed size."""
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Final
 
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.matmul import fast_products
 from clipfake.encoder.precision import Precision
+from clipfake.encoder.protocol import Batch
 from clipfake.encoder.test_card import card_pixels
 from clipfake.errors import ClipfakeError, UsageError
 
@@ -47,15 +51,18 @@ class TowerEncoder:
         height, width = self.description.preprocess.size
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, 3):
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not uint8 (N, {height}, {width}, 3)")
-        embeddings = np.empty((len(pixels), self.description.dim), self.dtype)
-        for start in range(0, len(pixels), self.batch_size):
-            batch = pixels[start : start + self.batch_size]
-            embeddings[start : start + len(batch)] = self._embed(batch)
-        return embeddings
+        starts = range(0, len(pixels), self.batch_size)
+        batches = (self._copied(pixels[start : start + self.batch_size]) for start in starts)
+        return self.encode_batches(batches if self.device.type == "cpu" else ahead(batches, self.device))
+
+    def encode_batches(self, batches: Iterable[Batch]) -> np.ndarray:
+        """The same for pixels that lie on the device already."""
+        embeddings = [self._embed(batch).astype(self.dtype, copy=False) for batch in batches]
+        return np.concatenate([np.empty((0, self.description.dim), self.dtype), *embeddings])
 
     def test_card_embedding(self) -> np.ndarray:
         """The embedding of the built-in test card, float32 (D,), not rounded to the stored type."""
-        return self._embed(card_pixels(self.description.preprocess, self.description.decoder)[None])[0]
+        return self._embed(self._copied(card_pixels(self.description.preprocess, self.description.decoder)[None]))[0]
 
     def differentiable(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels of 0..255 as float32 (N, H, W, 3), on the encoder's device -> embeddings (N, D) with a gradient.
@@ -64,25 +71,23 @@ class TowerEncoder:
         """
         return self._features((pixels.permute(0, 3, 1, 2) / 255 - self._mean) / self._std)
 
-    @torch.inference_mode()
-    def _embed(self, pixels: np.ndarray) -> np.ndarray:
-        """At most one batch -> float32 (n, D), computed as a full one: results differ with a batch's size."""
+    def _copied(self, pixels: np.ndarray) -> Batch:
+        """At most one batch, filled up, on the device."""
         batch = torch.empty(
             (self.batch_size, *pixels.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
         )
         batch.numpy()[: len(pixels)] = pixels
         batch.numpy()[len(pixels) :] = 0
+        return batch.to(self.device, non_blocking=True), len(pixels)
+
+    @torch.inference_mode()
+    def _embed(self, batch: Batch) -> np.ndarray:
+        """A batch -> float32 (n, D). A full one whatever n is: results differ with a batch's size."""
+        pixels, n = batch
         # As ToTensor and Normalize do it, on the device.
-        images = (
-            batch.to(self.device, non_blocking=True)
-            .permute(0, 3, 1, 2)
-            .float()
-            .div_(255)
-            .sub_(self._mean)
-            .div_(self._std)
-        )
+        images = pixels.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
         with fast_products(self.device, DTYPES[self.precision]):
-            return self._features(images)[: len(pixels)].cpu().numpy()
+            return self._features(images)[:n].cpu().numpy()
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images (N, 3, H, W) -> float32 (N, D) of length 1."""
@@ -95,6 +100,28 @@ class TowerEncoder:
                 f"{self.description.arch} gave features {tuple(features.shape)}, not {self.description.dim} each"
             )
         return unit_length(features)
+
+
+def ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """The batches, each made in a thread while the one before it is encoded; on a GPU in a stream of its own.
+
+    The memory of a batch may be used again as soon as the next one is asked for: its results must have been copied by
+    then, as `_embed` does it.
+    """
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def make() -> Batch | None:
+        with torch.cuda.stream(stream) if stream else nullcontext():
+            batch = next(batches, None)
+            if stream:
+                stream.synchronize()
+            return batch
+
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        following = thread.submit(make)
+        while (batch := following.result()) is not None:
+            following = thread.submit(make)
+            yield batch
 
 
 def unit_length(features: torch.Tensor) -> torch.Tensor:

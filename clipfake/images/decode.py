@@ -15,6 +15,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfake.images import jpeg_scans, png_chunks, tiff_directories
 from clipfake.images.colours import to_rgb
+from clipfake.images.device_jpeg import DeviceJpeg, for_device
 from clipfake.images.formats import ends_early, looks_like, sniff
 from clipfake.images.limits import Limits
 from clipfake.images.metadata.declared import declared
@@ -59,6 +60,8 @@ _ORIENTATION: Final = 0x0112
 class Decoded:
     """`image` (mode RGB) is there if and only if `status` is ok; `error` if and only if it is not.
 
+    `jpeg` is there in the place of `image` where a device is to decode it.
+
     `width` and `height` (pixels; upright where the status is ok) and `format` are there once the header was read,
     `declared` (what the file says of itself) and `encoding` only where the status is ok.
     """
@@ -71,13 +74,18 @@ class Decoded:
     format: str | None = None
     declared: str | None = None
     encoding: Encoding = NOTHING
+    jpeg: DeviceJpeg | None = None
 
 
-def decode(data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EXACT_2) -> Decoded:
+def decode(
+    data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EXACT_2, for_a_device: bool = False
+) -> Decoded:
     """Decode the first picture in `data` to 8-bit RGB; never raises for what is in `data`.
 
     bare : read no more of it than the picture, neither `declared` nor `encoding`
     decoder : a name of `resize.DECODERS`; "exact" and "fast" see no key of transparency at 2, 4 and 16 bits
+    for_a_device : a JPEG that `device_jpeg` lets a device decode is only checked: all its scans are read, as they are
+        to decode it, so that status and facts are the same
 
     ===========================  ====================================================================================
     in the file                  rule
@@ -113,7 +121,7 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EX
     if fmt == "tiff" and (what := tiff_directories.preview(data)):
         return Decoded(Status.UNSUPPORTED, what, format=fmt)
     picture = jpeg_scans.without_end(data) if fmt == "jpeg" else data
-    decoded, opened = _decoded(picture, fmt, limits, sees_all_keys(decoder))
+    decoded, opened = _decoded(picture, fmt, limits, sees_all_keys(decoder), data if for_a_device else None)
     if fmt == "png" and decoded.status in (Status.CORRUPT, Status.TRUNCATED, Status.TOO_LARGE):
         picture = png_chunks.without_faults(data)
         if picture != data:
@@ -121,7 +129,9 @@ def decode(data: bytes, limits: Limits, *, bare: bool = False, decoder: str = EX
     if opened is None:
         return decoded
     if fmt == "jpeg" and picture is data and jpeg_scans.scans_are_missing(data):
-        return replace(decoded, status=Status.TRUNCATED, error="the data ends early: scans are missing", image=None)
+        return replace(
+            decoded, status=Status.TRUNCATED, error="the data ends early: scans are missing", image=None, jpeg=None
+        )
     if bare:
         return decoded
     return replace(decoded, declared=declared(opened, data, fmt), encoding=encoding_of(opened, data))
@@ -136,8 +146,13 @@ def refused_by_size(data: bytes, limits: Limits) -> Decoded | None:
     return None
 
 
-def _decoded(data: bytes, fmt: str, limits: Limits, all_keys: bool) -> tuple[Decoded, ImageFile.ImageFile | None]:
-    """What became of the picture, and what Pillow opened where it is whole."""
+def _decoded(
+    data: bytes, fmt: str, limits: Limits, all_keys: bool, whole: bytes | None = None
+) -> tuple[Decoded, ImageFile.ImageFile | None]:
+    """What became of the picture, and what Pillow opened where it is whole.
+
+    whole : the file, where a device may decode it
+    """
     size: tuple[int | None, int | None] = (None, None)
 
     def refused(status: Status, error: str) -> tuple[Decoded, None]:
@@ -150,6 +165,13 @@ def _decoded(data: bytes, fmt: str, limits: Limits, all_keys: bool) -> tuple[Dec
             return refused(Status.TOO_LARGE, f"{opened.width}x{opened.height} pixels; the limit is {limits.max_pixels}")
         if opened.mode == "LAB":
             return refused(Status.UNSUPPORTED, "LAB colours, which Pillow does not convert")
+        if whole is not None and isinstance(opened, JpegImageFile):
+            turn = _orientation(opened)
+            if jpeg := for_device(opened, whole, turn):
+                opened.draft("L", (1, 1))  # all bits are read, and an 8th of the edges is made, in grey
+                opened.load()
+                width, height = size if turn < 5 else size[::-1]
+                return Decoded(Status.OK, jpeg=jpeg, width=width, height=height, format=fmt), opened
         opened.load()
         image = _upright(to_rgb(opened, data, all_keys=all_keys), opened)
     except MemoryError:
@@ -169,12 +191,17 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
     """`image` turned as the EXIF data of the file says that it came from."""
+    turn = _UPRIGHT.get(_orientation(source))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(source: Image.Image) -> int:
+    """As EXIF numbers it: a key of `_UPRIGHT`, or 1."""
     try:
         orientation = source.getexif().get(_ORIENTATION)
-        turn = _UPRIGHT.get(orientation)  # type: ignore[arg-type]
+        return int(orientation) if orientation in _UPRIGHT else 1
     except Exception:  # EXIF is read only for this: whatever is wrong with it, the picture is still whole
-        return image
-    return image if turn is None else image.transpose(turn)
+        return 1
 
 
 def explain(error: Exception, data: bytes, fmt: str) -> tuple[Status, str]:

@@ -57,11 +57,12 @@ def main() -> None:
         # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
         signal.setitimer(signal.ITIMER_REAL, limits.timeout_s + _ORPHAN_GRACE_S)
         content = data if math.isnan(moment) else Frame(data, moment)
-        done = prepare(content, limits, options, views, decoder=decoder, bare=bare)
+        done = prepare(content, limits, options, views, decoder=decoder, bare=bare, for_a_device=values["for_a_device"])
         del data, content
         signal.setitimer(signal.ITIMER_REAL, 0)
         arrays = [array for array in (done.pixels, done.views) if array is not None]
         about = {name: value for name, value in vars(done).items() if name not in ("pixels", "views")}
+        about["jpeg"] = done.jpeg and vars(done.jpeg)
         _reply(link, about, *(np.ascontiguousarray(array).data.cast("B") for array in arrays))
         served += 1
         if served % _LOOK_EVERY == 0 and address_space() > idle + limits.memory_bytes // 4:

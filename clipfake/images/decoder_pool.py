@@ -21,9 +21,10 @@ from clipfake.errors import ClipfakeError, UsageError
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_child import REPLY, REQUEST
+from clipfake.images.device_jpeg import DeviceJpeg
 from clipfake.images.prepare import Prepared, prepare
 from clipfake.images.preprocess import Preprocess
-from clipfake.images.resize import EXACT, check_decoder
+from clipfake.images.resize import EXACT, full_name
 from clipfake.status import Status
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class DecoderPool:
     ends. Use it as a context manager, or `close` it.
 
     Of each image a view is made under each condition of `views`, within the same limits: they are one piece of work.
+    `for_a_device`: of what the encoder's device may decode no pixels are made (see `prepare`).
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class DecoderPool:
         preprocess: Preprocess,
         views: Sequence[Condition] = (),
         decoder: str = EXACT,
+        *,
+        for_a_device: bool = False,
     ) -> None:
-        check_decoder(decoder)
+        decoder = full_name(decoder)
         if workers < 1:
             raise UsageError(f"the number of decoding workers is {workers}; give 1 or more")
         self._limits = limits
@@ -57,7 +61,8 @@ class DecoderPool:
         self._turn = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
         self._lanes = [
-            _Lane(partial(_Child, limits, preprocess, views, decoder), limits.timeout_s) for _ in range(workers)
+            _Lane(partial(_Child, limits, preprocess, views, decoder, for_a_device), limits.timeout_s)
+            for _ in range(workers)
         ]
 
     def prepare(self, blobs: Sequence[bytes | Frame | None]) -> list[Prepared]:
@@ -164,12 +169,20 @@ class _Lane:
 class _Child:
     """One worker process and this end of its socket."""
 
-    def __init__(self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition], decoder: str) -> None:
+    def __init__(
+        self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition], decoder: str, for_a_device: bool
+    ) -> None:
         self._timeout_s = limits.timeout_s
         self._shape = (1 + len(views), *preprocess.size, 3)
         self._ready = False
         names = [view.name for view in views]
-        settings = {"limits": asdict(limits), "preprocess": preprocess.to_dict(), "views": names, "decoder": decoder}
+        settings = {
+            "limits": asdict(limits),
+            "preprocess": preprocess.to_dict(),
+            "views": names,
+            "decoder": decoder,
+            "for_a_device": for_a_device,
+        }
         self._settings = json.dumps(settings).encode()
         self._link, theirs = socket.socketpair()
         try:
@@ -199,7 +212,9 @@ class _Child:
     def receive(self) -> Prepared:
         """The result for the image that was sent first; its time begins now. Raises as `send` does."""
         about, pixels = self._receive_frame(self._timeout_s)
-        status = Status(about.pop("status"))
+        status, jpeg = Status(about.pop("status")), about.pop("jpeg")
+        if jpeg is not None:
+            return Prepared(status, jpeg=DeviceJpeg(**jpeg), **about)
         if status is not Status.OK:
             return Prepared(status, **about)
         arrays = np.frombuffer(pixels, np.uint8).reshape(self._shape)

@@ -3,17 +3,60 @@
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 _SOS, _EOI = 0xDA, 0xD9
 _BARE: Final = (0x01, *range(0xD0, 0xD9))  # markers without a segment
-_FRAMES: Final = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: what libjpeg decodes with Huffman codes
+_BASELINE: Final = 0xC0
+_FRAMES: Final = (_BASELINE, 0xC1, 0xC2)  # baseline, extended, progressive: what libjpeg decodes with Huffman codes
 _PROGRESSIVE: Final = 0xC2
 _NEXT_MARKER: Final = re.compile(rb"\xff([^\0\xff\xd0-\xd7])")
 # In place of the end marker: as many bits as libjpeg looks ahead, all of them 1, which begins no code (T.81, C.2).
 _FILLER: Final = b"\xff\0" * 8
 
 Segment = tuple[int, int, bytes]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a JPEG's only frame says.
+
+    bits : a sample; identifiers : a byte for each component; sampling : (across, down) of each
+    end : bytes of the file before its end marker
+    """
+
+    baseline: bool
+    progressive: bool
+    bits: int
+    width: int
+    height: int
+    identifiers: bytes
+    sampling: tuple[tuple[int, int], ...]
+    end: int
+
+
+def frame_of(data: bytes) -> Frame | None:
+    """The frame of a file with one frame, at least one scan after it, and an end marker; else None."""
+    frames: list[tuple[int, bytes]] = []
+    scans, end = 0, None
+    try:
+        for marker, at, content in _segments(data):
+            if marker in _FRAMES:
+                frames.append((marker, content))
+            scans += marker == _SOS
+            end = at - 2 if marker == _EOI else None
+        if len(frames) != 1 or not scans or end is None:
+            return None
+        ((marker, content),) = frames
+        bits, height, width, count = struct.unpack_from(">BHHB", content)
+        components = [content[6 + 3 * number : 9 + 3 * number] for number in range(count)]
+        return Frame(
+            marker == _BASELINE, marker == _PROGRESSIVE, bits, width, height,
+            bytes(one[0] for one in components), tuple((one[1] >> 4, one[1] & 15) for one in components), end,
+        )  # fmt: skip
+    except (struct.error, IndexError):
+        return None
 
 
 def ends_early(data: bytes) -> bool:

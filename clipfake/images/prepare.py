@@ -11,6 +11,7 @@ from clipfake.corpus.frames import Frame, content_sha256
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.conditions.degradations import bounded
 from clipfake.images.decode import Limits, decode, upright_rgb
+from clipfake.images.device_jpeg import DeviceJpeg
 from clipfake.images.preprocess import Preprocess, preprocess
 from clipfake.images.resize import EXACT
 from clipfake.status import Status
@@ -20,6 +21,7 @@ from clipfake.status import Status
 class Prepared:
     """`pixels` (uint8, H x W x 3) is there if and only if `status` is ok; `error` if and only if it is not.
 
+    `jpeg` is there in the place of `pixels` where the encoder's device is to decode the file.
     `views` (uint8, views x H x W x 3) are those asked for, there with `pixels`.
     `width` and `height` are the file's (pixels; upright where the status is ok), there with `format` once its header
     was read. `declared` is what it says of itself; this and how it was encoded are known of what could be decoded.
@@ -28,6 +30,7 @@ class Prepared:
     status: Status
     error: str | None = None
     pixels: np.ndarray | None = None
+    jpeg: DeviceJpeg | None = None
     width: int | None = None
     height: int | None = None
     format: str | None = None
@@ -46,11 +49,13 @@ def prepare(
     *,
     decoder: str = EXACT,
     bare: bool = False,
+    for_a_device: bool = False,
 ) -> Prepared:
     """Decode and preprocess one image or frame, and its views under these conditions, in this process.
 
     decoder : a name of `resize.DECODERS`
     bare : read no more of it than the picture, nothing of its metadata
+    for_a_device : only check what a device may decode (see `decode`), where there are no views
 
     Never raises for what is in `data`.
     """
@@ -59,9 +64,11 @@ def prepare(
 
         decoded = decode_frame(data, limits)
     else:
-        decoded = decode(data, limits, bare=bare, decoder=decoder)
+        decoded = decode(data, limits, bare=bare, decoder=decoder, for_a_device=for_a_device and not views)
     about: dict[str, Any] = {name: getattr(decoded, name) for name in ("width", "height", "format", "declared")}
     about |= vars(decoded.encoding)
+    if decoded.jpeg is not None:
+        return _too_long(limits, options, about) or Prepared(Status.OK, jpeg=decoded.jpeg, **about)
     if decoded.image is None:
         return Prepared(decoded.status, decoded.error, **about)
     return _preprocessed(decoded.image, limits, options, decoder, about, views, data)
@@ -88,10 +95,8 @@ def _preprocessed(
     views: Sequence[Condition] = (), data: bytes | Frame = b"",
 ) -> Prepared:  # fmt: skip
     """about : what else is known of the image; data : its bytes, whose hash draws what its views draw"""
-    width, height = options.resized(*image.size)
-    if width * height > limits.max_pixels:  # a line of 1 x 65,000 pixels would become 224 x 14,560,000
-        error = f"{image.width}x{image.height} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
-        return Prepared(Status.TOO_LARGE, error, **about)
+    if refused := _too_long(limits, options, about):
+        return refused
     try:
         pixels = preprocess(image, options, decoder)
         if not views:
@@ -101,3 +106,12 @@ def _preprocessed(
         return Prepared(Status.OK, pixels=pixels, views=np.stack(degraded), **about)
     except MemoryError:
         return Prepared(Status.CRASHED, "preprocessing ran out of memory", **about)
+
+
+def _too_long(limits: Limits, options: Preprocess, about: dict[str, Any]) -> Prepared | None:
+    """The refusal of what resizing would blow up: a line of 1 x 65,000 pixels would become 224 x 14,560,000."""
+    width, height = options.resized(about["width"], about["height"])
+    if width * height <= limits.max_pixels:
+        return None
+    error = f"{about['width']}x{about['height']} pixels resize to {width}x{height}; the limit is {limits.max_pixels}"
+    return Prepared(Status.TOO_LARGE, error, **about)

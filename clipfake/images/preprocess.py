@@ -81,6 +81,25 @@ class Preprocess:
         ratio = pick(height / to_height, width / to_width)
         return max(1, round(width / ratio)), max(1, round(height / ratio))
 
+    @property
+    def filter(self) -> str:
+        """The interpolation that is used: open_clip ignores its own where the shorter edge is fitted to no square."""
+        height, width = self.size
+        return "bicubic" if self.resize_mode == "shortest" and height != width else self.interpolation
+
+    def placed(self, width: int, height: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Of a resized image, for rows and for columns: where in `size` they come, and which of its own they are."""
+        to_height, to_width = self.size
+        return _placed(height, to_height), _placed(width, to_width)
+
+
+def _placed(edge: int, to: int) -> tuple[slice, slice]:
+    if edge < to:
+        start = (to - edge) // 2
+        return slice(start, start + edge), slice(0, edge)
+    start = round((edge - to) / 2.0)
+    return slice(0, to), slice(start, start + to)
+
 
 def preprocess(image: Image.Image, options: Preprocess, decoder: str = EXACT) -> np.ndarray:
     """Resize, then crop or pad an RGB `image` -> uint8 (H, W, 3).
@@ -88,18 +107,9 @@ def preprocess(image: Image.Image, options: Preprocess, decoder: str = EXACT) ->
     Equals `open_clip.transform.image_transform_v2(PreprocessCfg(...), is_train=False)` up to ToTensor and Normalize,
     with the decoder "fast" within 2 grey levels.
     """
-    to_height, to_width = options.size
-    interpolation = options.interpolation
-    if options.resize_mode == "shortest" and to_height != to_width:
-        interpolation = "bicubic"  # open_clip ignores `interpolation` here
     size = options.resized(*image.size)
-    pixels = np.asarray(image) if size == image.size else resize(image, size, interpolation, decoder)
-    height, width = pixels.shape[:2]
-    if width < to_width or height < to_height:
-        padded = np.full((max(to_height, height), max(to_width, width), 3), options.fill_color, np.uint8)
-        top, left = (padded.shape[0] - height) // 2, (padded.shape[1] - width) // 2
-        padded[top : top + height, left : left + width] = pixels
-        pixels = padded
-        height, width = pixels.shape[:2]
-    top, left = round((height - to_height) / 2.0), round((width - to_width) / 2.0)
-    return np.ascontiguousarray(pixels[top : top + to_height, left : left + to_width])
+    pixels = np.asarray(image) if size == image.size else resize(image, size, options.filter, decoder)
+    (rows, from_rows), (columns, from_columns) = options.placed(*size)
+    placed = np.full((*options.size, 3), options.fill_color, np.uint8)
+    placed[rows, columns] = pixels[from_rows, from_columns]
+    return placed

@@ -15,6 +15,7 @@ from clipfake.storage.store import Store
 
 # Columns that only travel inside the pipeline.
 UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
+JPEG = "_jpeg"  # what the encoder's device is to decode (see `handed_over`)
 VIEWS = "_views"  # the embeddings of an item's views, one after the other in one fixed-size list
 PAUSES_S = (0.5, 2.0, 8.0)  # before an item list is asked for again
 REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable

@@ -10,6 +10,7 @@ CORES_PER_ENCODER = 4  # at most: threads of one model wait for one another
 MEMORY_PER_ENCODER = 6 << 30  # bytes that an encoder on CPU cores may need, where it is not known which one it is
 CHUNKS_PER_ENCODER = 8  # at least, before a second process starts that saves no more time than it takes to start
 CORES_PER_PREPARER = 4  # decoding children beside one another under one actor, on machines with GPUs
+CORES_PER_CHECKER = 2  # the same where the GPUs decode and the children only check: they leave more to do above them
 ROWS_PER_CHUNK = {"cpu": 64, "gpu": 1024}  # rows a task of the pipeline handles: a second or two of work
 STORED_ROWS_PER_CHUNK = 16_384  # of stored embeddings: a row group, so that each is read once
 BATCH_SIZE = {"cpu": 32, "gpu": 256}
@@ -39,13 +40,14 @@ class Layout:
 
 def plan_layout(
     nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0, encoders_per_gpu: int = 1,
-    memory: int = MEMORY_PER_ENCODER,
+    memory: int = MEMORY_PER_ENCODER, on_gpus: bool = False,
 ) -> Layout:  # fmt: skip
     """The layout for `items` images, each with so many views, on `nodes`.
 
-    With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Without: encoders of a
-    core each, on which decoding and the forward pass take turns; of up to 4 cores where memory or work is too little
-    for so many: of `memory` bytes for each. Never more actors than there are chunks of work.
+    With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Where JPEGs are decoded
+    `on_gpus` those cores check them, and decode the rest. Without GPUs: encoders of a core each, on which decoding and
+    the forward pass take turns; of up to 4 cores where memory or work is too little for so many: of `memory` bytes for
+    each. Never more actors than there are chunks of work.
 
     Raises UsageError where no node has a CPU.
     """
@@ -59,7 +61,7 @@ def plan_layout(
         # A core is left free for each encoder, but half of a node's cores decode at least. The encoders claim no CPU:
         # wherever Ray puts the preparers, they cannot keep an encoder from its GPU.
         spare = [max(node.cpus - node.gpus * encoders_per_gpu, node.cpus / 2) for node in nodes]
-        size = min(float(CORES_PER_PREPARER), max(spare))
+        size = min(float(CORES_PER_CHECKER if on_gpus else CORES_PER_PREPARER), max(spare))
         preparers = min(sum(int(cpus // size) for cpus in spare), chunks)
         encoders, share = min(gpus * encoders_per_gpu, chunks), _share_of_gpu(encoders_per_gpu)
         return Layout("cuda", encoders, 0.0, share, 1, preparers, size, max(1, int(size)), batch, chunk)

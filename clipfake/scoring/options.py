@@ -101,7 +101,7 @@ class EmbedOptions:
     feature : the point of the network, "projected", "penultimate" or "blocks:3,6,9,12"
     text : None, or the column or template that makes the text of an item, as `TextTemplate.parse` reads it
     allow_words : words that texts may have although they can give the label away
-    decoder : the way from bytes to pixels, a name of `images.resize.DECODERS`
+    decoder : the way from bytes to pixels, as `images.resize.full_name` takes it
     views : augmented views beside the image itself
     conditions : names of conditions whose views are made in the place of augmented ones
     """
@@ -118,7 +118,7 @@ class EmbedOptions:
     decoder: str = option(
         "exact",
         "exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as fast. exact-2 and fast-2: a PNG's "
-        "transparent colour is white at 2, 4 and 16 bits too.",
+        "transparent colour is white at 2, 4 and 16 bits too. gpu: JPEGs are decoded on the GPUs that encode.",
     )
     views: int = option(
         0, "Augmented views of each image, in addition to the image itself.", check=between(0, MAX_VIEWS)
@@ -128,11 +128,11 @@ class EmbedOptions:
     def __post_init__(self) -> None:
         from clipfake.corpus.captions import TextTemplate
         from clipfake.images.conditions.conditions import choose
-        from clipfake.images.resize import check_decoder
+        from clipfake.images.resize import full_name
 
         check(self)
         blocks_of(self.feature)
-        check_decoder(self.decoder)
+        full_name(self.decoder)
         if self.text is not None:
             TextTemplate.parse(self.text)
         elif self.allow_words:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from clipfake.corpus.fetch import FetchOptions
 from clipfake.encoder.memory import peak_memory
 from clipfake.images.limits import Limits
+from clipfake.images.resize import GPU_1
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
 from clipfake.scoring.layout import BATCH_SIZE, Layout, plan_layout, plan_rescoring
@@ -53,6 +54,11 @@ def _actors(layout: Layout) -> dict[str, Any]:
     return {"actors": layout.encoders, "cpus": layout.encoder_cpus, "gpus": layout.encoder_gpus}
 
 
+def _on_device(work: Work) -> bool:
+    """Whether JPEGs are decoded by the encoders' devices, where those are GPUs: views are made on the CPU."""
+    return work.encoder.decoder == GPU_1 and not (work.what and work.what.made)
+
+
 @dataclass(frozen=True)
 class Images:
     """Images, read and decoded within limits."""
@@ -69,28 +75,30 @@ class Images:
         self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
     ) -> Layout:
         memory = peak_memory(work.encoder, work.precision, batch_size or BATCH_SIZE["cpu"])  # type: ignore[arg-type]
-        return plan_layout(nodes, items, batch_size, views, encoders_per_gpu, memory)
+        return plan_layout(nodes, items, batch_size, views, encoders_per_gpu, memory, _on_device(work))
 
     def first_unit_rows(self, device: str, views: int) -> int:
         return max(1, self._FIRST[device] // (1 + views))
 
     def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
         views = work.what.made if work.what else ()
+        for_a_device = layout.preparers > 0 and _on_device(work)
         prepare = PrepareOptions(
-            self.fetch, self.limits, work.encoder.preprocess, layout.decoders, views, work.encoder.decoder
+            self.fetch, self.limits, work.encoder.preprocess, layout.decoders, views, work.encoder.decoder, for_a_device
         )
         encode: tuple[Any, ...] = (
             work.encoder, work.precision, layout.device, layout.encoder_threads, layout.batch_size, work.detector,
         )  # fmt: skip
         keep: dict[str, Any] = {
             "keep": work.detector is None or saving, "text": work.what.template if work.what else None,
+            "jpegs": self.limits if for_a_device else None,
         }  # fmt: skip
         if not layout.preparers:
             both = (partial(Prepare, work.place, prepare), partial(Encode, *encode, **keep))
             return (Step(PrepareAndEncode, both, calls=PrepareAndEncode.CALLS, **_actors(layout)),)
         return (
-            Step(Prepare, (work.place, prepare), layout.preparers, layout.preparer_cpus),
-            Step(Encode, encode, options=keep, **_actors(layout)),
+            Step(Prepare, (work.place, prepare), layout.preparers, layout.preparer_cpus, calls=Prepare.CALLS),
+            Step(Encode, encode, calls=Encode.CALLS if for_a_device else 1, options=keep, **_actors(layout)),
         )
 
     def longest(self, rows: int) -> float:

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,14 @@ from clipfake.corpus.fetch import Fetched, FetchOptions, ItemRef, fetch
 from clipfake.corpus.frames import content_sha256
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import Precision
+from clipfake.encoder.protocol import Batch
 from clipfake.errors import UsageError
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import EXACT
-from clipfake.scoring.chunk import PIXELS, REFUSED, VIEWS, mark, read_chunk
+from clipfake.scoring.chunk import JPEG, PIXELS, REFUSED, VIEWS, mark, read_chunk
 from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.timings import with_seconds
 from clipfake.status import Status
@@ -30,7 +32,10 @@ from clipfake.storage.vectors import vector_column
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What reading and decoding may cost, what the encoder wants, and the conditions of each image's views."""
+    """What reading and decoding may cost, what the encoder wants, and the conditions of each image's views.
+
+    for_a_device : JPEGs are checked here and decoded by the encoder's device
+    """
 
     fetch: FetchOptions
     limits: Limits
@@ -38,18 +43,31 @@ class PrepareOptions:
     decoders: int
     views: tuple[Condition, ...] = ()
     decoder: str = EXACT
+    for_a_device: bool = False
 
 
 class Prepare:
-    """Chunk -> its items with facts and pixels: uint8 (1 + views) x H x W x 3 a row, zeros unless it is ok."""
+    """Chunk -> its items with facts and pixels: uint8 (1 + views) x H x W x 3 a row, zeros unless it is ok.
+
+    Where a device decodes, with pixels or a JPEG, each null where there is none. CALLS chunks at a time are in hand:
+    the bytes of one are read while the other is decoded.
+    """
+
+    CALLS: Final = 2
 
     def __init__(self, place: str, options: PrepareOptions) -> None:
         self._store = Store(place)
         self._options = options
-        self._pool = DecoderPool(options.decoders, options.limits, options.preprocess, options.views, options.decoder)
+        self._cores = threading.Lock()
+        self._pool = DecoderPool(
+            options.decoders, options.limits, options.preprocess, options.views, options.decoder,
+            for_a_device=options.for_a_device,
+        )  # fmt: skip
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        return self.decode(*self.read(chunk))
+        items, fetched = self.read(chunk)
+        with self._cores:
+            return self.decode(items, fetched)
 
     def items(self, table: pa.Table) -> pa.Table:
         """The same for items that are at hand: rows with the manifest's columns."""
@@ -77,24 +95,30 @@ class Prepare:
         self._pool.close()
 
     def _with_facts(self, table: pa.Table, fetched: Sequence[Fetched], prepared: Sequence[Prepared]) -> pa.Table:
-        height, width = self._options.preprocess.size
-        pixels = np.zeros((len(fetched), 1 + len(self._options.views), height * width * 3), np.uint8)
         rows: list[dict[str, str | int | None]] = []
-        for i, (got, image) in enumerate(zip(fetched, prepared, strict=True)):
+        for got, image in zip(fetched, prepared, strict=True):
             if got.data is None:
                 rows.append({"status": got.status, "error": got.error})
-                continue
-            rows.append({**vars(image), "content_sha256": content_sha256(got.data)})
+            else:
+                rows.append({**vars(image), "content_sha256": content_sha256(got.data)})
+        for field in (*FACTS, *ENCODING):
+            table = table.append_column(field, pa.array([row.get(field.name) for row in rows], field.type))
+        if self._options.for_a_device:
+            from clipfake.scoring import handed_over
+
+            pixels, jpegs = handed_over.columns([got.data for got in fetched], prepared)
+            return table.append_column(PIXELS, pixels).append_column(JPEG, jpegs)
+        return table.append_column(PIXELS, self._pixels(prepared))
+
+    def _pixels(self, prepared: Sequence[Prepared]) -> pa.Array:
+        height, width = self._options.preprocess.size
+        pixels = np.zeros((len(prepared), 1 + len(self._options.views), height * width * 3), np.uint8)
+        for i, image in enumerate(prepared):
             if image.pixels is not None:
                 pixels[i, 0] = image.pixels.reshape(-1)
             if image.views is not None:
                 pixels[i, 1:] = image.views.reshape(len(image.views), -1)
-        for field in (*FACTS, *ENCODING):
-            table = table.append_column(field, pa.array([row.get(field.name) for row in rows], field.type))
-        buffer = pa.py_buffer(pixels)
-        return table.append_column(
-            PIXELS, pa.Array.from_buffers(pa.binary(pixels[0].nbytes), len(pixels), [None, buffer])
-        )
+        return pa.Array.from_buffers(pa.binary(pixels[0].nbytes), len(pixels), [None, pa.py_buffer(pixels)])
 
 
 class Encode:
@@ -105,7 +129,12 @@ class Encode:
     detector : the bundle, or None
     keep : whether the embeddings leave the actor
     text : how an item's text is made: adds `text_embedding`, null for an item without a text
+    jpegs : where JPEGs come too, for its device to decode: what may be spent on one that the device refuses
+
+    CALLS chunks at a time are in hand then: the JPEGs of one are decoded while the other is encoded.
     """
+
+    CALLS: Final = 2
 
     def __init__(
         self,
@@ -118,6 +147,7 @@ class Encode:
         *,
         keep: bool,
         text: TextTemplate | None = None,
+        jpegs: Limits | None = None,
     ) -> None:
         import torch
 
@@ -127,8 +157,13 @@ class Encode:
         self._keep = keep
         self._refused: str | None = None
         self._template = text
+        self._turn = threading.Lock()
         try:
             self._encoder = encoders.load(encoder, precision=precision, device=device, batch_size=batch_size)
+            if jpegs is not None:
+                from clipfake.scoring.handed_over import Joiner
+
+                self._joiner = Joiner(self._encoder, jpegs)
             if text is not None:
                 self._texts = encoders.load_text(encoder, precision=precision, device=device, batch_size=batch_size)
             self._apply = detector.load(device) if detector else None
@@ -141,10 +176,24 @@ class Encode:
     def __call__(self, table: pa.Table) -> pa.Table:
         if self._refused is not None:
             return pa.table({REFUSED: [self._refused]})
-        start = time.perf_counter()
         ok = np.flatnonzero(np.asarray(table["status"].to_pylist()) == Status.OK)
-        vectors = self._image_vectors(table[PIXELS].combine_chunks(), ok)
-        table = table.drop_columns([PIXELS])
+        spent: list[float] = []
+        if JPEG in table.column_names:
+            table, ok, vectors = self._joined_vectors(table, ok, spent)
+            table = table.drop_columns([JPEG])
+        else:
+            start = time.perf_counter()
+            vectors = self._image_vectors(table[PIXELS].combine_chunks(), ok)
+            spent.append(time.perf_counter() - start)
+        with self._turn:
+            return self._finished(table.drop_columns([PIXELS]), ok, vectors, sum(spent))
+
+    def _finished(self, table: pa.Table, ok: np.ndarray, vectors: np.ndarray, spent: float) -> pa.Table:
+        """The rows with all that follows from the vectors (len(ok), 1 + views, D) of those that are ok.
+
+        spent : seconds that the encoder took for the vectors
+        """
+        start = time.perf_counter() - spent
         finite = np.isfinite(vectors).all(axis=(1, 2))
         if self._template is not None:
             texts = self._text_vectors(self._template, table.take(ok))
@@ -174,6 +223,32 @@ class Encode:
         pixels = pixels if len(ok) == len(pixels) else pixels[ok]
         vectors = self._encoder.encode(pixels.reshape(-1, height, width, 3))
         return vectors.reshape(len(ok), column.type.byte_width // (height * width * 3), vectors.shape[1])
+
+    def _joined_vectors(
+        self, table: pa.Table, ok: np.ndarray, spent: list[float]
+    ) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+        """The rows, those of them that are still ok, and the embeddings (len(ok), 1, D) of those."""
+        from clipfake.encoder.tower_encoder import ahead
+
+        lost: dict[int, Prepared] = {}
+        pixels, jpegs = (table[name].combine_chunks() for name in (PIXELS, JPEG))
+        batches = ahead(self._joiner.batches(pixels, jpegs, ok, lost), self._encoder.device)
+        vectors = self._encoder.encode_batches(self._in_turn(batches, spent))
+        for row, image in lost.items():
+            table = mark(table, np.array([row]), image.status, image.error or "")
+        kept = ~np.isin(ok, list(lost))
+        return table, ok[kept], vectors[kept, None]
+
+    def _in_turn(self, batches: Iterator[Batch], spent: list[float]) -> Iterator[Batch]:
+        """The batches, each while no other chunk is encoded: it is in use until the next one is asked for.
+
+        spent : gets the seconds of each
+        """
+        for batch in batches:
+            with self._turn:
+                start = time.perf_counter()
+                yield batch
+                spent.append(time.perf_counter() - start)
 
     def _text_vectors(self, template: TextTemplate, rows: pa.Table) -> np.ndarray:
         """The embeddings (rows, D) of the rows' texts, zeros where there is none."""

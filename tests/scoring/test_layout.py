@@ -85,6 +85,31 @@ def test_shapes(nodes, encoders, threads, preparers, decoders):
 
 
 @pytest.mark.parametrize(
+    ("nodes", "per_gpu", "encoders", "preparers", "checkers"),
+    [
+        ([Node(2, 1)], 1, 1, 1, 1),
+        ([Node(16, 1)], 1, 1, 7, 2),
+        ([Node(16, 1)], 7, 7, 4, 2),
+        ([Node(64, 8)], 1, 8, 28, 2),
+        ([Node(256, 8)], 1, 8, 124, 2),
+        ([Node(8, 1), Node(64)], 1, 1, 35, 2),
+        ([Node(4, 8)], 1, 8, 1, 2),
+        ([Node(16)], 1, 16, 0, 1),
+    ],
+)
+def test_where_gpus_decode_the_cores_beside_them_check(nodes, per_gpu, encoders, preparers, checkers):
+    layout = plan_layout(nodes, MANY, encoders_per_gpu=per_gpu, on_gpus=True)
+    assert (layout.encoders, layout.preparers, layout.decoders) == (encoders, preparers, checkers)
+    assert layout.preparers * layout.preparer_cpus <= sum(node.cpus for node in nodes)
+    other = plan_layout(nodes, MANY, encoders_per_gpu=per_gpu)
+    assert (layout.encoder_gpus, layout.batch_size, layout.chunk_rows) == (
+        other.encoder_gpus,
+        other.batch_size,
+        other.chunk_rows,
+    )
+
+
+@pytest.mark.parametrize(
     ("nodes", "per_gpu", "encoders", "share", "preparers", "decoders"),
     [
         ([Node(16, 1)], 1, 1, 1.0, 3, 4),
