@@ -35,6 +35,8 @@ def finish(outcome: Any, out: str, *, as_json: bool, dry_run: bool) -> None:
             print(f"{count} skipped or warned of: {kind}")
         if record["busy"]:
             print(slowest(record))
+        if record["steady"]:
+            print(steady(record))
     if outcome.exit_code:
         errors, rows = outcome.totals.errors, outcome.totals.rows
         share = f" ({errors / rows:.1%})" if rows else ""
@@ -54,6 +56,15 @@ def slowest(record: dict[str, Any]) -> str:
     if sum(record["busy"].values()) < 0.5:
         line += "; most of the time went into the start of the actors and into waiting"
     return line
+
+
+def steady(record: dict[str, Any]) -> str:
+    """The rate once the encoders were warm, and how much of that time they waited for what comes before them."""
+    found, before = record["steady"], {name: record["busy"].get(name, 0.0) for name in ("reading", "decoding")}
+    return (
+        f"steady: {found['images_per_second']:,.0f} images/s for {found['seconds']:.1f} s, in which the encoder waited "
+        f"{found['waited']:.0%} of the time for {max(before, key=lambda name: before[name])}"
+    )
 
 
 def _print_unfamiliar(counts: dict[str, int]) -> None:

@@ -263,6 +263,7 @@ class _Run:
             "seconds_by_stage": totals.effort.by_stage,
             "by_node": totals.effort.by_node(),
             "busy": totals.effort.busy(seconds["work"]),
+            "steady": totals.effort.steady(),
             "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
         }
 

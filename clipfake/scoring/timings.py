@@ -1,9 +1,12 @@
 """Where the time of a run went: seconds by stage, actor and node, and which stage was slow."""
 
 import functools
+import math
 import os
 import sys
 import threading
+import time
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +17,9 @@ import pyarrow as pa
 from clipfake.onray import prometheus
 
 # Each row's share of its chunk's seconds in a stage, and beside it the actor that spent them.
-READING = "_fetch_s"
-SECONDS = (READING, "_decode_s", "_encode_s", "_detect_s")
+READING, ENCODING = "_fetch_s", "_encode_s"
+SECONDS = (READING, "_decode_s", ENCODING, "_detect_s")
+BEGAN, ENCODED = "_began", "_encoded"  # seconds since 1970: when a row's chunk began to be read, and was encoded
 NAMES = {"fetch": "reading", "decode": "decoding", "encode": "the encoder", "detect": "the detector"}
 WRITING = "writing"
 HERE = "here"  # the node of a process that no Ray knows
@@ -28,6 +32,9 @@ def with_seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
     # Several threads of an actor may read at a time; all else they do in turn.
     who = f"{_actor()} {threading.get_native_id()}" if stage == READING else _actor()
     by = pa.repeat(pa.scalar(who), table.num_rows)
+    if stage in (READING, ENCODING):
+        name, at = (BEGAN, time.time() - seconds) if stage == READING else (ENCODED, time.time())
+        table = table.append_column(name, pa.repeat(pa.scalar(at), table.num_rows))
     return table.append_column(stage, pa.array(share)).append_column(_by(stage), by)
 
 
@@ -38,6 +45,8 @@ class Effort:
     by_actor: dict[str, Counter[str]] = field(default_factory=dict)  # stage -> "node pid" (and thread) -> seconds
     rows: Counter[str] = field(default_factory=Counter)  # node -> rows that came from there
     writing: float = 0.0  # seconds of the driver in commits
+    _first: dict[str, float] = field(default_factory=dict)  # encoder -> when it began with its first chunk
+    _chunks: array = field(default_factory=lambda: array("d"))  # of each: began, encoded, rows, seconds of encoding
 
     def add(self, table: pa.Table) -> None:
         """Counts committed rows."""
@@ -49,10 +58,39 @@ class Effort:
                 sums = known.group_by(last).aggregate([(stage, "sum")]).to_pylist()
                 spent = self.by_actor.setdefault(_name(stage), Counter())
                 spent.update({row[last]: row[f"{stage}_sum"] for row in sums})
+        if {BEGAN, ENCODED} <= {*table.column_names}:
+            self._add_chunks(table)
         if last is not None:
             counted = table[last].drop_null().value_counts().to_pylist()
             for entry in counted:
                 self.rows[_node(entry["values"])] += entry["counts"]
+
+    def _add_chunks(self, table: pa.Table) -> None:
+        keys = [BEGAN, ENCODED, _by(ENCODING)]
+        chunks = (
+            table.select([*keys, ENCODING]).drop_null().group_by(keys).aggregate([(ENCODING, "sum"), ([], "count_all")])
+        )
+        for chunk in chunks.to_pylist():
+            who, spent = chunk[_by(ENCODING)], chunk[f"{ENCODING}_sum"]
+            self._first[who] = min(self._first.get(who, math.inf), chunk[ENCODED] - spent)
+            self._chunks.extend((chunk[BEGAN], chunk[ENCODED], chunk["count_all"], spent))
+
+    def steady(self) -> dict[str, float] | None:
+        """images_per_second in the steady state, its seconds, and the share of them in which the encoders `waited`.
+
+        It begins when the first chunk is encoded that began to be read after half of the encoders were at work: what
+        was decoded while they started is done by then. None where fewer than four chunks come after that one.
+        """
+        began, encoded, rows, spent = np.array(self._chunks).reshape(-1, 4).T
+        warm = sorted(self._first.values())[len(self._first) // 2] if self._first else math.inf
+        start = encoded[began > warm].min(initial=math.inf)
+        counted = encoded > start
+        if counted.sum() < 4:
+            return None
+        seconds = float(encoded.max() - start)
+        waited = 1 - float(spent[counted].sum()) / (len(self._first) * seconds)
+        speed = float(rows[counted].sum()) / seconds
+        return {"images_per_second": speed, "seconds": seconds, "waited": max(0.0, waited)}
 
     @property
     def by_stage(self) -> dict[str, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clipfake.cli.outcome import slowest
+from clipfake.cli.outcome import slowest, steady
 from clipfake.scoring.timings import Effort, with_seconds
 
 
@@ -60,3 +60,45 @@ def test_the_seconds_of_a_chunk_are_shared_among_its_rows():
     assert effort.by_stage == {"fetch": 1.5, "encode": 0.75}
     (node,) = effort.by_node().values()
     assert (node["rows"], node["actors"]) == (3, 1)
+
+
+def chunks(effort: Effort, of: list[tuple[str, float, float, float]]) -> None:
+    """Adds chunks of 10 rows: the encoder, when it began to be read and was encoded, and the seconds of encoding."""
+    for who, began, encoded, spent in of:
+        table = rows({"fetch": [("a 1 1", 0.1)] * 10, "encode": [(who, spent / 10)] * 10})
+        for name, at in (("_began", began), ("_encoded", encoded)):
+            table = table.append_column(name, pa.array([at] * 10))
+        effort.add(table)
+
+
+def test_the_steady_rate_has_no_backlog_in_it(effort):
+    """The encoder is warm at 20 s; by 25 s it has done what was decoded before, then waits 3 s for each chunk."""
+    made = Effort()
+    chunks(made, [("g 1", at, 21.0 + at, 1.0) for at in range(5)])
+    chunks(made, [("g 1", 20.5 + 4 * i, 28.0 + 4 * i, 1.0) for i in range(6)])
+    assert made.steady() == {"images_per_second": pytest.approx(2.5), "seconds": 20.0, "waited": pytest.approx(0.75)}
+    record = {"steady": made.steady(), "busy": {"reading": 0.1, "decoding": 0.9}}
+    assert steady(record) == ("steady: 2 images/s for 20.0 s, in which the encoder waited 75% of the time for decoding")
+
+
+def test_two_encoders_share_the_time():
+    made = Effort()
+    chunks(made, [(f"g {i % 2}", 10.0 + i, 12.0 + i, 2.0) for i in range(9)])
+    found = made.steady()
+    assert found is not None
+    assert (found["images_per_second"], found["waited"]) == (pytest.approx(10.0), pytest.approx(0.0))
+
+
+def test_a_short_run_has_no_steady_state(effort):
+    assert effort.steady() is None
+    made = Effort()
+    chunks(made, [("g 1", 0.0, 10.0 + i, 1.0) for i in range(9)])  # all were read before the encoder was there
+    assert made.steady() is None
+
+
+def test_stages_tell_when_they_began_and_ended():
+    made = Effort()
+    for _ in range(7):
+        table = with_seconds(pa.table({"x": np.arange(4)}), "_fetch_s", 0.0)
+        made.add(with_seconds(table, "_encode_s", 1e-9))
+    assert made.steady() is not None
