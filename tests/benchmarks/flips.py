@@ -1,11 +1,14 @@
 """What precision and decoder do to decisions: a detector of fp32 embeddings and exact pixels scores the others.
 
     python tests/benchmarks/flips.py CORPUS --layout artifact --encoder ViT-S-32-alt/untrained --out FOLDER
+    python tests/benchmarks/flips.py CORPUS --detector field/v1 [--items 200]
 
 Embeds the corpus and trains a detector in FOLDER, unless that is there already; then encodes all images again by each
 pair of precision and decoder and prints one JSON line for each: how far embeddings and decisions move, and how many of
 10,000 items change their verdict, or the sign of their decision. Untrained weights are optimistic: trained ones have
 activations far from the others, which half precision treats worse.
+With --detector a trained one scores some of the JPEG, PNG and WebP files below CORPUS, spread evenly, by each decoder in
+fp32; of each decoder the pixels are compared too.
 """
 
 import argparse
@@ -20,7 +23,9 @@ import pyarrow.dataset as ds
 
 from clipfake.corpus.fetch import ItemRef, fetch
 from clipfake.detector.bundle import Detector
+from clipfake.detector.named import load_detector
 from clipfake.encoder import load
+from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import Precision
 from clipfake.encoder.protocol import Encoder
 from clipfake.images.decode import Limits
@@ -29,7 +34,13 @@ from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
 from clipfake.storage.store import Store
 
-WAYS: tuple[tuple[Precision, str], ...] = (("bf16", "exact"), ("fp32", "fast"), ("bf16", "fast"), ("fp32", "exact"))
+WAYS: tuple[tuple[Precision, str], ...] = (
+    ("bf16", "exact"),
+    ("fp32", "fast"),
+    ("fp32", "gpu"),
+    ("bf16", "fast"),
+    ("fp32", "exact"),
+)
 BATCH = 256
 
 
@@ -60,13 +71,38 @@ def compared(x: np.ndarray, reference: np.ndarray, detector: Detector) -> dict[s
     }
 
 
+def by_decoders(corpus: Path, detector: Detector, items: int) -> None:
+    """A line for each decoder: what it changes against exact, for that detector."""
+    encoder = load(EncoderDescription.from_dict(detector.encoder))
+    files = sorted(path for path in corpus.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    blobs = [path.read_bytes() for path in files[:: max(1, len(files) // items)]]
+    pixels, vectors = {}, {}
+    for decoder in ("exact", "fast", "gpu"):
+        with DecoderPool(1, Limits(), encoder.description.preprocess, decoder=decoder) as pool:
+            pixels[decoder] = np.stack([one.pixels for one in pool.prepare(blobs) if one.pixels is not None])
+        vectors[decoder] = encoder.encode(pixels[decoder])
+        moved = np.abs(pixels[decoder].astype(int) - pixels["exact"])
+        grey = {"grey_max": int(moved.max()), "grey_mean": round(float(moved.mean()), 4)}
+        found = compared(vectors[decoder], vectors["exact"], detector)
+        line = {"decoder": decoder, "items": len(pixels[decoder]), **grey, **found}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--layout", default="artifact")
     parser.add_argument("--encoder", default="ViT-S-32-alt/untrained")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--detector")
+    parser.add_argument("--items", type=int, default=200)
     args = parser.parse_args()
+    if args.detector:
+        by_decoders(Path(args.corpus), load_detector(args.detector), args.items)
+        return
+    if not args.out:
+        parser.error("--out is needed where no --detector is given")
     emb, bundle = args.out / "emb", args.out / "detector"
     if not bundle.exists():
         clipfake("embed", args.corpus, "--layout", args.layout, "--encoder", args.encoder, "--out", str(emb))

@@ -1,9 +1,11 @@
-"""`--decoder gpu` on Ray, on a CPU as the encoder's device: rows as the CPU alone makes them, but one that kills."""
+"""`--decoder gpu`, the encoder's device being the CPU: facts as of exact, rows in order, one lost where one kills."""
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,12 @@ import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.slow
+from clipfake.images.device_decoder import DeviceDecoder
+from clipfake.scoring import executor, job
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import EmbedOptions, ScanOptions
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 # The driver, in a process of its own: that of the tests may have a Ray already.
 DRIVER = """
@@ -53,6 +60,49 @@ print(json.dumps(outcome.totals.status))
 """
 
 
+@pytest.mark.parametrize("folder", ["crawl", "cases"])
+def test_statuses_and_facts_are_those_of_exact(folder, tmp_path, monkeypatch):
+    """Of whole, cut off, foreign and many other files, by the actors of a machine with a GPU, in this process."""
+    found = [path for path in sorted((SHARED / folder).rglob("*")) if path.suffix in (".jpg", ".png", ".webp", ".dng")]
+    if not found:
+        pytest.skip("needs ../shared/data, which is only on development machines")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i, path in enumerate(found[:: 1 + len(found) // 40]):
+        shutil.copy(path, pictures / f"{i:03d}{path.suffix}")
+        if path.suffix == ".jpg" and i % 4 == 0:
+            data = path.read_bytes()
+            (pictures / f"{i:03d}-half.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9" * (i % 8))
+    monkeypatch.setattr(executor, "_has_gpu", lambda: False)
+    decode, on_device = DeviceDecoder.pixels, []
+    monkeypatch.setattr(DeviceDecoder, "pixels", lambda self, jpegs: (on_device.extend(jpegs), decode(self, jpegs))[1])
+    plan = job._Run._layout
+
+    def with_preparers(*args):
+        return replace(plan(*args), preparers=1, batch_size=4, chunk_rows=16)
+
+    rows = {}
+    for decoder in ("exact-2", "gpu"):
+        if decoder == "gpu":
+            monkeypatch.setattr(job._Run, "_layout", with_preparers)
+        out, what = str(tmp_path / decoder), EmbedOptions(decoder=decoder)
+        outcome = embed(str(pictures), "ViT-S-32-alt/untrained", out, ScanOptions(), lambda n: lambda k: None, what)
+        table = ds.dataset(out).to_table()
+        rows[decoder] = {row["item_id"]: row for row in table.to_pylist()}
+        assert outcome.totals.rows == len(list(pictures.iterdir()))
+    jpegs = sum((row["status"], row["format"]) == ("ok", "jpeg") for row in rows["gpu"].values())
+    assert len(on_device) == jpegs > 0
+    assert rows["gpu"].keys() == rows["exact-2"].keys()
+    for item, exact in rows["exact-2"].items():
+        vectors = [row.pop("embedding") for row in (exact, rows["gpu"][item])]
+        assert rows["gpu"][item] == exact
+        if exact["status"] == "ok":
+            np.testing.assert_allclose(vectors[1], vectors[0], rtol=0, atol=5e-3)
+        else:
+            assert vectors == [None, None]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_image_that_kills_the_encoder_costs_its_own_row(tmp_path: Path):
     from clipfake.encoder import describe, load
