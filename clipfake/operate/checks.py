@@ -41,7 +41,7 @@ def check_auth(mode: str, has_token: bool, address: str | None) -> Finding:
 
 
 def check_layout(
-    nodes: list[Node], free: list[Node], scale_to: int | None = None, encoders_per_gpu: int = 1
+    nodes: list[Node], free: list[Node], scale_to: int | None = None, encoders_per_gpu: int = 1, on_gpus: bool = False
 ) -> tuple[Layout | None, Finding]:
     """The layout for the cluster, and whether it finds room on what is `free` of the nodes and on those to come."""
     if scale_to is not None and not any(node.cpus for node in nodes):
@@ -50,7 +50,7 @@ def check_layout(
         )
     coming = with_nodes_to_come(nodes, scale_to)[len(nodes) :] if scale_to is not None else []
     try:
-        layout = plan_layout([*nodes, *coming], ITEMS, encoders_per_gpu=encoders_per_gpu)
+        layout = plan_layout([*nodes, *coming], ITEMS, encoders_per_gpu=encoders_per_gpu, on_gpus=on_gpus)
     except UsageError as error:
         return None, Finding("layout", "", FAIL, str(error))
     said = f"{len(coming)} nodes are to be brought by an autoscaler; " if coming else ""
@@ -139,13 +139,19 @@ def check_encoder(node: str, facts: EncoderFacts, device: str) -> Finding:
     return Finding("encoder", node, OK, f"weights in {facts.weights_s:.1f} s, test card holds, {speed} on {device}")
 
 
-def expected_speed(layout: Layout, speeds: Sequence[float], last: float | None) -> Finding:
-    """Images per second to expect: of the last run where there is one, else of the encoders alone."""
-    if last is not None:
-        return Finding("speed", "", OK, f"{last:,.0f} images/s in the last measured run into --out")
-    if not speeds:
-        return Finding("speed", "", WARN, "not measured: no node could encode")
-    total = layout.encoders * sum(speeds) / len(speeds)
+def expected_speed(layout: Layout, nodes: Sequence[EncoderFacts], last: float | None) -> Finding:
+    """Images per second to expect, and what will hold the others up; beside what the last run did, if there was one."""
+    before = "" if last is None else f"{last:,.0f} images/s in the last measured run into --out; "
+    if not nodes:
+        return Finding("speed", "", OK if before else WARN, f"{before}not measured: no node could encode")
+    children = (layout.preparers or layout.encoders) * layout.decoders
+    encode = layout.encoders * sum(one.images_per_second for one in nodes) / len(nodes)
+    decode = children * sum(one.decoded_per_second for one in nodes) / len(nodes)
+    # Beside GPUs the cores decode while those encode; else they do it in turns.
+    total = min(encode, decode) if layout.preparers else encode * decode / (encode + decode)
+    limit = "the encoders" if encode < decode else "decoding"
     return Finding(
-        "speed", "", OK, f"at most {total:,.0f} images/s (encoders alone; reading and decoding may be slower)"
-    )
+        "speed", "", OK,
+        f"{before}at most {total:,.0f} images/s of 400 x 533 pixels: {layout.encoders} encoders do {encode:,.0f} and "
+        f"{children} decoding processes {decode:,.0f}, so {limit} will be the limit, if reading is not",
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from clipfake.detector.bundle import Detector
 from clipfake.detector.named import identify, load_detector
 from clipfake.errors import ClipfakeError, ExitCode, UsageError
+from clipfake.images.resize import GPU_1
 from clipfake.onray.connection import connected, root_cause
 from clipfake.onray.nodes import Node, ask_nodes, cluster_nodes, node_of
 from clipfake.onray.private import free_resources, has_token, session_folder, token_mode
@@ -71,7 +72,8 @@ def _of_the_cluster(
     yield Finding("cluster", "", OK, f"{len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs")
     free = free_resources()
     left = [node_of(free.get(node.id, {})) for node in nodes]
-    layout, finding = check_layout(nodes, left, question.job.scale_to, question.job.encoders_per_gpu)
+    on_gpus = trained is not None and trained.encoder.get("decoder") == GPU_1
+    layout, finding = check_layout(nodes, left, question.job.scale_to, question.job.encoders_per_gpu, on_gpus)
     yield finding
     with _Witness(out) as (name, written, problem):
         if problem is not None:
@@ -112,10 +114,11 @@ def _of_the_encoder(
     speeds = []
     for node, facts in zip(with_encoders, answers, strict=True):
         facts = EncoderFacts(facts) if isinstance(facts, str) else facts
-        speeds.append(facts.images_per_second)
+        if facts.images_per_second:
+            speeds.append(facts)
         yield check_encoder(node.address, facts, layout.device)
     last = measured_speed(Store(out), "score", "images", layout.device) if out else None
-    yield expected_speed(layout, [speed for speed in speeds if speed], last)
+    yield expected_speed(layout, speeds, last)
 
 
 class _Witness:

@@ -4,10 +4,16 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clipfake.encoder.description import EncoderDescription
 
 MEASURED_S = 3.0
 
@@ -29,12 +35,16 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """problem : why the detector would not score here, or None; images_per_second : of one encoder, without reading"""
+    """problem : why the detector would not score here, or None; images_per_second : of one encoder, without reading
+
+    decoded_per_second : JPEGs of 400 x 533 pixels that a core decodes, or checks for a GPU that decodes
+    """
 
     problem: str | None
     device: str = ""
     weights_s: float = 0.0
     images_per_second: float = 0.0
+    decoded_per_second: float = 0.0
 
 
 def node_facts(session: str, out: str | None, name: str, source: str | None) -> NodeFacts:
@@ -75,11 +85,38 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
         return EncoderFacts(str(error).splitlines()[0] if str(error) else type(error).__name__, device)
     height, width = description.preprocess.size
     pixels = np.random.default_rng(0).integers(0, 255, (batch_size, height, width, 3), dtype=np.uint8)
-    began, images = time.monotonic(), 0
-    while (spent := time.monotonic() - began) < MEASURED_S:
-        loaded.encode(pixels)
-        images += batch_size
-    return EncoderFacts(None, device, weights_s, images / spent if spent else 0.0)
+    encoded = batch_size * _per_second(lambda: loaded.encode(pixels), MEASURED_S)
+    return EncoderFacts(None, device, weights_s, encoded, _decoded_per_second(description, device))
+
+
+def _decoded_per_second(encoder: "EncoderDescription", device: str) -> float:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from clipfake.images.limits import Limits
+    from clipfake.images.prepare import prepare
+    from clipfake.images.resize import GPU_1, warm_up
+
+    coarse, made = np.random.default_rng(0).integers(0, 255, (40, 53, 3), np.uint8), io.BytesIO()
+    Image.fromarray(coarse).resize((533, 400)).save(made, "jpeg", quality=90)
+    data, on_gpu = made.getvalue(), device == "cuda" and encoder.decoder == GPU_1
+    warm_up(encoder.decoder)
+
+    def work() -> object:
+        return prepare(data, Limits(), encoder.preprocess, decoder=encoder.decoder, for_a_device=on_gpu)
+
+    return _per_second(work, MEASURED_S / 3)
+
+
+def _per_second(work: "Callable[[], object]", seconds: float) -> float:
+    """How often it is done in a second; tried for so many."""
+    began, times = time.monotonic(), 0
+    while (spent := time.monotonic() - began) < seconds:
+        work()
+        times += 1
+    return times / spent if spent else 0.0
 
 
 def _read(out: str, name: str) -> str:

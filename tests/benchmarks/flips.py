@@ -7,8 +7,8 @@ Embeds the corpus and trains a detector in FOLDER, unless that is there already;
 pair of precision and decoder and prints one JSON line for each: how far embeddings and decisions move, and how many of
 10,000 items change their verdict, or the sign of their decision. Untrained weights are optimistic: trained ones have
 activations far from the others, which half precision treats worse.
-With --detector a trained one scores some of the JPEG, PNG and WebP files below CORPUS, spread evenly, by each decoder in
-fp32; of each decoder the pixels are compared too.
+With --detector a trained one scores some of the JPEG, PNG and WebP files below CORPUS, spread evenly, by each decoder
+in fp32; of each decoder the pixels are compared too.
 """
 
 import argparse

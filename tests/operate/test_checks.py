@@ -92,8 +92,24 @@ def test_what_is_planned_finds_room_on_an_idle_cluster(nodes):
     assert unplaced(plan_layout(nodes, 1 << 40), nodes) == 0
 
 
-def test_the_speed_to_expect_is_the_last_runs_else_the_encoders():
+def test_the_speed_to_expect_and_what_will_be_the_limit():
     layout = plan_layout([Node(4.0), Node(4.0)], 1 << 40)
-    assert "123 images/s in the last" in expected_speed(layout, [10.0], 123.0).said
-    assert "at most 120 images/s" in expected_speed(layout, [10.0, 20.0], None).said
+    nodes = [EncoderFacts(None, "cpu", 1.0, 10.0, 200.0), EncoderFacts(None, "cpu", 1.0, 20.0, 280.0)]
+    assert "123 images/s in the last" in expected_speed(layout, nodes, 123.0).said
+    said = expected_speed(layout, nodes, None).said  # 8 encoders and, in turns with them, 8 children
+    assert "at most 113 images/s" in said
+    assert "8 encoders do 120 and 8 decoding processes 1,920, so the encoders will be the limit" in said
     assert expected_speed(layout, [], None).state == WARN
+
+
+@pytest.mark.parametrize(
+    ("on_gpus", "decoded", "total", "children"), [(False, 200, 2_400, 12), (True, 1_000, 14_000, 14)]
+)
+def test_beside_a_gpu_the_cores_are_the_limit_of_a_small_encoder(on_gpus, decoded, total, children):
+    layout = plan_layout([Node(16.0, 1.0)], 1 << 40, on_gpus=on_gpus)
+    said = expected_speed(layout, [EncoderFacts(None, "cuda", 1.0, 27_000.0, decoded)], None).said
+    assert f"at most {total:,} images/s" in said
+    assert f"1 encoders do 27,000 and {children} decoding processes {total:,}, so decoding will be the limit" in said
+    large = expected_speed(layout, [EncoderFacts(None, "cuda", 1.0, 1_900.0, decoded)], None).said
+    assert "at most 1,900 images/s" in large
+    assert "the encoders will be the limit" in large
