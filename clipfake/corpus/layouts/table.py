@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import tee
 
+from clipfake.corpus.frames import moment_of
 from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
 from clipfake.corpus.layouts.labels import label_of
@@ -35,7 +37,7 @@ _TAR = ".tar"
 def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     """The rows of the CSV at `place`. Paths count from its folder, unless absolute or URIs.
 
-    A URI may name a member of a tar or a row of a Parquet file by `#`, as item_ids do, which `review` saves.
+    A URI may name a member of a tar, a row of a Parquet file or a frame of a video by `#`, as item_ids do.
     A label is 0, false or real, 1, true or fake (in any case); any other integer is fake as in ArtiFact; empty is none.
     A table on an object store names files of that kind of store only, unless `allow_outside`.
     A column `typ` (grip-unina) is `real` or the generator's name. All else is an error that names the line.
@@ -50,14 +52,15 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     rows, ahead = tee(_checked(table, columns["path"], options.allow_outside))
     for (uri, member, line, row), entry in zip(rows, stat_files(uri for uri, *_ in ahead), strict=True):
         target = row.get(columns.get("label", ""), "").strip()
+        item = tars.item(entry, member) if entry else Item(uri, ABSENT, None, member)
         yield replace(
-            tars.item(entry, member) if entry else Item(uri, ABSENT, None, member),
+            item,
             label=_label(table, line, target, columns.get("label") == "typ"),
             target=clean(target),
             generator=value(row, "generator"),
             category=value(row, "category"),
             caption=value(row, "caption"),
-            group_id=value(row, "group_id"),
+            group_id=value(row, "group_id") or item.group_id,
             split=value(row, "split"),
         )
 
@@ -75,7 +78,8 @@ class _Tars:
         if member is None:
             return Item(entry.uri, entry.version, entry.size)
         if not entry.uri.lower().endswith(_TAR):
-            return Item(entry.uri, entry.version, None, member)
+            video = None if member.isdecimal() else entry.uri
+            return Item(entry.uri, entry.version, None, member, group_id=video)
         if entry.uri not in self._found:
             self._found[entry.uri] = self._walked(entry.uri)
         offset, size = self._found[entry.uri].get(member, (0, None))
@@ -140,7 +144,7 @@ def _locate(table: str, text: str) -> tuple[str, str | None]:
     if "://" in text:
         uri, member = uris.split_item_id(text)
         named = uris.place(uri)
-        if member is not None and not named.lower().endswith(_TAR):
+        if member is not None and not named.lower().endswith(_TAR) and math.isnan(moment_of(member)):
             if not named.lower().endswith(".parquet"):
                 raise UsageError(f"{uris.shown(named)} is no .tar and no .parquet, and has no members: write # as %23")
             if not member.isdecimal():

@@ -128,14 +128,16 @@ def test_members_of_tars_and_rows_of_parquet(tmp_path: Path, s3: str) -> None:
     tar = write_tar(tmp_path / "0.TAR", members)
     data = (tmp_path / "0.TAR").read_bytes()
     boto3.client("s3").put_object(Bucket=s3.removeprefix("s3://"), Key="0.tar", Body=data)
-    for name in ("a.jpg", "rows.parquet"):
+    for name in ("a.jpg", "rows.parquet", "v.mp4"):
         (tmp_path / name).write_bytes(b"1234")
     table = uris.from_path(tmp_path / "rows.parquet")
     named = [(place, name) for name in reversed(members) for place in (tar, f"{s3}/0.tar")]
     gone = [(tar, "none.jpg"), (uris.from_path(tmp_path / "1.tar"), "1.jpg")]
-    rows = [uris.item_id(*one) for one in (*named, (table, "7"), *gone)]
+    video = (uris.from_path(tmp_path / "v.mp4"), "t=1.50")
+    rows = [uris.item_id(*one) for one in (*named, (table, "7"), *gone, video)]
     write(tmp_path, "list.csv", "\n".join(["path,label", "a.jpg,0", *(f"{row},1" for row in rows)]) + "\n")
-    plain, *found = items(tmp_path / "list.csv", "csv")
+    plain, *found, frame = items(tmp_path / "list.csv", "csv")
+    assert (frame.uri, frame.member, frame.group_id) == (*video, video[0])
     assert (plain.member, plain.size, plain.label) == (None, 4, 0)
     assert [(item.uri, item.member) for item in found] == [*named, (table, "7"), *gone]
     for item in found[: len(named)]:
