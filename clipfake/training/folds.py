@@ -14,7 +14,7 @@ def grouped_folds(y: np.ndarray, unit: np.ndarray, seed: int, count: int = FOLDS
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    _, group = np.unique(np.asarray(unit, str), return_inverse=True)
+    _, group = np.unique(np.asarray(np.asarray(unit).tolist()), return_inverse=True)  # of names as of their codes
     fewest = min(len(np.unique(group[y == label])) for label in (0, 1))
     if min(count, fewest) >= 2:
         splitter = StratifiedGroupKFold(min(count, fewest), shuffle=True, random_state=seed)

@@ -180,7 +180,18 @@ def undisturbed(cluster: Cluster) -> pa.Table:
     embed = ["embed.py", f"{bucket}/manifest", "--encoder", "ViT-S-32-alt/untrained", "--out", f"{bucket}/embeddings"]
     cluster.images.until_hosts(2)
     cluster.submit(*embed, "--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS)
-    train = ["train.py", f"{bucket}/embeddings", "--out", f"{bucket}/detector", "--workers", 2, "--epochs", 3]
+    train = [
+        "train.py",
+        f"{bucket}/embeddings",
+        "--out",
+        f"{bucket}/detector",
+        "--model",
+        "head",
+        "--workers",
+        2,
+        "--epochs",
+        3,
+    ]
     cluster.submit(*train, "--allow-shortcuts")
     cluster.images.until_hosts(2)
     cluster.submit(*cluster.score("undisturbed"))

@@ -113,13 +113,14 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
         mine = part == name
         assert mine.sum() == pytest.approx(rows * ROWS, abs=6)
         decision = bundle.score(x[mine]).decision
-        assert bundle.metrics[name]["accuracy"] == pytest.approx(accuracy_score(y[mine], decision > 0))
-        assert bundle.metrics[name]["auc"] == pytest.approx(roc_auc_score(y[mine], decision))
-        if name == "val":  # what `clipfake drift --against validation` compares with
-            medians = [np.median(decision[y[mine] == label]) for label in (0, 1)]
-            assert [bundle.metrics["val_quantiles"][kind][50] for kind in ("real", "fake")] == pytest.approx(
-                medians, abs=1e-4
-            )
+        if name == "val":  # of models that have not seen it: the bundle, which has, would do better
+            assert 0.6 < bundle.metrics[name]["auc"] < roc_auc_score(y[mine], decision)
+            apart = [np.median(decision[y[mine] == label]) for label in (0, 1)]
+            low, high = (bundle.metrics["val_quantiles"][kind][50] for kind in ("real", "fake"))
+            assert apart[0] < low < high < apart[1]
+        else:
+            assert bundle.metrics[name]["accuracy"] == pytest.approx(accuracy_score(y[mine], decision > 0))
+            assert bundle.metrics[name]["auc"] == pytest.approx(roc_auc_score(y[mine], decision))
         assert 0.5 < bundle.baseline[name]["auc"] <= 1
         # Training items lie on or near the reference points, validation items as far as validation items do.
         nearer = {"train": (0, 0.05), "val": (0.48, 0.52), "test": (0.4, 0.6)}[name]
