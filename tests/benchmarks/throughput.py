@@ -47,8 +47,8 @@ def main() -> None:
         asked.images = [make_images(Path(made.name) / "made, 533 x 400")]
     for place, model, precision in product(asked.images, asked.models, asked.precisions):
         speed = IMAGES_PER_SECOND[asked.device, precision] * (3 if "ViT-S" in model else 1)
-        if asked.decoder.startswith("gpu") and asked.device == "cuda" and "ViT-B-32" in model:
-            speed *= 3
+        if asked.decoder.startswith("gpu") and asked.device == "cuda":
+            speed *= {"ViT-B-32": 3.0, "ViT-L-14": 0.4}.get(model, 1.0)
         with tempfile.TemporaryDirectory(prefix="clipfake-throughput-") as folder:
             count = asked.count or int(speed * asked.seconds)
             images = spread(place, Path(folder) / "images", count)
