@@ -7,8 +7,9 @@ from typing import Any
 
 from clipfake.errors import UsageError
 from clipfake.storage import uri as uris
-from clipfake.storage.claim import LOCK_FOLDER, Owner, read_owner
+from clipfake.storage.claim import LOCK_FOLDER
 from clipfake.storage.ledger import committed_files
+from clipfake.storage.owner import Owner, read_owner
 from clipfake.storage.runs import RUN_FOLDER, read_records
 from clipfake.storage.store import Store
 from clipfake.storage.units import PLAN_FOLDER, open_units

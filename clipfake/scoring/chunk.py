@@ -1,8 +1,10 @@
 """A chunk on its way through the pipeline: where its rows come from, and the columns that only travel inside."""
 
+import json
 import random
 import time
-from typing import TypedDict
+from collections.abc import Callable, Iterator
+from typing import TypedDict, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,14 @@ from clipfake.status import Status
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
 
+T = TypeVar("T")
+
+CHUNKS = "_chunks"  # the only column of what the pipeline is fed: chunks that one actor gets together, as JSON
 # Columns that only travel inside the pipeline.
-UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"
+UNIT, ROW, PIXELS = "_unit", "_row", "_pixels"  # the path of the unit's item list, the row in it, the image
 JPEG = "_jpeg"  # what the encoder's device is to decode (see `handed_over`)
 VIEWS = "_views"  # the embeddings of an item's views, one after the other in one fixed-size list
-PAUSES_S = (0.5, 2.0, 8.0)  # before an item list is asked for again
+PAUSES_S = (0.5, 2.0, 8.0)  # before the store is asked again for an item list or a part
 REFUSED = "_refused"  # the only column of what comes instead of rows where the encoder or the detector is unusable
 
 
@@ -47,32 +52,51 @@ def split(chunk: Chunk, parts: int) -> list[Chunk]:
 PROBE = Chunk(path="", unit=-1, group=0, offset=0, rows=1, first=0)  # an item that is not there: actors answer, or not
 
 
+def as_row(task: list[Chunk]) -> dict[str, str]:
+    """Chunks that one actor gets together, as a row of what the pipeline is fed."""
+    return {CHUNKS: json.dumps(task)}
+
+
+def as_table(task: list[Chunk]) -> pa.Table:
+    """The same as a table."""
+    return pa.table({name: [value] for name, value in as_row(task).items()})
+
+
+def single(table: pa.Table) -> Iterator[pa.Table]:
+    """Tables of the chunks in a table, one each."""
+    return (as_table([chunk]) for row in table[CHUNKS].to_pylist() for chunk in json.loads(row))
+
+
 def read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
     """The chunk's items with their place in the unit. Raises WorkFailedError where the list cannot be read."""
-    (at,) = chunk.to_pylist()
+    (at,) = json.loads(chunk[CHUNKS][0].as_py())
     if at["path"]:
-        table = _listed(store, at["path"], at["group"]).slice(at["offset"], at["rows"])
+        with_list = f"the list of items {store.uri_of(at['path'])} cannot be read"
+        table = insistently(lambda: _listed(store, at["path"], at["group"]), with_list)
+        table = table.slice(at["offset"], at["rows"])
     else:
         nothing: dict[str, object] = {"item_id": "probe", "uri": "file:///dev/null/probe", "version": ""}
         table = pa.Table.from_pylist([nothing], schema=MANIFEST_SCHEMA)
     rows = pa.array(np.arange(at["first"], at["first"] + table.num_rows, dtype=np.int32))
-    unit = pa.array(np.full(table.num_rows, at["unit"], np.int32))
+    unit = pa.repeat(pa.scalar(at["path"]), table.num_rows)
     return table.append_column(UNIT, unit).append_column(ROW, rows)
 
 
-def _listed(store: Store, path: str, group: int) -> pa.Table:
-    """A row group of an item list. A store that fails for a moment is asked again: the list is there."""
+def insistently(act: Callable[[], T], failed: str) -> T:
+    """What `act` returns. A store that fails for a moment is asked again; at last WorkFailedError, `failed` and why."""
     for pause_s in (*PAUSES_S, None):
         try:
-            with pq.ParquetFile(store.path(path), filesystem=store.filesystem) as items:
-                return items.read_row_group(group)
+            return act()
         except (OSError, pa.ArrowException) as error:
             if pause_s is None or isinstance(error, FileNotFoundError):
-                raise WorkFailedError(
-                    f"the list of items {store.uri_of(path)} cannot be read: {' '.join(str(error).split())[:500]}"
-                ) from error
+                raise WorkFailedError(f"{failed}: {' '.join(str(error).split())[:500]}") from error
             time.sleep(random.uniform(0.5, 1.0) * pause_s)
     raise AssertionError
+
+
+def _listed(store: Store, path: str, group: int) -> pa.Table:
+    with pq.ParquetFile(store.path(path), filesystem=store.filesystem) as items:
+        return items.read_row_group(group)
 
 
 def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -1,23 +1,30 @@
-"""The commit: rows collected by unit, whatever their order, and put into the ledgers a whole unit at a time, once."""
+"""The commit: what came of which unit, whatever its order, and a whole unit put into the ledgers at a time, once.
+
+The driver keeps the books; the rows are read, written and made visible by whoever gets the order.
+"""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipfake.errors import ClipfakeError
+from clipfake.errors import ClaimLostError, ClipfakeError
 from clipfake.onray import prometheus
-from clipfake.scoring.chunk import ROW, UNIT, Chunk
+from clipfake.scoring.chunk import Chunk
+from clipfake.scoring.parts import read_parts
 from clipfake.scoring.timings import Effort
-from clipfake.storage.claim import Claim
+from clipfake.storage.claim import Standing
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.store import Check, Store, nothing_to_check
 from clipfake.storage.units import Unit, close_unit
 
+FAILING_COMMITS = 3  # in a row, after which all of the work fails
+COMMITS = 4  # at a time: each has a unit in memory
 UNFAMILIAR = (0.95, 0.99)  # quantiles of unfamiliarity beyond which rows are counted
 
 
@@ -38,21 +45,29 @@ class Totals:
         """Rows whose status is not ok."""
         return self.rows - self.status["ok"]
 
-    def add(self, table: pa.Table, seconds: float) -> None:
-        """Counts committed rows; seconds : that their commit took."""
-        status, size = _histogram(table, "status"), pc.sum(table["size"]).as_py() or 0
-        self.rows += table.num_rows
-        self.status.update(status)
-        self.bytes += size
-        self.effort.add(table)
-        self.effort.writing += seconds
-        prometheus.unit_committed(status, size, seconds)
-        if "verdict" in table.column_names:
-            self.verdict.update({k: n for k, n in _histogram(table, "verdict").items() if k is not None})
-        if "unfamiliarity" in table.column_names:
-            measured = table["unfamiliarity"].drop_null().to_numpy()
-            self.unfamiliar["scored"] += len(measured)
-            self.unfamiliar.update({str(q): int((measured > q).sum()) for q in UNFAMILIAR})
+    @classmethod
+    def of(cls, rows: pa.Table, seconds: float) -> "Totals":
+        """Of a unit's rows, whose commit took so many seconds."""
+        made = cls(rows.num_rows, bytes=pc.sum(rows["size"]).as_py() or 0)
+        made.status.update(_histogram(rows, "status"))
+        made.effort.count(rows)
+        made.effort.writing = seconds
+        if "verdict" in rows.column_names:
+            made.verdict.update({k: n for k, n in _histogram(rows, "verdict").items() if k is not None})
+        if "unfamiliarity" in rows.column_names:
+            measured = rows["unfamiliarity"].drop_null().to_numpy()
+            made.unfamiliar["scored"] = len(measured)
+            made.unfamiliar.update({str(q): int((measured > q).sum()) for q in UNFAMILIAR})
+        return made
+
+    def add(self, unit: "Totals") -> None:
+        """Counts a unit that was committed."""
+        self.rows += unit.rows
+        self.bytes += unit.bytes
+        for name in ("status", "verdict", "unfamiliar"):
+            getattr(self, name).update(getattr(unit, name))
+        self.effort.add(unit.effort)
+        prometheus.unit_committed(unit.status, unit.bytes, unit.effort.writing)
 
 
 @dataclass(frozen=True)
@@ -83,48 +98,145 @@ class Sink:
                 )
 
 
+@dataclass(frozen=True)
+class Order:
+    """A unit that is to be committed: all of its rows are in parts. Whichever process gets it can do it.
+
+    claims : checked immediately before anything becomes visible
+    forget : parts of other units, of which the driver has heard that they are committed
+    """
+
+    store: Store
+    unit: Unit
+    parts: tuple[str, ...]
+    sinks: tuple[Sink, ...]
+    claims: tuple[Standing, ...]
+    forget: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raises ClaimLostError where another run writes by now."""
+        for claim in self.claims:
+            claim.check()
+
+
+def commit_unit(order: Order) -> Totals:
+    """Makes the rows of a unit visible and forgets its item list; what is in it. Done twice it is the same.
+
+    Raises ClaimLostError where another run writes by now; nothing becomes visible from then on.
+    """
+    began = time.perf_counter()
+    order.check()
+    rows = read_parts(order.store, order.parts, order.unit.rows)
+    for sink in order.sinks:
+        sink.commit(order.unit, rows, order.check)
+    order.check()
+    close_unit(order.store, order.unit)
+    for part in order.forget:
+        order.store.delete(part)
+    return Totals.of(rows, time.perf_counter() - began)
+
+
+@dataclass
+class _Open:
+    """A unit that is not committed: which of its rows are missing, the parts that came, whether it replaces rows."""
+
+    missing: np.ndarray
+    parts: list[str] = field(default_factory=list)
+    replaces: bool = False
+
+
 class Committer:
-    """Collects rows by unit, whatever their order, and commits a unit when every one of its rows is there, once."""
+    """Hears what has come of which unit, and has a unit committed when every one of its rows is there, once.
 
-    def __init__(self, store: Store, units: list[Unit], sinks: list[Sink], claims: list[Claim], totals: Totals) -> None:
-        self._store, self._units, self._sinks, self._claims, self._totals = store, units, sinks, claims, totals
-        self._parts: dict[int, list[pa.Table]] = {}
-        # Of each unit that is not committed, which rows have not come yet.
-        self._missing = {number: np.ones(unit.rows, bool) for number, unit in enumerate(units)}
+    commit : has an order done, here or elsewhere
+    """
 
-    def add(self, table: pa.Table) -> None:
-        """Takes the rows of any units; a row that came before is dropped (Ray may run a task again)."""
+    def __init__(
+        self,
+        store: Store,
+        units: list[Unit],
+        sinks: list[Sink],
+        claims: Sequence[Standing],
+        totals: Totals,
+        commit: Callable[[Order], Future[Totals]],
+    ) -> None:
+        self._store, self._units, self._totals = store, units, totals
+        self._sinks, self._claims, self._commit = tuple(sinks), tuple(claims), commit
+        self._open = {number: _Open(np.ones(unit.rows, bool)) for number, unit in enumerate(units)}
+        self._numbers = {unit.path: number for number, unit in enumerate(units)}
+        self._whole: list[int] = []  # units that are to be committed, in the order in which they became whole
+        self._under_way: dict[Future[Totals], int] = {}
+        self._forget: list[str] = []  # parts that nobody needs any more; the last ones go with the plan
+        self._failing = 0
+        self.failed: dict[int, Exception] = {}  # units whose commit failed: they stay open
+
+    def add(self, heard: pa.Table) -> int:
+        """Takes what was heard of chunks, as HEARD; how many new rows that are (Ray may run a task again)."""
         if self._totals.first_row is None:
             self._totals.first_row = time.monotonic()
-        units = table[UNIT].to_numpy()
-        for number in np.unique(units).tolist():
-            if number not in self._missing:
+        came = 0
+        for chunk in heard.to_pylist():
+            number = self._numbers[chunk["unit"]]
+            unit = self._open.get(number)
+            if unit is None or not (missing := unit.missing[chunk["first"] : chunk["first"] + chunk["rows"]]).any():
                 continue
-            part = table if len(units) and (units == number).all() else table.filter(pa.array(units == number))
-            missing = self._missing[number]
-            rows, first = np.unique(part[ROW].to_numpy(), return_index=True)
-            new = missing[rows]
-            if new.sum() < part.num_rows:
-                part = part.take(first[new])
-            missing[rows] = False
-            if part.num_rows:
-                self._parts.setdefault(number, []).append(part)
-            if not missing.any():
-                self._commit(number)
+            came += int(missing.sum())
+            missing[:] = False
+            unit.replaces |= chunk["replaces"]
+            if chunk["part"] not in unit.parts:
+                unit.parts.append(chunk["part"])
+            if not unit.missing.any():
+                self._whole.append(number)
+        self._send()
+        return came
+
+    def settle(self, wait_s: float) -> bool:
+        """Takes in what has been committed meanwhile, after `wait_s` at most; whether anything has ended.
+
+        A unit whose commit failed is in `failed`, and the others go on. Raises ClaimLostError where another run
+        writes by now, and ClipfakeError where commit after commit fails.
+        """
+        done, _ = wait(self._under_way, timeout=wait_s, return_when=FIRST_COMPLETED)
+        for future in done:
+            number = self._under_way.pop(future)
+            try:
+                self._totals.add(future.result())
+                self._failing = 0
+                self._forget += self._open.pop(number).parts
+            except ClaimLostError:
+                raise
+            except Exception as error:
+                self.failed[number] = error
+                self._failing += 1
+                if self._failing == FAILING_COMMITS:
+                    raise ClipfakeError(f"{FAILING_COMMITS} commits in a row failed: {error}") from error
+        self._send()
+        return bool(done)
+
+    def again(self) -> None:
+        """Commits that are under way are lost with the cluster: they are done again."""
+        self._whole = [*self._under_way.values(), *self._whole]
+        self._under_way.clear()
+        self._send()
+
+    @property
+    def committing(self) -> bool:
+        """Whether units are whole that are not committed."""
+        return bool(self._whole or self._under_way)
 
     @property
     def missing(self) -> int:
         """Rows that have not come yet."""
-        return sum(int(missing.sum()) for missing in self._missing.values())
+        return sum(int(unit.missing.sum()) for unit in self._open.values())
 
     def left(self, number: int) -> int:
         """Rows of that unit that have not come yet."""
-        return int(self._missing[number].sum()) if number in self._missing else 0
+        return int(self._open[number].missing.sum()) if number in self._open else 0
 
     @property
     def open_units(self) -> int:
         """Units that are not committed."""
-        return len(self._missing)
+        return len(self._open)
 
     def chunks(self, units: Iterable[int] | None = None) -> Iterator[Chunk]:
         """All chunks of the units of these numbers, by default of all."""
@@ -136,28 +248,24 @@ class Committer:
 
     def lacks(self, chunk: Chunk) -> bool:
         """Whether a row of the chunk has not come yet."""
-        missing = self._missing.get(chunk["unit"])
+        unit = self._open.get(chunk["unit"])
         first = chunk["first"]
-        return missing is not None and bool(missing[first : first + chunk["rows"]].any())
+        return unit is not None and bool(unit.missing[first : first + chunk["rows"]].any())
 
-    def check(self) -> None:
-        """Raises ClaimLostError where another run writes by now."""
-        for claim in self._claims:
-            claim.check()
-
-    def _commit(self, number: int) -> None:
-        unit, began = self._units[number], time.perf_counter()
-        # A chunk's rows are in order already: mostly only the chunks are to be sorted.
-        parts = sorted(self._parts.pop(number), key=lambda part: part[ROW][0].as_py())
-        rows = pa.concat_tables(parts, promote_options="permissive")
-        if not np.array_equal(rows[ROW].to_numpy(), np.arange(unit.rows)):
-            rows = rows.sort_by(ROW)
-        for sink in self._sinks:
-            sink.commit(unit, rows, self.check)
-        self.check()
-        close_unit(self._store, unit)
-        del self._missing[number]
-        self._totals.add(rows, time.perf_counter() - began)
+    def _send(self) -> None:
+        """Has what is whole committed, COMMITS at a time; of units that replace rows, which may be in one file, one."""
+        replacing = any(self._open[number].replaces for number in self._under_way.values())
+        for number in list(self._whole):
+            unit = self._open[number]
+            if len(self._under_way) == COMMITS:
+                return
+            if replacing and unit.replaces:
+                continue
+            replacing |= unit.replaces
+            self._whole.remove(number)
+            forget, self._forget = tuple(self._forget), []
+            order = Order(self._store, self._units[number], tuple(unit.parts), self._sinks, self._claims, forget)
+            self._under_way[self._commit(order)] = number
 
 
 def _histogram(table: pa.Table, column: str) -> dict[str, int]:

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
 
@@ -22,7 +23,9 @@ from clipfake.onray.connection import (
 )
 from clipfake.onray.nodes import Node
 from clipfake.onray.private import map_blocks
-from clipfake.scoring.chunk import Chunk
+from clipfake.scoring import commit
+from clipfake.scoring.chunk import Chunk, as_row, as_table
+from clipfake.scoring.commit import Order, Totals
 from clipfake.scoring.layout import Layout
 from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.sources import Listing
@@ -32,6 +35,7 @@ from clipfake.storage.units import PLAN_FOLDER
 
 log = logging.getLogger(__name__)
 
+COMMIT_TRIES = 3  # where the process dies that commits, or its node
 CORES = 16  # that this process uses at most: beyond, a single batch gains little
 FAILED = "the work failed on the cluster: {}; what was committed stays: run it again"
 
@@ -59,12 +63,19 @@ class Session(Protocol):
     def adapted(self, layout: Layout) -> Layout:
         """The layout as it is followed here."""
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
-        """What comes out of the pipeline, a table a chunk, in any order. What it runs on ends with the generator.
+    def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
+        """What comes out of the pipeline, a table a task, in any order. What it runs on ends with the generator.
 
+        tasks : chunks that one actor gets together
         stall_s : seconds after which a cluster that gives nothing more has given way
 
         Raises BrokenOffError where the cluster gave way; WorkFailedError where the work failed.
+        """
+
+    def commit(self, order: Order) -> Future[Totals]:
+        """Has a unit committed, and says when it is; what goes wrong is in the future, too.
+
+        BrokenOffError where the cluster gave way, else what the commit raised.
         """
 
     def renew(self) -> None:
@@ -95,7 +106,31 @@ class OnRay:
     def adapted(self, layout: Layout) -> Layout:
         return layout
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+    def commit(self, order: Order) -> Future[Totals]:
+        told: Future[Totals] = Future()
+
+        def ended(found: Future[Totals]) -> None:
+            try:
+                with failures_told(FAILED):
+                    try:
+                        told.set_result(found.result())
+                    except _giving_way() as error:
+                        raise BrokenOffError(root_cause(error)) from error
+            except Exception as error:
+                told.set_exception(error)
+
+        self._commit_unit.remote(order).future().add_done_callback(ended)
+        return told
+
+    @cached_property
+    def _commit_unit(self) -> Any:
+        import ray
+
+        # Without a CPU, which the actors may hold; not all of them on the node of this process.
+        task: Any = ray.remote(num_cpus=0, max_retries=COMMIT_TRIES - 1, scheduling_strategy="SPREAD")
+        return task(commit.commit_unit)
+
+    def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
         import ray.data
 
         context = ray.data.DataContext.get_current()
@@ -103,16 +138,16 @@ class OnRay:
         context.target_max_block_size = 1 << 30  # a chunk stays one block: full batches
         with _work_failures(), failures_told(FAILED):
             try:
-                yield from self._dataset(pipeline, chunks).iter_batches(batch_size=None, batch_format="pyarrow")
+                yield from self._dataset(pipeline, tasks).iter_batches(batch_size=None, batch_format="pyarrow")
             except _giving_way() as error:
                 raise _broken_off(error, stall_s) from error
 
     @staticmethod
-    def _dataset(pipeline: Pipeline, chunks: list[Chunk]) -> Any:
+    def _dataset(pipeline: Pipeline, tasks: list[list[Chunk]]) -> Any:
         import ray.data
 
-        # A block a chunk. Not from_arrow: that runs a task a block, which waits for ever where actors hold all CPUs.
-        dataset: Any = ray.data.from_items(chunks, override_num_blocks=len(chunks))
+        # A block a task. Not from_arrow: that runs a task a block, which waits for ever where actors hold all CPUs.
+        dataset: Any = ray.data.from_items([as_row(task) for task in tasks], override_num_blocks=len(tasks))
         for step in pipeline:
             pool = ray.data.ActorPoolStrategy(
                 size=step.actors,
@@ -120,8 +155,8 @@ class OnRay:
                 enable_true_multi_threading=step.calls > 1,
             )
             dataset = map_blocks(
-                dataset, step.actor, fn_constructor_args=step.args, fn_constructor_kwargs=step.options, compute=pool,
-                num_cpus=step.cpus, num_gpus=step.gpus or None,
+                dataset, step.actor, fn_constructor_args=step.args, compute=pool, num_cpus=step.cpus,
+                num_gpus=step.gpus or None,
             )  # fmt: skip
         return dataset
 
@@ -150,22 +185,30 @@ class InProcess:
         cores = min(self._cores, CORES)
         return replace(layout, encoders=1, encoder_threads=cores, decoders=cores)
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+    def commit(self, order: Order) -> Future[Totals]:
+        done: Future[Totals] = Future()
+        try:
+            done.set_result(commit.commit_unit(order))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
         with _work_failures(), ExitStack() as stack:
             actors: list[Any] = []
             for step in pipeline:
-                actors.append(step.actor(*step.args, **step.options))
+                actors.append(step.actor(*step.args))
                 stack.callback(getattr(actors[-1], "close", lambda: None))
             threads = ThreadPoolExecutor(min(step.calls for step in pipeline), thread_name_prefix="clipfake-work")
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)  # nobody wants what is under way
 
-            def work(chunk: Chunk) -> pa.Table:
-                table = pa.Table.from_pylist([dict(chunk)])
+            def work(task: list[Chunk]) -> pa.Table:
+                table = as_table(task)
                 for actor in actors:
                     table = actor(table)
                 return table
 
-            yield from threads.map(work, chunks)
+            yield from threads.map(work, tasks)
 
 
 @contextmanager

@@ -213,8 +213,9 @@ class _Run:
 
         before = self.totals.rows
         sinks = job.sinks(self.run_id, saves)
+        standings = [claim.standing for claim in self.claims]
         runner = UnitRunner(
-            self.store, plan, source, pipeline, sinks, self.claims, self.totals, advance, options.stall_timeout, session
+            self.store, plan, source, pipeline, sinks, standings, self.totals, advance, options.stall_timeout, session
         )
         try:
             reasons = list(runner.run().values())

@@ -1,6 +1,6 @@
 """What is done with a job's chunks, and by which actors."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from clipfake.encoder.description import EncoderDescription
@@ -12,7 +12,7 @@ from clipfake.scoring.options import EmbedOptions
 class Step:
     """What is done with each chunk, a table in and a table out, by actors that are all made alike.
 
-    actor : called with `args` and `options` it gives what is called with chunks
+    actor : called with `args` it gives what is called with chunks
     actors : how many of them, each with so many `cpus` and `gpus`
     calls : chunks that one of them has in hand at a time, in threads of its own
     """
@@ -23,7 +23,6 @@ class Step:
     cpus: float
     gpus: float = 0.0
     calls: int = 1
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 Pipeline = tuple[Step, ...]

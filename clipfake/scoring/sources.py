@@ -14,6 +14,7 @@ from clipfake.images.resize import GPU_1
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
 from clipfake.scoring.layout import BATCH_SIZE, Layout, plan_layout, plan_rescoring
+from clipfake.scoring.parts import HandOver
 from clipfake.scoring.pipeline import Pipeline, Step, Work
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 
@@ -50,8 +51,10 @@ class Source(Protocol):
         """How items are read, as JSON values: a plan keeps it, and `restored` makes the source from it."""
 
 
-def _actors(layout: Layout) -> dict[str, Any]:
-    return {"actors": layout.encoders, "cpus": layout.encoder_cpus, "gpus": layout.encoder_gpus}
+def _last(work: Work, actor: Callable[..., Any], *arguments: Any, layout: Layout, calls: int = 1) -> Step:
+    """The step at whose end rows are handed over."""
+    args = (work.place, partial(actor, *arguments))
+    return Step(HandOver, args, layout.encoders, layout.encoder_cpus, layout.encoder_gpus, calls)
 
 
 def _on_device(work: Work) -> bool:
@@ -86,20 +89,16 @@ class Images:
         prepare = PrepareOptions(
             self.fetch, self.limits, work.encoder.preprocess, layout.decoders, views, work.encoder.decoder, for_a_device
         )
-        encode: tuple[Any, ...] = (
-            work.encoder, work.precision, layout.device, layout.encoder_threads, layout.batch_size, work.detector,
+        encode = partial(
+            Encode, work.encoder, work.precision, layout.device,  # type: ignore[arg-type]
+            layout.encoder_threads, layout.batch_size, work.detector, keep=work.detector is None or saving,
+            text=work.what.template if work.what else None, jpegs=self.limits if for_a_device else None,
         )  # fmt: skip
-        keep: dict[str, Any] = {
-            "keep": work.detector is None or saving, "text": work.what.template if work.what else None,
-            "jpegs": self.limits if for_a_device else None,
-        }  # fmt: skip
         if not layout.preparers:
-            both = (partial(Prepare, work.place, prepare), partial(Encode, *encode, **keep))
-            return (Step(PrepareAndEncode, both, calls=PrepareAndEncode.CALLS, **_actors(layout)),)
-        return (
-            Step(Prepare, (work.place, prepare), layout.preparers, layout.preparer_cpus, calls=Prepare.CALLS),
-            Step(Encode, encode, calls=Encode.CALLS if for_a_device else 1, options=keep, **_actors(layout)),
-        )
+            both = (partial(Prepare, work.place, prepare), encode)
+            return (_last(work, PrepareAndEncode, *both, calls=PrepareAndEncode.CALLS, layout=layout),)
+        first = Step(Prepare, (work.place, prepare), layout.preparers, layout.preparer_cpus, calls=Prepare.CALLS)
+        return first, _last(work, encode, calls=Encode.CALLS if for_a_device else 1, layout=layout)
 
     def longest(self, rows: int) -> float:
         return 2 * rows * self.limits.timeout_s  # an image whose decoder dies is tried twice
@@ -126,7 +125,7 @@ class StoredEmbeddings:
 
     def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
         arguments = (work.place, work.detector, layout.device, layout.encoder_threads)
-        return (Step(Detect, arguments, **_actors(layout)),)
+        return (_last(work, Detect, *arguments, layout=layout),)
 
     def longest(self, rows: int) -> float:
         return 0.0

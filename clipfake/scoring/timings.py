@@ -44,11 +44,21 @@ class Effort:
 
     by_actor: dict[str, Counter[str]] = field(default_factory=dict)  # stage -> "node pid" (and thread) -> seconds
     rows: Counter[str] = field(default_factory=Counter)  # node -> rows that came from there
-    writing: float = 0.0  # seconds of the driver in commits
+    writing: float = 0.0  # seconds of commits
     _first: dict[str, float] = field(default_factory=dict)  # encoder -> when it began with its first chunk
     _chunks: array = field(default_factory=lambda: array("d"))  # of each: began, encoded, rows, seconds of encoding
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, other: "Effort") -> None:
+        """Counts what others cost, too."""
+        for stage, spent in other.by_actor.items():
+            self.by_actor.setdefault(stage, Counter()).update(spent)
+        for who, began in other._first.items():
+            self._first[who] = min(self._first.get(who, math.inf), began)
+        self._chunks.extend(other._chunks)
+        self.rows.update(other.rows)
+        self.writing += other.writing
+
+    def count(self, table: pa.Table) -> None:
         """Counts committed rows."""
         last = None
         for stage in SECONDS:
@@ -110,7 +120,7 @@ class Effort:
         return dict(sorted(nodes.items()))
 
     def busy(self, seconds: float) -> dict[str, float]:
-        """Stage -> the share of the run's `seconds` that its actors spent in it, on average; writing is the driver's.
+        """Stage -> the share of the run's `seconds` that its actors spent in it, on average; of writing, all commits'.
 
         The one near 1 holds the others up. An actor with two stages has less than 1 in each. What is missing to 1 is
         the start of the actors and waiting.

@@ -1,4 +1,4 @@
-"""Working a plan off: chunks go through a pipeline, and what comes out is committed by units.
+"""Working a plan off: chunks go through a pipeline, whose actors keep the rows; whole units are committed.
 
 A chunk that stops the work again and again is taken apart, down to the row that does it; a unit that fails is left
 open, and the others go on.
@@ -14,19 +14,22 @@ import pyarrow as pa
 
 from clipfake.errors import ClipfakeError, UsageError, WorkFailedError
 from clipfake.onray import prometheus
-from clipfake.scoring.chunk import PROBE, REFUSED, Chunk, read_chunk, split
+from clipfake.scoring.chunk import PROBE, REFUSED, Chunk, as_table, read_chunk, split
 from clipfake.scoring.commit import Committer, Sink, Totals
 from clipfake.scoring.executor import BrokenOffError, Session
+from clipfake.scoring.parts import hand_over
 from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.sources import Source
 from clipfake.status import Status
-from clipfake.storage.claim import Claim
+from clipfake.storage.claim import Standing
 from clipfake.storage.store import Store
 from clipfake.storage.units import Plan, Unit
 
 log = logging.getLogger(__name__)
 
 CHUNKS_AT_A_TIME = 20_000  # that one execution gets: bounds what Ray Data's driver keeps in mind
+CHUNKS_A_TASK = 16  # at most
+TASKS_A_CALL = 8  # at least
 FRUITLESS = 2  # executions in a row that may break off without a row to show, before chunks are taken apart
 PARTS = 8  # into which a chunk is taken apart
 FAILING_UNITS = 3  # in a row, after which all of the work fails
@@ -50,13 +53,14 @@ class UnitRunner:
     source: Source
     pipeline: Callable[[], Pipeline]
     sinks: list[Sink]
-    claims: list[Claim]
+    claims: list[Standing]
     totals: Totals
     progress: Progress
     stall_s: float
     session: Session
     failed: dict[int, str] = field(default_factory=dict, init=False)  # number of a unit -> what failed
     _received: int = field(default=0, init=False)
+    _chunks_a_task: int = field(default=CHUNKS_A_TASK, init=False)
 
     def run(self) -> dict[int, str]:
         """The units that failed, and why; the others are committed.
@@ -65,12 +69,14 @@ class UnitRunner:
         unit after unit fails.
         """
         for units in _together(self.plan.units):
-            committer = Committer(self.store, units, self.sinks, self.claims, self.totals)
+            committer = Committer(self.store, units, self.sinks, self.claims, self.totals, self.session.commit)
             try:
                 self._work(committer, list(committer.chunks()))
             except WorkFailedError as error:
                 log.warning("%s; the units are worked off one by one", error)
                 self._one_by_one(committer, units)
+            for number, failure in committer.failed.items():
+                self._fail(units[number], failure)
             if lost := sum(committer.left(n) for n, unit in enumerate(units) if unit.number not in self.failed):
                 raise ClipfakeError(
                     f"{lost} rows did not come back from the cluster; run the same command again to finish them"
@@ -84,59 +90,87 @@ class UnitRunner:
             if not chunks:
                 continue
             try:
-                self.session.renew()
+                self._renew(committer)
                 self._work(committer, chunks)
                 failing = 0
             except WorkFailedError as error:
                 failing += 1
-                self.failed[unit.number] = str(error)
-                log.error("unit %s failed and stays open: %s", unit.name, error)
+                self._fail(unit, error)
                 if failing == FAILING_UNITS:
                     raise
+        self._settle(committer)
+
+    def _fail(self, unit: Unit, error: Exception) -> None:
+        self.failed[unit.number] = str(error)
+        log.error("unit %s failed and stays open: %s", unit.name, error)
 
     def _work(self, committer: Committer, chunks: list[Chunk]) -> None:
-        """Works the chunks off, whatever breaks off meanwhile."""
-        fruitless, apart = 0, False
-        while chunks := [chunk for chunk in chunks if committer.lacks(chunk)]:
-            before = committer.missing
+        """Works the chunks off and commits their units, whatever breaks off meanwhile."""
+        fruitless, apart, broken = 0, False, False
+        while (chunks := [chunk for chunk in chunks if committer.lacks(chunk)]) or committer.committing:
+            before = committer.missing, committer.open_units
             single = all(chunk["rows"] == 1 for chunk in chunks)
             alone = apart and single and (len(chunks) == 1 or fruitless >= FRUITLESS)
             given = chunks[:1] if alone else chunks
             try:
-                self._execute(committer, given, apart)
-                if any(committer.lacks(chunk) for chunk in given):
+                self._execute(committer, given, apart, 1 if broken else self._chunks_a_task)
+                self._settle(committer)
+                if (committer.missing, committer.open_units) == before:
                     return  # rows that did not come, though nothing broke off
                 fruitless = 0
                 continue
             except BrokenOffError as error:
-                self.session.renew()
-                fruitless = fruitless + 1 if committer.missing == before else 0
+                self._renew(committer)
+                broken = True
+                fruitless = fruitless + 1 if (committer.missing, committer.open_units) == before else 0
                 log.warning("%s: the rest is laid out anew on the nodes that are there", error)
-                if alone and fruitless:
+                if alone and given and fruitless:
                     self._give_up(committer, given[0], error)
                     fruitless = FRUITLESS - 1
                     continue
+                if fruitless >= FRUITLESS and not chunks:
+                    raise ClipfakeError(f"whole units are not committed: {error}; run it again") from error
                 if fruitless == FRUITLESS:
-                    self._check_cluster(error)
+                    self._check_cluster(committer, error)
                     apart = True
                 if apart and not single:
                     chunks, fruitless = [part for chunk in chunks for part in split(chunk, PARTS)], 0
             half = len(chunks) // 2  # what stopped the work is among the first; the others come before it now
             chunks = chunks[half:] + chunks[:half]
 
-    def _execute(self, committer: Committer, chunks: list[Chunk], apart: bool) -> None:
-        """One execution. Its patience is longer than what chunks may take that are suspected of stopping the work."""
-        longest = self.source.longest(max(chunk["rows"] for chunk in chunks)) if apart else 0.0
-        tables = self.session.run(self.pipeline(), chunks, max(self.stall_s, longest))
-        with closing(tables):
-            for table in self._rows(tables):
-                committer.add(table)
-                self._received += table.num_rows
-                self.progress(table.num_rows)
-                prometheus.queue(self.plan.items - self._received, committer.open_units)
+    def _execute(self, committer: Committer, chunks: list[Chunk], apart: bool, most: int) -> None:
+        """One execution. Its patience is longer than what chunks may take that are suspected of stopping the work.
 
-    def _rows(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        """Those that hold rows."""
+        most : chunks that an actor gets together
+        """
+        if not chunks:
+            return
+        longest = self.source.longest(max(chunk["rows"] for chunk in chunks)) if apart else 0.0
+        pipeline = self.pipeline()
+        tasks = in_tasks(chunks, min(most, chunks_a_task(pipeline, len(chunks))))
+        tables = self.session.run(pipeline, tasks, max(self.stall_s, longest))
+        with closing(tables):
+            for heard in self._heard(tables):
+                came = committer.add(heard)
+                self._received += came
+                self.progress(came)
+                committer.settle(0.0)
+                prometheus.queue(self.plan.items - self._received, committer.open_units)
+        if left := sum(committer.lacks(chunk) for chunk in chunks):  # the actors are slower than this many are good for
+            self._chunks_a_task = max(1, (len(chunks) - left) // len(tasks))
+
+    def _settle(self, committer: Committer) -> None:
+        """Waits until all units are committed that are whole. Raises BrokenOffError where nothing comes of it."""
+        while committer.committing:
+            if not committer.settle(self.stall_s):
+                raise BrokenOffError(f"no unit was committed for {self.stall_s:g} s", stalled=True)
+
+    def _renew(self, committer: Committer) -> None:
+        self.session.renew()
+        committer.again()
+
+    def _heard(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """What is heard of rows."""
         for table in tables:
             if REFUSED in table.column_names:
                 refusal = table[REFUSED][0].as_py()
@@ -146,16 +180,16 @@ class UnitRunner:
             if table.num_rows:
                 yield table
 
-    def _check_cluster(self, error: BrokenOffError) -> None:
+    def _check_cluster(self, committer: Committer, error: BrokenOffError) -> None:
         """Raises ClipfakeError where the cluster is to blame: even an item that is not there gives no row."""
         if self.source.single_rows:
             try:
-                with closing(self.session.run(self.pipeline(), [PROBE], self.stall_s)) as tables:
+                with closing(self.session.run(self.pipeline(), [[PROBE]], self.stall_s)) as tables:
                     if any(table.num_rows and REFUSED not in table.column_names for table in tables):
                         return
             except BrokenOffError as again:
                 error = again
-            self.session.renew()
+            self._renew(committer)
         raise ClipfakeError(
             f"{FRUITLESS + 1} times in a row the cluster gave no row: {error}; what was committed stays: run it again"
         ) from error
@@ -163,13 +197,35 @@ class UnitRunner:
     def _give_up(self, committer: Committer, chunk: Chunk, error: BrokenOffError) -> None:
         """The row's own error, since no actor gets past it: `timeout` where it stalls, `crashed` where actors die."""
         status = Status.TIMEOUT if error.stalled else Status.CRASHED
-        item = read_chunk(self.store, pa.Table.from_pylist([dict(chunk)]))
+        item = read_chunk(self.store, as_table([chunk]))
         log.warning("%s stops the work again and again and is given up: %s", item["item_id"][0].as_py(), error)
         item = item.append_column("status", pa.array([status.value]))
         item = item.append_column("error", pa.array([f"no actor gets past it: {error}"]))
-        committer.add(item)
+        committer.add(hand_over(self.store, [item]))
         self._received += 1
         self.progress(1)
+
+
+def chunks_a_task(pipeline: Pipeline, chunks: int) -> int:
+    """How many chunks an actor gets together: what Ray Data costs the driver is by the task.
+
+    As many tasks as keep all actors at work to the end; where chunks go from actor to actor, as pixels, one chunk each.
+    """
+    if len(pipeline) != 1:
+        return 1
+    (step,) = pipeline
+    return max(1, min(CHUNKS_A_TASK, chunks // (step.actors * step.calls * TASKS_A_CALL)))
+
+
+def in_tasks(chunks: list[Chunk], most: int) -> list[list[Chunk]]:
+    """The chunks in their order, so many together that follow one another and are of one unit."""
+    tasks: list[list[Chunk]] = []
+    for chunk in chunks:
+        if tasks and len(tasks[-1]) < most and tasks[-1][0]["unit"] == chunk["unit"]:
+            tasks[-1].append(chunk)
+        else:
+            tasks.append([chunk])
+    return tasks
 
 
 def _together(units: tuple[Unit, ...]) -> Iterator[list[Unit]]:

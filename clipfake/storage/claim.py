@@ -3,18 +3,13 @@
 import contextlib
 import json
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-
-import psutil
 
 from clipfake.errors import ClaimLostError, ClipfakeError, UsageError
+from clipfake.storage.owner import HELD, Owner, read_owner
 from clipfake.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -24,86 +19,20 @@ REFRESH_S = 30.0
 STALE_S = 180.0
 LOOK_S = 5.0  # between looks at another machine's claim, to see whether its run lives
 
-ASKING, HELD = "asking", "held"
+
+def _claims(store: Store) -> dict[str, float]:
+    """The claims that are there, and when each was written by the store's clock."""
+    entries = store.list(LOCK_FOLDER)
+    return {f"{LOCK_FOLDER}/{file.name}": file.mtime for file in entries if file.name.endswith(".json")}
 
 
-@dataclass(frozen=True)
-class Owner:
-    """Who holds a claim: enough to name the run to a person and to see on its own machine that it is dead."""
-
-    run_id: str
-    host: str
-    pid: int
-    since: str
-    started: float  # of the process, seconds since the epoch, as psutil gives it
-    machine: str  # boot and process-id namespace; the pid means something only where it equals ours
-    ticks: int | None = None  # of the process' start since the boot, which no clock's step changes; None: not known
-    state: str = ASKING  # until it is known that no other run holds the folder
-
-    @classmethod
-    def here(cls, run_id: str) -> "Owner":
-        """This process as the owner."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        started, pid = psutil.Process().create_time(), os.getpid()
-        return cls(run_id, socket.gethostname(), pid, now, started, _machine(), _start_ticks(pid))
-
-    def is_here(self) -> bool:
-        """Whether it is a process of this machine, whose end can be seen."""
-        return self.machine == _machine()
-
-    def dead(self) -> bool:
-        """Whether it surely no longer runs: only ever true for a process of this machine."""
-        if not self.is_here():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-            if self.ticks is not None:
-                return _start_ticks(self.pid) not in (self.ticks, None)
-            return abs(process.create_time() - self.started) > 2
-        except psutil.NoSuchProcess:
-            return True
-
-    def stopped(self) -> bool:
-        """Whether it is a stopped process of this machine."""
-        try:
-            return self.is_here() and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
-        except psutil.NoSuchProcess:
-            return False
-
-    def named(self) -> str:
-        """The run for people."""
-        return f"run {self.run_id} (pid {self.pid} on {self.host}, since {self.since})"
-
-
-def read_owner(store: Store, name: str) -> Owner | None:
-    """Who wrote the claim file `name`; None where it cannot be read, or is gone."""
-    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Owner(**json.loads(store.read_bytes(name)))
-    return None
-
-
-def _start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot; None where the system does not say."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
+def _lost(store: Store) -> str:
+    return f"this run lost its claim on {store.uri}: another run took over; nothing more is written"
 
 
 def _elapsed() -> float:
     """Seconds by a clock that no step changes and that goes on while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _machine() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot = file.read().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.getfqdn()
 
 
 @dataclass(frozen=True)
@@ -123,6 +52,31 @@ class _Found:
         if self.owner is not None and self.owner.is_here():
             return self.owner.dead() or (self.age > STALE_S and self.owner.stopped())
         return self.age > STALE_S
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run's claim as a process beside the run's own sees it, on whichever node it commits.
+
+    removed : claims of dead runs that the run has taken over from
+    """
+
+    store: Store
+    name: str
+    removed: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Raises ClaimLostError where the claim no longer stands, or another run holds the folder too."""
+        found = _claims(self.store)
+        lost = self.name not in found
+        for name in found.keys() - {self.name}:
+            if name in self.removed:  # a run that slept has refreshed what was taken from it
+                self.store.delete(name)
+                continue
+            owner = read_owner(self.store, name)
+            lost |= owner is not None and owner.state == HELD
+        if lost:
+            raise ClaimLostError(_lost(self.store))
 
 
 class Claim:
@@ -177,20 +131,18 @@ class Claim:
 
     def check(self) -> None:
         """Raises ClaimLostError where this run's claim no longer stands, or another run holds the folder too."""
-        found = self._listed()
-        if self._name not in found:
-            self._lost = True
-        for name in found.keys() - {self._name}:
-            if name in self._removed:  # a run that slept has refreshed what was taken from it
-                self._store.delete(name)
-                continue
-            owner = read_owner(self._store, name)
-            if owner is not None and owner.state == HELD:
-                self._lost = True
         if self._lost:
-            raise ClaimLostError(
-                f"this run lost its claim on {self._store.uri}: another run took over; nothing more is written"
-            )
+            raise ClaimLostError(_lost(self._store))
+        try:
+            self.standing.check()
+        except ClaimLostError:
+            self._lost = True
+            raise
+
+    @property
+    def standing(self) -> Standing:
+        """What other processes that write for this run check."""
+        return Standing(self._store, self._name, frozenset(self._removed))
 
     def release(self) -> None:
         """Gives the folder back."""
@@ -213,7 +165,7 @@ class Claim:
     def _refresh_once(self) -> bool:
         """Whether the claim is still ours. One that was taken from us is never claimed back: check() says so."""
         began = _elapsed()
-        if self._name not in self._listed():
+        if self._name not in _claims(self._store):
             self._lost = True
             return False
         self._write()
@@ -227,17 +179,12 @@ class Claim:
         self._refreshed = began
         return True
 
-    def _listed(self) -> dict[str, float]:
-        """The claims that are there, and when each was written by the store's clock."""
-        entries = self._store.list(LOCK_FOLDER)
-        return {f"{LOCK_FOLDER}/{file.name}": file.mtime for file in entries if file.name.endswith(".json")}
-
     def _remove_dead(self, waited_for: dict[str, tuple[float, float]]) -> list[_Found] | None:
         """The other claims, less those of dead runs, which are removed.
 
         None where our own, which was written just now, is gone: this run slept, and another one took it for dead.
         """
-        listed = self._listed()
+        listed = _claims(self._store)
         if self._name not in listed:
             return None
         now, alive = listed.pop(self._name), []

@@ -56,6 +56,10 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
 
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        """Another process opens it for itself, with its own credentials."""
+        return Store, (self.uri,)
+
     def path(self, name: str = "") -> str:
         """The path of `name` in `self.filesystem`, as pyarrow.dataset and pyarrow.parquet take it."""
         return f"{self._base.rstrip('/')}/{name}" if name else self._base
@@ -99,10 +103,16 @@ class Store:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Create or replace a file in one step."""
         if self.is_object_store:
-            self._put(name, data)
+            self.put(name, data)
         else:
             with self.writing(name) as sink:
                 sink.write(data)
+
+    def put(self, name: str, data: object) -> None:
+        """Writes a file by one request. On a disk it is not whole at once: for what nobody reads before it is done."""
+        # One write of everything: between two writes an interrupt would make close() publish half of the object.
+        with self.filesystem.open_output_stream(self.path(name)) as stream:
+            stream.write(data)
 
     @contextmanager
     def writing(self, name: str, check: Check = nothing_to_check) -> Iterator[IO[bytes]]:
@@ -121,7 +131,7 @@ class Store:
                 spool.flush()
                 whole = pa.memory_map(spool.name).read_buffer() if spool.tell() else b""
                 check()
-                self._put(name, whole)
+                self.put(name, whole)
             return
         temporary = self.path(_hidden_beside(name))
         with self._temporary_sink(temporary) as sink:
@@ -166,11 +176,6 @@ class Store:
                 self.filesystem.delete_file(found.path)
                 swept += 1
         return swept
-
-    def _put(self, name: str, data: object) -> None:
-        # One write of everything: between two writes an interrupt would make close() publish half of the object.
-        with self.filesystem.open_output_stream(self.path(name)) as stream:
-            stream.write(data)
 
     @contextmanager
     def _temporary_sink(self, temporary: str) -> Iterator[IO[bytes]]:

@@ -17,49 +17,64 @@ import pyarrow.parquet as pq
 
 from clipfake.storage.store import Store
 
-# The driver of a run, with every commit held open for a moment so that a kill can be placed inside it. BROKEN commits
-# the way a careless program would: straight under the final name, a part at a time.
+# A run whose commits, on whichever node, are held open for a moment so that a kill can be placed inside one. BROKEN
+# commits the way a careless program would: straight under the final name, a part at a time.
 DRIVER = """
-import sys, time
-from contextlib import contextmanager
-from clipfake.storage.store import Store
+import sys
 from clipfake.cli import main
+from clipfake.scoring import commit
 
-publish, put, writing = Store._publish, Store._put, Store.writing
+MODE, commit_unit = sys.argv.pop(1), commit.commit_unit
 
-def slow_publish(self, temporary, path):
-    if path.endswith(".parquet"):
-        time.sleep(0.4)
-    publish(self, temporary, path)
+def patch():
+    import time
+    from contextlib import contextmanager
+    from clipfake.storage.store import Store
 
-def slow_put(self, name, data):
-    if name.endswith(".parquet"):
-        self.filesystem.open_output_stream(self.path("_lock/.putting")).close()
-        time.sleep(0.4)
-    put(self, name, data)
-    if name.endswith(".parquet"):
-        self.delete("_lock/.putting")
-
-@contextmanager
-def careless_writing(self, name, check=lambda: None):
-    if not name.endswith(".parquet"):
-        with writing(self, name, check) as sink:
-            yield sink
+    if hasattr(Store, "patched"):
         return
-    import io
-    buffer = io.BytesIO()
-    buffer.close = lambda: None
-    yield buffer
-    data = buffer.getvalue()
-    with open(self.path(name), "wb") as file:
-        file.write(data[: len(data) // 2])
-        file.flush()
-        time.sleep(0.4)
-        file.write(data[len(data) // 2 :])
+    Store.patched = True
+    publish, put, writing = Store._publish, Store.put, Store.writing
 
-Store._publish, Store._put = slow_publish, slow_put
-if sys.argv.pop(1) == "BROKEN":
-    Store.writing = careless_writing
+    def slow_publish(self, temporary, path):
+        if path.endswith(".parquet"):
+            time.sleep(0.4)
+        publish(self, temporary, path)
+
+    def slow_put(self, name, data):
+        if name.endswith(".parquet"):
+            self.filesystem.open_output_stream(self.path("_lock/.putting")).close()
+            time.sleep(0.4)
+        put(self, name, data)
+        if name.endswith(".parquet"):
+            self.delete("_lock/.putting")
+
+    @contextmanager
+    def careless_writing(self, name, check=lambda: None):
+        if not name.endswith(".parquet"):
+            with writing(self, name, check) as sink:
+                yield sink
+            return
+        import io
+        buffer = io.BytesIO()
+        buffer.close = lambda: None
+        yield buffer
+        data = buffer.getvalue()
+        with open(self.path(name), "wb") as file:
+            file.write(data[: len(data) // 2])
+            file.flush()
+            time.sleep(5)
+            file.write(data[len(data) // 2 :])
+
+    Store._publish, Store.put = slow_publish, slow_put
+    if MODE == "BROKEN":
+        Store.writing = careless_writing
+
+def slow_commit(order):
+    patch()
+    return commit_unit(order)
+
+commit.commit_unit = slow_commit
 main()
 """
 
@@ -202,7 +217,7 @@ def halt_encoders(*roots: int) -> list[psutil.Process]:
         for process in psutil.Process(root).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
-                if "MapBatches(PrepareAndEncode)" in title and "__init__" not in title:
+                if "MapBatches(HandOver)" in title and "__init__" not in title:
                     process.suspend()
                     halted.append(process)
     return halted

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipfake.scoring.chunk import Chunk
+from clipfake.scoring.chunk import Chunk, as_table
 from clipfake.scoring.executor import BrokenOffError, InProcess
 from clipfake.scoring.pipeline import Pipeline
 
@@ -20,12 +20,12 @@ _actors: list[Any] = []
 class InAnotherProcess(InProcess):
     """Gives way where that process dies, as a cluster does; each execution has a new one."""
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+    def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["clipfake.scoring.handed_over", "clipfake.encoder.open_clip.tower"])
         with ProcessPoolExecutor(1, context, _start, (pipeline,)) as process:
             try:
-                yield from process.map(_work, chunks)
+                yield from process.map(_work, tasks)
             except BrokenProcessPool as error:
                 raise BrokenOffError("an actor died") from error
 
@@ -41,11 +41,11 @@ def _start(pipeline: Pipeline) -> None:
         return decode(jpegs, **options)
 
     device_decoder.decode_jpeg = mortal
-    _actors.extend(step.actor(*step.args, **step.options) for step in pipeline)
+    _actors.extend(step.actor(*step.args) for step in pipeline)
 
 
-def _work(chunk: Chunk) -> pa.Table:
-    table = pa.Table.from_pylist([dict(chunk)])
+def _work(task: list[Chunk]) -> pa.Table:
+    table = as_table(task)
     for actor in _actors:
         table = actor(table)
     return table

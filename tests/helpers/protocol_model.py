@@ -1,15 +1,16 @@
-"""The commit protocol as a model: claim, plan, commit, compact, resume, and a checker that explores all of it.
+"""The commit protocol as a model: claim, plan, commit on the nodes, compact, resume; a checker that explores all of it.
 
 Two writers run one after the other or at the same time. Between any two steps a writer may crash, or sleep for longer
 than a claim lasts: the other one may take the claim over at any moment. A step is one request to the store. What runs
 of `clipfake.scoring.job` and `clipfake.storage.compaction` do is a generator of steps here, replayed from its start.
+Units are committed by processes of their own, on nodes that may be cut off: they live on when their run has crashed,
+their steps come whenever they come, and one that was thought dead may make its file visible a second time.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 
 ITEMS = ("a", "b")
-RUNS = {"A": 1, "B": 2}  # that each writer may begin
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Store:
     lists: frozenset[tuple[str, str]] = frozenset()  # (run, item): a unit of one item
     plans: frozenset[str] = frozenset()  # runs whose plan.json is there
     intents: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
+    # Not in the store: units that processes on the nodes have in hand: (run, plan, item, whether others had them too).
+    orders: frozenset[tuple[str, str, str, bool]] = frozenset()
 
     def names(self) -> set[str]:
         return {name for name, *_ in self.files}
@@ -55,7 +58,9 @@ class Store:
         return sorted(item for name, items, _ in self.files if name not in hidden for item in items)
 
 
-Steps = Generator[Store | None, Store, None]  # yields the store after a step (None: only a look), gets it as it is then
+WAIT = Store("wait")
+# Yields the store after a step (None: only a look; WAIT: nothing can be done yet), gets it as it is then.
+Steps = Generator[Store | None, Store, None]
 
 
 class LostError(Exception):
@@ -128,13 +133,33 @@ def score(run: str, store: Store, rules: Rules) -> Steps:
         store = yield None
         store = yield replace(store, plans=store.plans | {run})
     for plan, item in [*todo, *new]:
-        check(run, store)
-        store = yield None  # here it may sleep, too
-        store = yield store.put(f"{plan}-{item}", (item,))
-        store = yield replace(store, lists=store.lists - {(plan, item)})
+        check(run, store)  # a committer does that, too, and may sleep after it
+        store = yield replace(store, orders=store.orders | {(run, plan, item, False)})
+        while (run, plan, item, False) in store.orders:
+            store = yield WAIT
+        if (plan, item) in store.lists:
+            raise LostError
     check(run, store)
     store = yield replace(store, plans=store.plans - {run} - {plan for plan, _ in todo})
     yield replace(store, claim="")
+
+
+def on_the_nodes(store: Store, twins: bool = False) -> list[Store]:
+    """As `commit_unit`: the stores after each step that a process with an order may do next.
+
+    twins : another process may have had the order, be thought dead, and wake
+    """
+    stores = []
+    for order in store.orders:
+        run, plan, item, late = order
+        left = replace(store, orders=store.orders - {order})
+        written = left.put(f"{plan}-{item}", (item,))
+        if not late:
+            both = replace(written, orders=written.orders | {(run, plan, item, True)}) if twins else written
+            if store.claim == run:  # it forgets the unit where the claim stands
+                stores.append(replace(both, lists=both.lists - {(plan, item)}))
+        stores.append(written)  # or it dies before
+    return stores
 
 
 def compact(run: str, store: Store, rules: Rules) -> Steps:
@@ -168,8 +193,8 @@ class Found:
     faults: list[tuple[str, Store, tuple[str, ...]]] = field(default_factory=list)
 
 
-def step(name: str, writer: Writer, store: Store, rules: Rules) -> tuple[Writer, Store]:
-    """The writer's next step on the store; a writer whose run is over has none of a kind."""
+def step(name: str, writer: Writer, store: Store, rules: Rules) -> tuple[Writer, Store] | None:
+    """The writer's next step on the store, None where it has to wait; a writer whose run is over has none of a kind."""
     seen = (*writer.seen, store)
     over = Writer(writer.number + 1)
     try:
@@ -179,19 +204,32 @@ def step(name: str, writer: Writer, store: Store, rules: Rules) -> tuple[Writer,
             after = run.send(later)
     except (LostError, StopIteration):
         return over, store
+    if after == WAIT:
+        return None
     return replace(writer, seen=seen), store if after is None else after
 
 
 def settled(store: Store, rules: Rules) -> Store:
-    """The store after one more run that nothing disturbs."""
-    writer = Writer(kind="score")
+    """The store after one more run that nothing disturbs, and after what then still wakes on the nodes."""
+    writer, late = Writer(kind="score"), store.orders
+    store = replace(store, orders=frozenset())
     while writer.number == 0:
-        writer, store = step("last", writer, store, rules)
+        if (stepped := step("last", writer, store, rules)) is not None:
+            writer, store = stepped
+        else:
+            store = on_the_nodes(store)[0]
+    store = replace(store, orders=late)
+    while after := on_the_nodes(store):
+        store = after[0]
     return store
 
 
-def explore(rules: Rules, kinds: tuple[str, ...] = ("score", "compact"), at_most: int = 2_000_000) -> Found:
-    """All states that two writers reach. A fault: an item twice, one that was there and is gone, one never scored."""
+def explore(rules: Rules, runs: Mapping[str, int], *, twins: bool, at_most: int = 2_000_000) -> Found:
+    """All states that two writers reach. A fault: an item twice, one that was there and is gone, one never scored.
+
+    runs : how many runs each of the writers, A and B, may begin
+    twins : as for `on_the_nodes`
+    """
     first = (Store(), Writer(), Writer(), frozenset())
     todo, known, found = [first], {first}, Found()
     checked: set[Store] = set()
@@ -212,9 +250,10 @@ def explore(rules: Rules, kinds: tuple[str, ...] = ("score", "compact"), at_most
             nexts = []
             if writer.kind:
                 nexts = [step(name, writer, store, rules), (Writer(writer.number + 1), store)]  # it goes on, or crashes
-            elif writer.number < RUNS[name]:
-                nexts = [step(name, replace(writer, kind=kind), store, rules) for kind in kinds]
-            for changed, after in nexts:
+            elif writer.number < runs[name]:
+                nexts = [step(name, replace(writer, kind=kind), store, rules) for kind in KINDS]
+            nexts += [(writer, after) for after in on_the_nodes(store, twins)] if name == "A" else []
+            for changed, after in filter(None, nexts):
                 state = (after, changed, other, ever) if name == "A" else (after, one, changed, ever)
                 if state not in known:
                     known.add(state)

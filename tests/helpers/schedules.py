@@ -100,13 +100,13 @@ def hook(trouble: str, step: int, length: int, elsewhere: str | None) -> None:
     import pyarrow.parquet as pq
 
     from clipfake.scoring import chunk, score
-    from clipfake.storage import claim
+    from clipfake.storage import claim, owner
     from clipfake.storage.store import Store
 
     claim.STALE_S, claim.REFRESH_S, claim.LOOK_S, chunk.PAUSES_S = STALE_S, REFRESH_S, LOOK_S, (0.05, 0.1)
     score.counted_ahead = lambda listing, *_: (True, listing)  # no Ray, also where units were left open
     if elsewhere is not None:
-        claim._machine = lambda: elsewhere
+        owner._machine = lambda: elsewhere
     seen = 0
 
     def request() -> None:

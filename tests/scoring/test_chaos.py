@@ -67,10 +67,24 @@ def test_a_careless_commit_is_noticed(warm_cluster, corpus, detector, tmp_path):
 def test_an_actor_killed_in_the_middle(warm_cluster, corpus, detector, undisturbed, tmp_path):
     run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"))
     process = run.start()
-    for part in ("MapBatches(PrepareAndEncode)", "clipfake.images.decoder_child"):
+    for part in ("MapBatches(HandOver)", "clipfake.images.decoder_child"):
         seen = len(run.visible())
         assert run.wait_for(process, lambda seen=seen: len(run.visible()) > seen)
         assert run.wait_for(process, lambda part=part: kill_all(part))  # the part may be just about to come back
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    check_complete(run, ITEMS, undisturbed)
+
+
+@pytest.mark.timeout(600)
+def test_a_committer_killed_between_write_and_publish(warm_cluster, corpus, detector, undisturbed, tmp_path):
+    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"))
+    process = run.start()
+    for _ in range(2):
+        seen = len(run.visible())
+        assert run.wait_for(process, lambda seen=seen: len(run.visible()) > seen)
+        assert run.wait_for(process, lambda: run.committing() and kill_all("ray::slow_commit"))
+        check_whole(run, ITEMS)
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     check_complete(run, ITEMS, undisturbed)

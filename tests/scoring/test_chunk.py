@@ -7,7 +7,7 @@ import pytest
 
 from clipfake.errors import WorkFailedError
 from clipfake.scoring import chunk as chunks
-from clipfake.scoring.chunk import Chunk, read_chunk
+from clipfake.scoring.chunk import Chunk, as_table, read_chunk
 from clipfake.storage.store import Store
 from clipfake.storage.vectors import matrix_of
 
@@ -25,13 +25,13 @@ def test_a_list_that_cannot_be_read_for_a_moment_is_asked_for_again(failures, tm
 
     monkeypatch.setattr(pq, "ParquetFile", failing)
     at = Chunk(path="0.items", unit=3, group=0, offset=4, rows=2, first=4)
-    store, chunk = Store(f"file://{tmp_path}"), pa.Table.from_pylist([dict(at)])
+    store, chunk = Store(f"file://{tmp_path}"), as_table([at])
     if failures > len(chunks.PAUSES_S):
         with pytest.raises(WorkFailedError, match=r"0.items cannot be read: the store is away"):
             read_chunk(store, chunk)
     else:
         table = read_chunk(store, chunk)
-        assert (table["_unit"].to_pylist(), table["_row"].to_pylist()) == ([3, 3], [4, 5])
+        assert (table["_unit"].to_pylist(), table["_row"].to_pylist()) == (["0.items"] * 2, [4, 5])
         assert table["item_id"][0].as_py().endswith("4.jpg")
 
 

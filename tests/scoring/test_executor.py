@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.nodes import Node
+from clipfake.scoring.chunk import Chunk, as_row
 from clipfake.scoring.executor import InProcess, OnRay, counted_ahead, opened
 from clipfake.scoring.layout import Layout, plan_layout
 from clipfake.scoring.pipeline import Step
 from clipfake.storage.store import Store
 
 MADE = pa.schema([("item", pa.int64())])
-CHUNKS = [{"path": "plan", "unit": 0, "group": n, "offset": 0, "rows": 64, "first": 64 * n} for n in range(7)]
+TASKS = [[Chunk(path="plan", unit=0, group=n, offset=0, rows=64, first=64 * n)] for n in range(7)]
 
 
 @pytest.fixture(autouse=True)
@@ -108,21 +109,21 @@ class Actor:
 
 def test_each_chunk_goes_through_all_steps_and_the_actors_are_closed():
     events: list[str] = []
-    steps = (Step(Actor, ("one", events), 1, 1.0), Step(Actor, ("two",), 2, 0.9, options={"events": events}))
-    tables = list(InProcess(2).run(steps, CHUNKS, 600.0))
-    assert [table.to_pylist() for table in tables] == [[{**chunk, "one": 6, "two": 7}] for chunk in CHUNKS]
+    steps = (Step(Actor, ("one", events), 1, 1.0), Step(Actor, ("two", events), 2, 0.9))
+    tables = list(InProcess(2).run(steps, TASKS, 600.0))
+    assert [table.to_pylist() for table in tables] == [[{**as_row(task), "one": 1, "two": 2}] for task in TASKS]
     assert events == ["two is closed", "one is closed"]
 
 
 def test_so_many_chunks_are_in_hand_at_a_time():
     events: list[str] = []
     steps = (Step(Actor, ("one", events, 3), 1, 1.0, calls=3),)  # the barrier lets three through together, or none
-    assert len(list(InProcess(2).run(steps, CHUNKS[:6], 600.0))) == 6
+    assert len(list(InProcess(2).run(steps, TASKS[:6], 600.0))) == 6
 
 
 def test_the_actors_are_closed_where_the_rest_is_not_wanted():
     events: list[str] = []
-    tables = InProcess(2).run((Step(Actor, ("one", events), 1, 1.0),), CHUNKS, 600.0)
+    tables = InProcess(2).run((Step(Actor, ("one", events), 1, 1.0),), TASKS, 600.0)
     next(tables)
     tables.close()
     assert events == ["one is closed"]
@@ -144,7 +145,7 @@ def test_what_an_actor_raises_is_one_line(raised, expected, message):
         raise raised
 
     with pytest.raises(expected, match=message):
-        list(InProcess(2).run((Step(refuses, (), 1, 1.0),), CHUNKS, 600.0))
+        list(InProcess(2).run((Step(refuses, (), 1, 1.0),), TASKS, 600.0))
 
 
 SCORE = """
@@ -183,6 +184,7 @@ def test_few_images_are_scored_without_ray(pictures, detector, tmp_path):
 
 ENDED = """
 import sys, time
+from clipfake.scoring.chunk import Chunk, as_row
 from clipfake.scoring.executor import opened
 with opened(None, few=True):
     try:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator
+from concurrent.futures import Future
 from functools import partial
 from types import SimpleNamespace
 
@@ -12,11 +13,13 @@ from clipfake.corpus.fetch import FetchOptions
 from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.images.decode import Limits
 from clipfake.onray.nodes import Node
-from clipfake.scoring.chunk import Chunk, read_chunk
-from clipfake.scoring.commit import Sink
+from clipfake.scoring.chunk import Chunk, as_table, read_chunk
+from clipfake.scoring.commit import Order, Sink, Totals
+from clipfake.scoring.executor import InProcess
 from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.layout import Layout
 from clipfake.scoring.options import JobOptions
+from clipfake.scoring.parts import hand_over
 from clipfake.scoring.pipeline import Pipeline, Work
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
@@ -68,14 +71,18 @@ class Here:
     def adapted(self, layout: Layout) -> Layout:
         return layout
 
-    def run(self, pipeline: Pipeline, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
-        self.read.append(pipeline[0].args[0].args[1])
-        for chunk in chunks:
-            table = read_chunk(self.ledger.store, pa.Table.from_pylist([dict(chunk)]))
+    def commit(self, order: Order) -> Future[Totals]:
+        return InProcess(1).commit(order)
+
+    def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
+        prepare, _ = pipeline[0].args[1].args
+        self.read.append(prepare.args[1])
+        for chunk in [chunk for task in tasks for chunk in task]:
+            table = read_chunk(self.ledger.store, as_table([chunk]))
             for name in table["item_id"].to_pylist():
                 if error := self.refuses.get(name.rpartition("/")[2]):
                     raise error
-            yield table.append_column("status", pa.array(["ok"] * table.num_rows))
+            yield hand_over(self.ledger.store, [table.append_column("status", pa.array(["ok"] * table.num_rows))])
 
 
 def job_of(ledger: Ledger, listing: pa.Table, source: Images = READ) -> Job:

@@ -1,7 +1,9 @@
 """A source that a plan kept reads as the one that it was made with; each has its own layout and actors."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from clipfake.images.decode import Limits
 from clipfake.images.preprocess import Preprocess
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
+from clipfake.scoring.parts import HandOver
 from clipfake.scoring.pipeline import Work
 from clipfake.scoring.sources import Images, StoredEmbeddings, restored
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode
@@ -35,6 +38,10 @@ def test_what_a_plan_does_not_say_is_as_by_default_and_what_is_not_known_is_left
     assert restored("embeddings", {}) == StoredEmbeddings()
 
 
+def called(made: Any) -> Any:
+    return called(made.func) if isinstance(made, partial) else made
+
+
 @pytest.mark.parametrize("gpus", [0.0, 2.0])
 def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
     monkeypatch.setattr("clipfake.scoring.sources.peak_memory", lambda encoder, precision, batch: 1 << 30)
@@ -45,7 +52,9 @@ def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
         (StoredEmbeddings(), [Detect]),
     ):
         layout = source.layout(work, nodes, 1 << 20, None, 0, 1)
-        assert [step.actor for step in source.pipeline(work, layout, saving=False)] == kinds
+        *before, last = source.pipeline(work, layout, saving=False)
+        assert [*(step.actor for step in before), called(last.args[1])] == kinds
+        assert last.actor is HandOver
         assert layout.device == ("cuda" if gpus else "cpu")
         assert source.first_unit_rows(layout.device, 0) >= 1
 

@@ -22,8 +22,10 @@ def effort() -> Effort:
     """Two nodes; a reads and decodes, and both encode."""
     made = Effort()
     read = [("a 1 11", 1.0), ("a 1 12", 1.0), ("a 1 11", 2.0)]
-    made.add(rows({"fetch": read, "decode": [("a 1", 1.0)] * 3, "encode": [("a 2", 4.0), ("b 3", 8.0), ("b 3", 8.0)]}))
-    made.add(rows({"fetch": [("a 1 12", 4.0)], "decode": [("a 1", 1.0)], "encode": [("a 2", 4.0)]}))
+    made.count(
+        rows({"fetch": read, "decode": [("a 1", 1.0)] * 3, "encode": [("a 2", 4.0), ("b 3", 8.0), ("b 3", 8.0)]})
+    )
+    made.count(rows({"fetch": [("a 1 12", 4.0)], "decode": [("a 1", 1.0)], "encode": [("a 2", 4.0)]}))
     made.writing = 1.0
     return made
 
@@ -56,7 +58,7 @@ def test_what_is_slow_is_named(effort):
 def test_the_seconds_of_a_chunk_are_shared_among_its_rows():
     table = with_seconds(with_seconds(pa.table({"x": np.arange(4)}), "_fetch_s", 2.0), "_encode_s", 1.0)
     effort = Effort()
-    effort.add(table.slice(1))
+    effort.count(table.slice(1))
     assert effort.by_stage == {"fetch": 1.5, "encode": 0.75}
     (node,) = effort.by_node().values()
     assert (node["rows"], node["actors"]) == (3, 1)

@@ -1,6 +1,8 @@
 """What stops the work is found and given up, down to the row; what fails is left open, and the others go on."""
 
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +13,16 @@ from hypothesis import strategies as st
 from clipfake.corpus.fetch import FetchOptions
 from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.images.decode import Limits
-from clipfake.scoring.chunk import REFUSED, Chunk, read_chunk
-from clipfake.scoring.commit import Sink, Totals
+from clipfake.scoring.chunk import REFUSED, Chunk, as_table, read_chunk
+from clipfake.scoring.commit import Order, Sink, Totals
 from clipfake.scoring.embeddings import embedding_rows
-from clipfake.scoring.executor import BrokenOffError
+from clipfake.scoring.executor import BrokenOffError, InProcess
+from clipfake.scoring.parts import hand_over
+from clipfake.scoring.pipeline import Step
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
 from clipfake.scoring.sources import Images, Source, StoredEmbeddings
-from clipfake.scoring.unit_runner import UnitRunner, _together
+from clipfake.scoring.unit_runner import UnitRunner, _together, chunks_a_task, in_tasks
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.units import Unit, open_plans
@@ -35,12 +39,16 @@ class Cluster:
         self.patience: list[float] = []
         self.raises: Callable[[list[str]], None] = lambda names: None
 
-    def run(self, pipeline: object, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+    def commit(self, order: Order) -> Future[Totals]:
+        return InProcess(1).commit(order)
+
+    def run(self, pipeline: object, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
+        chunks = [chunk for task in tasks for chunk in task]
         self.executions.append(chunks)
         self.patience.append(stall_s)
         free = self.actors
         for chunk in chunks:
-            items = read_chunk(self.ledger.store, pa.Table.from_pylist([dict(chunk)]))
+            items = read_chunk(self.ledger.store, as_table([chunk]))
             names = [name.rpartition("/")[2] for name in items["item_id"].to_pylist()]
             self.raises(names)
             if self.poisoned & set(names):
@@ -48,7 +56,7 @@ class Cluster:
                 if not free:
                     break
                 continue
-            yield items.append_column("status", pa.array(["ok"] * len(names)))
+            yield hand_over(self.ledger.store, [items.append_column("status", pa.array(["ok"] * len(names)))])
         if free < self.actors:
             raise BrokenOffError("no progress for 600 s", stalled=self.stalled)
 
@@ -102,8 +110,8 @@ def test_what_stops_the_work_twice_is_taken_apart_and_given_the_time_that_its_ro
 
 def test_a_cluster_that_gives_nothing_at_all_is_no_fault_of_the_rows(ledger, items):
     class Gone(Cluster):
-        def run(self, pipeline: object, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
-            self.executions.append(chunks)
+        def run(self, pipeline: object, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
+            self.executions.append(tasks[0])
             raise BrokenOffError("nobody is there")
             yield
 
@@ -166,13 +174,13 @@ def test_a_refusal_is_the_runs_fault_unless_other_nodes_do_the_work(ledger, item
     """A node that could not fetch the weights is tried again."""
 
     class Refusing(Cluster):
-        def run(self, pipeline: object, chunks: list[Chunk], stall_s: float) -> Generator[pa.Table]:
+        def run(self, pipeline: object, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
             if len(self.executions) < 1:
-                yield from super().run(pipeline, chunks[:others], stall_s)
+                yield from super().run(pipeline, tasks[:others], stall_s)
                 self.executions.append([])
                 yield pa.table({REFUSED: ["no weights"]})
             else:
-                yield from super().run(pipeline, chunks, stall_s)
+                yield from super().run(pipeline, tasks, stall_s)
 
     work = runner(ledger, planned(ledger, items([str(i) for i in range(20)]), 20, 2), Refusing(ledger, set()))
     if others:
@@ -191,6 +199,43 @@ def test_a_row_that_was_given_up_has_all_columns_of_embeddings(ledger, items, vi
     assert table["status"].to_pylist() == ["crashed"] * (1 + views)
     assert table["embedding"].null_count == 1 + views
     assert table.schema == schema
+
+
+def test_an_actor_that_is_too_slow_for_its_task_is_given_fewer_chunks(ledger, items, monkeypatch):
+    """It hands over what it has, and the rest is given out again."""
+
+    class Slow(Cluster):
+        tasks: ClassVar[list[list[int]]] = []
+
+        def run(self, pipeline: object, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
+            self.tasks.append([len(task) for task in tasks])
+            yield from super().run(pipeline, [task[:2] for task in tasks], stall_s)
+
+    monkeypatch.setattr("clipfake.scoring.unit_runner.chunks_a_task", lambda pipeline, chunks: 8)
+    plan = planned(ledger, items([str(i) for i in range(64)]), unit_rows=32, chunk_rows=2)
+    assert runner(ledger, plan, Slow(ledger, set())).run() == {}
+    assert Slow.tasks == [[8] * 4, [2] * 12]
+    assert rows(ledger) == {str(i): "ok" for i in range(64)}
+
+
+@given(units=st.lists(st.integers(1, 9), max_size=5), most=st.integers(1, 4))
+def test_a_task_has_chunks_of_one_unit_that_follow_one_another(units, most):
+    chunks = [
+        Chunk(path=f"{n}", unit=n, group=g, offset=0, rows=1, first=g)
+        for n, groups in enumerate(units)
+        for g in range(groups)
+    ]
+    tasks = in_tasks(chunks, most)
+    assert [chunk for task in tasks for chunk in task] == chunks
+    assert all(len(task) <= most and len({chunk["unit"] for chunk in task}) == 1 for task in tasks)
+    assert len(tasks) == sum(-(-groups // most) for groups in units)
+
+
+def test_how_many_chunks_a_task_has():
+    """So many that each of the actors' calls gets several tasks; where pixels travel, one."""
+    one, two = Step(object, (), 2, 1.0, calls=3), Step(object, (), 4, 1.0)
+    assert [chunks_a_task((one,), chunks) for chunks in (1, 95, 96, 480, 10**6)] == [1, 1, 2, 10, 16]
+    assert chunks_a_task((two, one), 10**6) == 1
 
 
 @given(sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=12))

@@ -13,7 +13,8 @@ import pytest
 
 from clipfake.errors import ClaimLostError, ClipfakeError, UsageError
 from clipfake.storage import claim as claims
-from clipfake.storage.claim import Claim, Owner, claimed
+from clipfake.storage.claim import Claim, claimed
+from clipfake.storage.owner import Owner
 from clipfake.storage.store import Store
 
 
@@ -171,16 +172,6 @@ def test_a_refresh_that_took_longer_than_a_claim_lasts_is_taken_back(store, monk
     assert store.list("_lock") == []
     with pytest.raises(ClipfakeError, match="lost its claim"):
         claim.check()
-
-
-def test_a_pid_that_was_used_again_is_not_mistaken_for_the_run(store):
-    here = Owner.here("x")
-    assert not here.dead()
-    assert here.ticks is not None
-    assert Owner(**{**here.__dict__, "ticks": here.ticks - 100}).dead()
-    old = Owner(**{**here.__dict__, "ticks": None})  # of version 0.1.0
-    assert not old.dead()
-    assert Owner(**{**old.__dict__, "started": here.started - 100}).dead()
 
 
 def test_a_run_that_lost_its_claim_does_not_commit(store):
