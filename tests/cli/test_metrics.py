@@ -34,7 +34,7 @@ def test_a_threshold_names_its_guarantee_and_the_worst_source(capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "77 units" in printed and "(no name) 12.5%" in printed
     print_thresholds(SimpleNamespace(thresholds=(Threshold(0.05, 1.25, 400),), metrics={}))
-    assert " none " in capsys.readouterr().out
+    assert " nothing " in capsys.readouterr().out
 
 
 def test_the_candidates_and_which_was_chosen(capsys):

@@ -70,7 +70,7 @@ def chunks(effort: Effort, of: list[tuple[str, float, float, float]]) -> None:
         table = rows({"fetch": [("a 1 1", 0.1)] * 10, "encode": [(who, spent / 10)] * 10})
         for name, at in (("_began", began), ("_encoded", encoded)):
             table = table.append_column(name, pa.array([at] * 10))
-        effort.add(table)
+        effort.count(table)
 
 
 def test_the_steady_rate_has_no_backlog_in_it(effort):
@@ -102,5 +102,5 @@ def test_stages_tell_when_they_began_and_ended():
     made = Effort()
     for _ in range(7):
         table = with_seconds(pa.table({"x": np.arange(4)}), "_fetch_s", 0.0)
-        made.add(with_seconds(table, "_encode_s", 1e-9))
+        made.count(with_seconds(table, "_encode_s", 1e-9))
     assert made.steady() is not None
