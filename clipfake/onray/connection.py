@@ -206,7 +206,8 @@ def _quiet_ray_data() -> None:
     for name in ("ray.data", "ray.train", "ray.tune", "ray"):
         logger = logging.getLogger(name)
         for handler in logger.handlers:
-            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            console = isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+            if console and handler not in logging.root.handlers:  # which are the program's own
                 handler.setLevel(logging.ERROR)
 
 

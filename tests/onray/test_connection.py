@@ -1,5 +1,6 @@
 """Ray starts beside other work and is stopped with it; a cluster that is not there is said in one line and at once."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from chaos import kill_tree
 
 from clipfake.errors import ClipfakeError
+from clipfake.onray import connection
 from clipfake.onray.connection import connected, connecting
 
 
@@ -155,3 +157,12 @@ def test_a_cluster_that_asks_for_a_token(ray_node, free_port, tmp_path, monkeypa
         assert "RAY_AUTH_TOKEN_PATH" in line
         assert TOKEN[::-1] not in line
     kill_tree(head.pid)  # asked to end, it takes half a minute
+
+
+def test_only_rays_own_handlers_are_quiet(monkeypatch):
+    """A program's handlers may be on Ray's loggers, too: pytest's are."""
+    ours, rays = logging.StreamHandler(), logging.StreamHandler()
+    monkeypatch.setattr(logging.root, "handlers", [*logging.root.handlers, ours])
+    monkeypatch.setattr(logging.getLogger("ray"), "handlers", [ours, rays])
+    connection._quiet_ray_data()
+    assert (ours.level, rays.level) == (logging.NOTSET, logging.ERROR)
