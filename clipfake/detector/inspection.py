@@ -1,4 +1,4 @@
-"""What a bundle is, whether it still holds here, and what two of them have apart: `clipfake detector`."""
+"""What a bundle is, whether it still holds here, and where two of them differ: `clipfake detector`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two detectors have apart.
+    """Where two detectors differ.
 
     alike : "the same", "within tolerance", "different", or "another encoder" (which cannot be compared)
     differences : (what, in the first, in the second), of the readable part
