@@ -207,17 +207,26 @@ def ray_node(free_port: Callable[[], int]) -> Iterator[Callable[..., subprocess.
 @pytest.fixture(scope="session")
 def dashboard(free_port: Callable[[], int]) -> Iterator[str]:
     """The address for jobs of a cluster of two CPUs that `ray start --head` made, one a session."""
-    port = free_port()
-    with ray_nodes(free_port) as start:
-        arguments = ["--head", "--num-cpus=2", f"--port={free_port()}"]
-        start(*arguments, "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}")
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}"
+    for _ in range(3):  # on a busy machine Ray gives up after half a minute, and somebody may have taken a port
+        port = free_port()
+        with ray_nodes(free_port) as start:
+            arguments = ["--head", "--num-cpus=2", f"--port={free_port()}"]
+            arguments += ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+            if _answers(port, start(*arguments)):
+                yield f"http://127.0.0.1:{port}"
+                return
+    pytest.fail("Ray's dashboard did not come up in 3 tries")
+
+
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Whether something listens there within two minutes; no longer than the process lives."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.5)
+    return False
 
 
 @contextlib.contextmanager

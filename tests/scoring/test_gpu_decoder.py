@@ -22,6 +22,13 @@ from clipfake.scoring.options import EmbedOptions, JobOptions, ScanOptions
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """Other tests may have left a Ray up, whose actors would know nothing of what is patched here."""
+    monkeypatch.setattr(executor, "at_hand", lambda: False)
+    monkeypatch.setattr(executor, "_has_gpu", lambda: False)
+
+
 @pytest.mark.parametrize("folder", ["crawl", "cases"])
 def test_statuses_and_facts_are_those_of_exact(folder, tmp_path, monkeypatch):
     """Of whole, cut off, foreign and many other files, by the actors of a machine with a GPU, in this process."""
@@ -37,7 +44,6 @@ def test_statuses_and_facts_are_those_of_exact(folder, tmp_path, monkeypatch):
             (pictures / f"{i:03d}-half.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9" * (i % 8))
     decode, on_device = DeviceDecoder.pixels, []
     monkeypatch.setattr(DeviceDecoder, "pixels", lambda self, jpegs: (on_device.extend(jpegs), decode(self, jpegs))[1])
-    monkeypatch.setattr(executor, "_has_gpu", lambda: False)
     rows = {}
     for decoder in ("exact-2", "gpu"):
         if decoder == "gpu":
@@ -92,5 +98,4 @@ def test_an_image_that_kills_the_encoder_costs_its_own_row(tmp_path, monkeypatch
 def with_a_gpu(monkeypatch, **sizes) -> None:
     """Lays the work out as on a machine with one, but for the encoder's device."""
     plan = job._Run._layout
-    monkeypatch.setattr(executor, "_has_gpu", lambda: False)
     monkeypatch.setattr(job._Run, "_layout", lambda *args: replace(plan(*args), preparers=1, **sizes))
