@@ -17,11 +17,12 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TM
 def start(module: str, theirs: socket.socket, *arguments: str) -> subprocess.Popen[bytes]:
     """A process that runs this module with its end of a socket as stdin. Raises OSError."""
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     environment |= {
-        "OMP_NUM_THREADS": "1",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-    }  # torch; gives memory back
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",  # torch's
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # gives memory back
+    }
     return subprocess.Popen(
         # -P: the current folder, which may be anyone's, is not searched for modules.
         [sys.executable, "-P", "-m", module, *arguments],

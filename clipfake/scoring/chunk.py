@@ -71,8 +71,8 @@ def read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
     """The chunk's items with their place in the unit. Raises WorkFailedError where the list cannot be read."""
     (at,) = json.loads(chunk[CHUNKS][0].as_py())
     if at["path"]:
-        with_list = f"the list of items {store.uri_of(at['path'])} cannot be read"
-        table = insistently(lambda: _listed(store, at["path"], at["group"]), with_list)
+        failed = f"the list of items {store.uri_of(at['path'])} cannot be read"
+        table = insistently(lambda: _listed(store, at["path"], at["group"]), failed)
         table = table.slice(at["offset"], at["rows"])
     else:
         nothing: dict[str, object] = {"item_id": "probe", "uri": "file:///dev/null/probe", "version": ""}

@@ -147,7 +147,7 @@ def _containers(
             if len(packed) >= PACK_FILES or bytes_held >= PACK_BYTES:
                 yield pack()
             continue
-        if not uri.lower().endswith((TAR, PARQUET)):
+        if not _is_container(uri):
             raise UsageError(f"{uris.shown(uri)} is a video: filter takes images, `clipfake groups` judges videos")
         names = tuple(row["member"] for row in keep)
         drop = tuple(row["member"] for row in of_one if not _stays(row["stays"], options))
@@ -179,9 +179,13 @@ def _copied(todo: list[Container], out: str, num_cpus: int | None) -> Iterator[C
 
 
 def _copy(container: Container, out: str) -> int:
-    if container.uri.lower().endswith((TAR, PARQUET)):
+    if _is_container(container.uri):
         return filter_container(container, out)
     return pack_files([(uri, _below(uri, container.uri)) for uri in container.keep], out, container.name)
+
+
+def _is_container(uri: str) -> bool:
+    return uri.lower().endswith((TAR, PARQUET))
 
 
 def _receipt(container: Container) -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from clipfake.scoring.chunk import CHUNKS, REFUSED, ROW, UNIT, insistently, single
 from clipfake.storage.store import Store
 
+TASK_S = 20.0  # seconds after which an actor begins no other chunk of its task: the driver gives it out anew
 # What the driver hears of a chunk: the item list of its unit, its first row in that and how many there are, the part
 # that holds them, and whether some of them replace rows that are committed.
 HEARD = pa.schema(
@@ -26,9 +27,6 @@ HEARD = pa.schema(
         ("replaces", pa.bool_()),
     ]
 )
-
-
-TASK_S = 20.0  # seconds after which an actor begins no other chunk of its task: the driver gives it out anew
 
 
 class HandOver:
