@@ -16,8 +16,8 @@ from clipfake.audit.sample import measured
 from clipfake.corpus.manifest import read_manifest
 from clipfake.errors import UsageError
 from clipfake.options import refuse_idle
-from clipfake.scoring.chunk import PIXELS
 from clipfake.scoring.options import NO_IMAGE_READ
+from clipfake.scoring.unit_chunks import PIXELS
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings

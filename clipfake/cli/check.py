@@ -11,6 +11,7 @@ import typer
 
 from clipfake.cli.console import print_json
 from clipfake.cli.options import Json
+from clipfake.english import counted
 from clipfake.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
     counts = Counter(row["verdict"] or "without an answer" for row in rows)
     order = ("fake", "unsure", "real", "without an answer")
     found = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
-    return f"{len(rows)} image{'s' if len(rows) != 1 else ''}: {found}"
+    return f"{counted(len(rows), 'image')}: {found}"
 
 
 def percent(share: float) -> str:

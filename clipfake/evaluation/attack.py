@@ -20,7 +20,7 @@ from clipfake.images.decoder_pool import DecoderPool
 from clipfake.onray.connection import connected
 from clipfake.onray.nodes import cluster_nodes
 from clipfake.onray.tasks import map_actors
-from clipfake.scoring.layout import Layout, plan_layout
+from clipfake.scoring.placement import Placement, plan_placement
 from clipfake.scoring.unit_runner import Progress
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ def adversarial(
     chosen = images.rows.take(rows).select(columns).to_pylist()
     blocks = [chosen[start : start + BLOCK] for start in range(0, len(chosen), BLOCK)]
     with connected(num_cpus):
-        layout = plan_layout(cluster_nodes(), len(chosen))
-        given = (images.encoder, images.precision, place, images.limits, images.fetch, options, layout)
+        placement = plan_placement(cluster_nodes(), len(chosen))
+        given = (images.encoder, images.precision, place, images.limits, images.fetch, options, placement)
         attacked = map_actors(
-            _Attacker, given, "run", blocks, min(layout.encoders, len(blocks)), cpus=layout.encoder_cpus,
-            gpus=layout.encoder_gpus, failed="the attack failed: {}; run it again",
+            _Attacker, given, "run", blocks, min(placement.encoders, len(blocks)), cpus=placement.encoder_cpus,
+            gpus=placement.encoder_gpus, failed="the attack failed: {}; run it again",
         )  # fmt: skip
         advance, found = progress(len(chosen)), []
         for decisions in attacked:
@@ -93,18 +93,18 @@ class _Attacker:
         limits: Limits,
         fetch: FetchOptions,
         options: PgdOptions,
-        layout: Layout,
+        placement: Placement,
     ) -> None:
         import torch
 
         from clipfake.encoder import load as load_encoder
 
-        torch.set_num_threads(layout.encoder_threads)
-        self._device, self._fetch, self._options = layout.device, fetch, options
+        torch.set_num_threads(placement.encoder_threads)
+        self._device, self._fetch, self._options = placement.device, fetch, options
         self._pool = DecoderPool(1, limits, encoder.preprocess, decoder=encoder.decoder)
-        self._detector = load_detector(detector).to(layout.device)
-        self._judge = load_encoder(encoder, precision=precision, device=layout.device, batch_size=BLOCK)
-        exact = load_encoder(encoder, precision="fp32", device=layout.device, batch_size=BLOCK)
+        self._detector = load_detector(detector).to(placement.device)
+        self._judge = load_encoder(encoder, precision=precision, device=placement.device, batch_size=BLOCK)
+        exact = load_encoder(encoder, precision="fp32", device=placement.device, batch_size=BLOCK)
         self._decision = decide(exact, self._detector)
 
     def run(self, block: list[dict[str, Any]]) -> np.ndarray:

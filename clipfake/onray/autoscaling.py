@@ -8,6 +8,7 @@ them by itself, its actors start as they come, and the demand ends with the pool
 import logging
 from dataclasses import replace
 
+from clipfake.english import counted
 from clipfake.errors import ClipfakeError
 from clipfake.onray.nodes import Node, cluster_nodes
 
@@ -37,7 +38,12 @@ def with_nodes_to_come(nodes: list[Node], scale_to: int) -> list[Node]:
     if not able or missing <= 0:
         return nodes
     largest = max(able, key=lambda node: (node.gpus, node.cpus))
-    log.info("planning for %d nodes that are not here yet, of %g CPUs and %g GPUs", missing, largest.cpus, largest.gpus)
+    log.info(
+        "planning for %s still to come, of %g CPUs and %g GPUs each",
+        counted(missing, "node"),
+        largest.cpus,
+        largest.gpus,
+    )
     return [*nodes, *[replace(largest, address="", id="")] * missing]
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from clipfake.english import counted
 from clipfake.errors import UsageError
 from clipfake.onray.autoscaling import with_nodes_to_come
 from clipfake.onray.nodes import Node
 from clipfake.operate.node_facts import EncoderFacts
-from clipfake.scoring.layout import Layout, plan_layout
+from clipfake.scoring.placement import Placement, plan_placement
 from clipfake.storage import uri as uris
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -40,36 +41,37 @@ def check_auth(mode: str, has_token: bool, address: str | None) -> Finding:
     )
 
 
-def check_layout(
+def check_placement(
     nodes: list[Node], free: list[Node], scale_to: int | None = None, encoders_per_gpu: int = 1, on_gpus: bool = False
-) -> tuple[Layout | None, Finding]:
-    """The layout for the cluster, and whether it finds room on what is `free` of the nodes and on those to come."""
+) -> tuple[Placement | None, Finding]:
+    """The placement for the cluster, and whether it finds room on what is `free` of the nodes and on those to come."""
     if scale_to is not None and not any(node.cpus for node in nodes):
         return None, Finding(
             "layout", "", WARN, "no node has a CPU yet: an autoscaler must bring a first one, to plan by"
         )
     coming = with_nodes_to_come(nodes, scale_to)[len(nodes) :] if scale_to is not None else []
     try:
-        layout = plan_layout([*nodes, *coming], ITEMS, encoders_per_gpu=encoders_per_gpu, on_gpus=on_gpus)
+        placement = plan_placement([*nodes, *coming], ITEMS, encoders_per_gpu=encoders_per_gpu, on_gpus=on_gpus)
     except UsageError as error:
         return None, Finding("layout", "", FAIL, str(error))
-    said = f"{len(coming)} nodes are to be brought by an autoscaler; " if coming else ""
+    said = f"{counted(len(coming), 'node')} to be brought by an autoscaler; " if coming else ""
     said += (
-        f"{layout.encoders} encoders on {layout.device} (of {layout.encoder_cpus:g} CPUs, {layout.encoder_gpus:g} "
-        f"GPUs), {layout.preparers} preparers of {layout.preparer_cpus:g} CPUs"
+        f"{counted(placement.encoders, 'encoder')} on {placement.device} (of {counted(placement.encoder_cpus, 'CPU')}, "
+        f"{counted(placement.encoder_gpus, 'GPU')}), {counted(placement.preparers, 'preparer')} of "
+        f"{counted(placement.preparer_cpus, 'CPU')}"
     )
-    if homeless := unplaced(layout, [*free, *coming]):
-        return layout, Finding(
+    if homeless := unplaced(placement, [*free, *coming]):
+        return placement, Finding(
             "layout", "", FAIL,
             f"{said}: {homeless} of these actors find no room and would wait, since other jobs hold CPUs or GPUs",
         )  # fmt: skip
-    return layout, Finding("layout", "", OK, said)
+    return placement, Finding("layout", "", OK, said)
 
 
-def unplaced(layout: Layout, free: list[Node]) -> int:
-    """How many of the layout's actors find no node with room, each put on the first that has it, GPUs first."""
-    wanted = [(layout.encoder_cpus, layout.encoder_gpus)] * layout.encoders
-    wanted += [(layout.preparer_cpus, 0.0)] * layout.preparers
+def unplaced(placement: Placement, free: list[Node]) -> int:
+    """How many of the placement's actors find no node with room, each put on the first that has it, GPUs first."""
+    wanted = [(placement.encoder_cpus, placement.encoder_gpus)] * placement.encoders
+    wanted += [(placement.preparer_cpus, 0.0)] * placement.preparers
     left, homeless = [[node.cpus, node.gpus] for node in free], 0
     for cpus, gpus in sorted(wanted, key=lambda one: (-one[1], -one[0])):
         for room in left:
@@ -139,19 +141,19 @@ def check_encoder(node: str, facts: EncoderFacts, device: str) -> Finding:
     return Finding("encoder", node, OK, f"weights in {facts.weights_s:.1f} s, test card holds, {speed} on {device}")
 
 
-def expected_speed(layout: Layout, nodes: Sequence[EncoderFacts], last: float | None) -> Finding:
+def expected_speed(placement: Placement, nodes: Sequence[EncoderFacts], last: float | None) -> Finding:
     """Images per second to expect, and what will hold the others up; beside what the last run did, if there was one."""
     before = "" if last is None else f"{last:,.0f} images/s in the last measured run into --out; "
     if not nodes:
         return Finding("speed", "", OK if before else WARN, f"{before}not measured: no node could encode")
-    children = (layout.preparers or layout.encoders) * layout.decoders
-    encode = layout.encoders * sum(one.images_per_second for one in nodes) / len(nodes)
+    children = (placement.preparers or placement.encoders) * placement.decoders
+    encode = placement.encoders * sum(one.images_per_second for one in nodes) / len(nodes)
     decode = children * sum(one.decoded_per_second for one in nodes) / len(nodes)
     # Beside GPUs the cores decode while those encode; else they do it in turns.
-    total = min(encode, decode) if layout.preparers else encode * decode / (encode + decode)
+    total = min(encode, decode) if placement.preparers else encode * decode / (encode + decode)
     limit = "the encoders" if encode < decode else "decoding"
     return Finding(
         "speed", "", OK,
-        f"{before}at most {total:,.0f} images/s of 400 x 533 pixels: {layout.encoders} encoders do {encode:,.0f} and "
-        f"{children} decoding processes {decode:,.0f}, so {limit} will be the limit, if reading is not",
+        f"{before}at most {total:,.0f} images/s of 400 x 533 pixels (encoders: {placement.encoders}, {encode:,.0f}; "
+        f"decoding processes: {children}, {decode:,.0f}): {limit} will be the limit, if reading is not",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.named import identify, load_detector
+from clipfake.english import counted
 from clipfake.errors import ClipfakeError, ExitCode, UsageError
 from clipfake.images.resize import GPU_1
 from clipfake.onray.connection import connected, root_cause
@@ -22,7 +23,7 @@ from clipfake.operate.checks import (
     check_clock,
     check_disk,
     check_encoder,
-    check_layout,
+    check_placement,
     check_shm,
     check_source,
     check_storage,
@@ -31,7 +32,7 @@ from clipfake.operate.checks import (
 )
 from clipfake.operate.node_facts import EncoderFacts, encoder_facts, node_facts
 from clipfake.operate.options import Question
-from clipfake.scoring.layout import Layout
+from clipfake.scoring.placement import Placement
 from clipfake.scoring.speed import measured_speed
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
@@ -69,11 +70,11 @@ def _of_the_cluster(
 ) -> Iterator[Finding]:
     nodes = cluster_nodes()
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    yield Finding("cluster", "", OK, f"{len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs")
+    yield Finding("cluster", "", OK, f"{counted(len(nodes), 'node')}, {counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}")
     free = free_resources()
     left = [node_of(free.get(node.id, {})) for node in nodes]
     on_gpus = trained is not None and trained.encoder.get("decoder") == GPU_1
-    layout, finding = check_layout(nodes, left, question.job.scale_to, question.job.encoders_per_gpu, on_gpus)
+    placement, finding = check_placement(nodes, left, question.job.scale_to, question.job.encoders_per_gpu, on_gpus)
     yield finding
     with _Witness(out) as (name, written, problem):
         if problem is not None:
@@ -97,28 +98,28 @@ def _of_the_cluster(
             yield check_storage(where, facts.token, written)
         if source is not None:
             yield check_source(where, source, facts.source)
-    if trained is not None and layout is not None and question.detector:
-        yield from _of_the_encoder(question, out, nodes, layout, trained)
+    if trained is not None and placement is not None and question.detector:
+        yield from _of_the_encoder(question, out, nodes, placement, trained)
 
 
 def _of_the_encoder(
-    question: Question, out: str | None, nodes: list[Node], layout: Layout, trained: Detector
+    question: Question, out: str | None, nodes: list[Node], placement: Placement, trained: Detector
 ) -> Iterator[Finding]:
     precision = trained.provenance.get("precision", "fp32")
     arguments = (
-        identify(question.detector or ""), question.encoder, layout.encoder_threads, layout.batch_size, precision,
+        identify(question.detector or ""), question.encoder, placement.encoder_threads, placement.batch_size, precision,
     )  # fmt: skip
-    with_encoders = [node for node in nodes if node.cpus and (layout.device == "cpu" or node.gpus)]
-    gpus = 1.0 if layout.device == "cuda" else 0.0
+    with_encoders = [node for node in nodes if node.cpus and (placement.device == "cpu" or node.gpus)]
+    gpus = 1.0 if placement.device == "cuda" else 0.0
     answers = ask_nodes(with_encoders, encoder_facts, *arguments, timeout_s=question.timeout, gpus=gpus)
     speeds = []
     for node, facts in zip(with_encoders, answers, strict=True):
         facts = EncoderFacts(facts) if isinstance(facts, str) else facts
         if facts.images_per_second:
             speeds.append(facts)
-        yield check_encoder(node.address, facts, layout.device)
-    last = measured_speed(Store(out), "score", "images", layout.device) if out else None
-    yield expected_speed(layout, speeds, last)
+        yield check_encoder(node.address, facts, placement.device)
+    last = measured_speed(Store(out), "score", "images", placement.device) if out else None
+    yield expected_speed(placement, speeds, last)
 
 
 class _Witness:

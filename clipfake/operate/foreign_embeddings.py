@@ -32,7 +32,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Part:
+class VectorFile:
     """One file of vectors, with the names of its rows. half : whether they are float16"""
 
     name: str
@@ -42,8 +42,8 @@ class Part:
     batches: Callable[[], Iterator[Batch]]
 
 
-def parts_of(place: str, layout: str, names: str | None = None) -> list[Part]:
-    """The parts of the folder `place`, in the order of their names; only their heads are read here.
+def vector_files(place: str, layout: str, names: str | None = None) -> list[VectorFile]:
+    """The files of vectors in the folder `place`, in the order of their names; only their headers are read here.
 
     layout : one of LAYOUTS; names : the column of names, else the first of NAMES
 
@@ -58,14 +58,14 @@ def parts_of(place: str, layout: str, names: str | None = None) -> list[Part]:
     return found
 
 
-def _clip_retrieval(store: Store, names: str | None) -> list[Part]:
+def _clip_retrieval(store: Store, names: str | None) -> list[VectorFile]:
     """img_emb/img_emb_N.npy with metadata/metadata_N.parquet."""
     vectors = _by_number(store, "img_emb", "npy")
     tables = _by_number(store, "metadata", "parquet")
     return [_beside(store, file, _partner(tables, number, file), names) for number, file in sorted(vectors.items())]
 
 
-def _npy(store: Store, names: str | None) -> list[Part]:
+def _npy(store: Store, names: str | None) -> list[VectorFile]:
     """X.npy beside X.parquet; or one of each, of any name."""
     vectors, tables = (
         [file.name for file in store.list("") if file.name.endswith(end)] for end in (".npy", ".parquet")
@@ -76,7 +76,7 @@ def _npy(store: Store, names: str | None) -> list[Part]:
     return [_beside(store, file, _partner(stems, file.removesuffix(".npy"), file), names) for file in vectors]
 
 
-def _parquet(store: Store, names: str | None) -> list[Part]:
+def _parquet(store: Store, names: str | None) -> list[VectorFile]:
     """Parquet files with a column of names and one of vectors, such as NeMo Curator writes."""
     return [_alone(store, file.name, names) for file in store.list("") if file.name.endswith(".parquet")]
 
@@ -100,7 +100,7 @@ def _partner(tables: dict[str, str], key: str, file: str) -> str:
     return tables[key]
 
 
-def _beside(store: Store, file: str, table: str, names: str | None) -> Part:
+def _beside(store: Store, file: str, table: str, names: str | None) -> VectorFile:
     with _opened(store, file) as stream:
         (rows, dim), kind, _ = _npy_head(stream, file)
     with _table(store, table) as parquet:
@@ -121,10 +121,10 @@ def _beside(store: Store, file: str, table: str, names: str | None) -> Part:
                     raise UsageError(f"{store.uri_of(file)} ends too early: it was not written to its end")
                 yield _batch(batch, column, np.frombuffer(data, kind).reshape(-1, dim), table)
 
-    return Part(file, rows, dim, kind.itemsize == 2, batches)
+    return VectorFile(file, rows, dim, kind.itemsize == 2, batches)
 
 
-def _alone(store: Store, file: str, names: str | None) -> Part:
+def _alone(store: Store, file: str, names: str | None) -> VectorFile:
     with _table(store, file) as parquet:
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
         column = _column(schema, names, NAMES, file, _is_name)
@@ -143,7 +143,7 @@ def _alone(store: Store, file: str, names: str | None) -> Part:
                     raise UsageError(f"{file} has rows whose vector is absent or not of length {dim}")
                 yield _batch(batch, column, flat.to_numpy(zero_copy_only=False).reshape(-1, dim), file)
 
-    return Part(file, rows, dim, schema.field(vectors).type.value_type == pa.float16(), batches)
+    return VectorFile(file, rows, dim, schema.field(vectors).type.value_type == pa.float16(), batches)
 
 
 def _batch(batch: pa.RecordBatch, column: str, vectors: np.ndarray, file: str) -> Batch:

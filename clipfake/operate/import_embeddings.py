@@ -15,7 +15,7 @@ from clipfake.corpus.manifest import list_corpus
 from clipfake.encoder import describe
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
-from clipfake.operate.foreign_embeddings import Batch, Part, parts_of
+from clipfake.operate.foreign_embeddings import Batch, VectorFile, vector_files
 from clipfake.operate.options import ImportOptions
 from clipfake.scoring.embeddings import embedding_ledger
 from clipfake.status import Status
@@ -54,7 +54,7 @@ def import_embeddings(place: str, encoder: str, out: str, options: ImportOptions
     An item's version is the beginning of its vector's sha256, so that what was made anew is scored anew. Raises
     UsageError where the vectors have another length than the encoder's, or `verify` finds them of another encoder.
     """
-    parts = parts_of(place, options.layout, options.names)
+    parts = vector_files(place, options.layout, options.names)
     store, root = Store(uris.place(out)), uris.place(options.root or place)
     described = describe(encoder)
     if described.dim != parts[0].dim:
@@ -75,7 +75,7 @@ def import_embeddings(place: str, encoder: str, out: str, options: ImportOptions
     return Imported(rows, bad, scaled, len(files), described.name, compared, least)
 
 
-def _write(part: Part, ledger: Ledger, file: str, root: str) -> np.ndarray:
+def _write(part: VectorFile, ledger: Ledger, file: str, root: str) -> np.ndarray:
     """Writes one part; -> rows, rows without a finite vector, and rows that were not of length 1."""
     schema = ledger.schema.with_metadata(dict(ledger.footer))
     counts = np.zeros(3, np.int64)
@@ -129,7 +129,7 @@ def _located(root: str, name: str) -> tuple[str, str | None]:
 # Verification -----------------------------------------------------------------------------------------------------
 
 
-def _compared(parts: Sequence[Part], encoder: EncoderDescription, images: str) -> tuple[int, float]:
+def _compared(parts: Sequence[VectorFile], encoder: EncoderDescription, images: str) -> tuple[int, float]:
     """How many of the images were found among the rows, and the least cosine of theirs and their own embeddings."""
     from clipfake.scoring.few_images import load_encoder
 
@@ -163,7 +163,7 @@ def _some(images: str) -> list[str]:
     return found[:COMPARED]
 
 
-def _matches(parts: Sequence[Part], images: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+def _matches(parts: Sequence[VectorFile], images: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Image and vector of each image that a row names: the one name ends with the other, extensions left out."""
     left = {_key(uris.shown(uri)): uri for uri in images}
     by_stem: dict[str, list[tuple[str, ...]]] = {}

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from clipfake.errors import ClaimLostError, ClipfakeError
 from clipfake.onray import prometheus
-from clipfake.scoring.chunk import Chunk
-from clipfake.scoring.parts import read_parts
-from clipfake.scoring.timings import Effort
+from clipfake.scoring.part_files import read_parts
+from clipfake.scoring.timings import StageTimes
+from clipfake.scoring.unit_chunks import Chunk
 from clipfake.storage.claim import Standing
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.store import Check, Store, nothing_to_check
@@ -36,7 +36,7 @@ class Totals:
     status: Counter[str] = field(default_factory=Counter)
     verdict: Counter[str] = field(default_factory=Counter)
     unfamiliar: Counter[str] = field(default_factory=Counter)  # "scored", and how many lie beyond each quantile
-    effort: Effort = field(default_factory=Effort)
+    times: StageTimes = field(default_factory=StageTimes)
     first_row: float | None = None  # when the first rows came from the actors, as time.monotonic() says
     bytes: int = 0
 
@@ -50,8 +50,8 @@ class Totals:
         """Of a unit's rows, whose commit took so many seconds."""
         made = cls(rows.num_rows, bytes=pc.sum(rows["size"]).as_py() or 0)
         made.status.update(_histogram(rows, "status"))
-        made.effort.count(rows)
-        made.effort.writing = seconds
+        made.times.count(rows)
+        made.times.writing = seconds
         if "verdict" in rows.column_names:
             made.verdict.update({k: n for k, n in _histogram(rows, "verdict").items() if k is not None})
         if "unfamiliarity" in rows.column_names:
@@ -66,8 +66,8 @@ class Totals:
         self.bytes += unit.bytes
         for name in ("status", "verdict", "unfamiliar"):
             getattr(self, name).update(getattr(unit, name))
-        self.effort.add(unit.effort)
-        prometheus.unit_committed(unit.status, unit.bytes, unit.effort.writing)
+        self.times.add(unit.times)
+        prometheus.unit_committed(unit.status, unit.bytes, unit.times.writing)
 
 
 @dataclass(frozen=True)

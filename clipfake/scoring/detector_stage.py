@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipfake.errors import ClipfakeError
-from clipfake.scoring.chunk import mark, read_chunk
 from clipfake.scoring.timings import with_seconds
+from clipfake.scoring.unit_chunks import mark, read_chunk
 from clipfake.status import Status
 from clipfake.storage.committed import place_of
 from clipfake.storage.schemas import REPORT_SCHEMA

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from clipfake.encoder.description import EncoderDescription
-from clipfake.scoring.chunk import VIEWS, with_columns
 from clipfake.scoring.options import EmbedOptions
+from clipfake.scoring.unit_chunks import VIEWS, with_columns
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import embedding_schema

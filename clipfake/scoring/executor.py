@@ -24,12 +24,12 @@ from clipfake.onray.connection import (
 from clipfake.onray.nodes import Node
 from clipfake.onray.private import map_blocks
 from clipfake.scoring import commit
-from clipfake.scoring.chunk import Chunk, as_row, as_table
 from clipfake.scoring.commit import Order, Totals
-from clipfake.scoring.layout import Layout
 from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.placement import Placement
 from clipfake.scoring.sources import Listing
 from clipfake.scoring.timings import HERE
+from clipfake.scoring.unit_chunks import Chunk, as_row, as_table
 from clipfake.storage.store import Store
 from clipfake.storage.units import PLAN_FOLDER
 
@@ -60,8 +60,8 @@ class Session(Protocol):
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
         """What the work is to be laid out for, as `nodes_to_plan_for` says it."""
 
-    def adapted(self, layout: Layout) -> Layout:
-        """The layout as it is followed here."""
+    def adapted(self, placement: Placement) -> Placement:
+        """The placement as it is followed here."""
 
     def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
         """What comes out of the pipeline, a table a task, in any order. What it runs on ends with the generator.
@@ -103,8 +103,8 @@ class OnRay:
             self.wait()
             return nodes_to_plan_for(scale_to, patience_s)
 
-    def adapted(self, layout: Layout) -> Layout:
-        return layout
+    def adapted(self, placement: Placement) -> Placement:
+        return placement
 
     def commit(self, order: Order) -> Future[Totals]:
         told: Future[Totals] = Future()
@@ -181,9 +181,9 @@ class InProcess:
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
         return [Node(float(self._cores), 0.0, HERE)]
 
-    def adapted(self, layout: Layout) -> Layout:
+    def adapted(self, placement: Placement) -> Placement:
         cores = min(self._cores, CORES)
-        return replace(layout, encoders=1, encoder_threads=cores, decoders=cores)
+        return replace(placement, encoders=1, encoder_threads=cores, decoders=cores)
 
     def commit(self, order: Order) -> Future[Totals]:
         done: Future[Totals] = Future()

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clipfake.corpus.tally import Tally
+from clipfake.english import counted
 from clipfake.errors import ClipfakeError, ExitCode, UsageError, WorkFailedError
 from clipfake.onray.nodes import Node, tell_changes
 from clipfake.scoring.commit import Sink, Totals
 from clipfake.scoring.executor import Session, opened
-from clipfake.scoring.layout import Layout
 from clipfake.scoring.options import JobOptions
 from clipfake.scoring.pipeline import Pipeline, Work
+from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Counts, Planner
 from clipfake.scoring.resume import take_up
 from clipfake.scoring.sources import Listing, Source, restored
@@ -158,7 +159,7 @@ class _Run:
         planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
         planned = session.nodes(None if options.dry_run else options.scale_to, options.stall_timeout)
         nodes = [node for node in planned if node.address]
-        sizes = self._layout(job.source, planned, 1 << 40)
+        sizes = self._placement(job.source, planned, 1 << 40)
         rows = options.unit_rows or unit_rows(
             self.store, job.name, job.source, sizes.device, job.saves or job.ledger, job.views
         )
@@ -172,7 +173,7 @@ class _Run:
         plans = [*left_open, plan]
         items = sum(one.items for one in plans)
         where = ", ".join(node.address for node in nodes)
-        log.info("run %s: %d items on %d nodes (%s)", self.run_id, items, len(nodes), where)
+        log.info("run %s: %s on %s (%s)", self.run_id, counted(items, "item"), counted(len(nodes), "node"), where)
         advance = self.progress(items)
         left = sum(self._work(one, advance, session) for one in plans)
         worked = time.monotonic()
@@ -208,8 +209,8 @@ class _Run:
         def pipeline() -> Pipeline:
             nodes = session.nodes(options.scale_to, options.stall_timeout)
             tell_changes(seen, {node.address for node in nodes if node.address})
-            layout = session.adapted(self._layout(source, nodes, plan.items))
-            return source.pipeline(job.work, layout, saves is not None)
+            placement = session.adapted(self._placement(source, nodes, plan.items))
+            return source.pipeline(job.work, placement, saves is not None)
 
         before = self.totals.rows
         sinks = job.sinks(self.run_id, saves)
@@ -229,9 +230,9 @@ class _Run:
             close_plan(self.store, plan)
         return plan.items - (self.totals.rows - before)
 
-    def _layout(self, source: Source, nodes: list[Node], items: int) -> Layout:
-        options = self.options
-        return source.layout(self.job.work, nodes, items, options.batch_size, self.job.views, options.encoders_per_gpu)
+    def _placement(self, source: Source, nodes: list[Node], items: int) -> Placement:
+        job, options = self.job, self.options
+        return source.placement(job.work, nodes, items, options.batch_size, job.views, options.encoders_per_gpu)
 
     def _record(
         self, counts: Counts, nodes: list[Node], device: str, seconds: dict[str, float], finished: int
@@ -261,10 +262,10 @@ class _Run:
             "unfamiliar": dict(totals.unfamiliar),
             "bytes": totals.bytes,
             "seconds": seconds,
-            "seconds_by_stage": totals.effort.by_stage,
-            "by_node": totals.effort.by_node(),
-            "busy": totals.effort.busy(seconds["work"]),
-            "steady": totals.effort.steady(),
+            "seconds_by_stage": totals.times.by_stage,
+            "by_node": totals.times.by_node(),
+            "busy": totals.times.busy(seconds["work"]),
+            "steady": totals.times.steady(),
             "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
         }
 

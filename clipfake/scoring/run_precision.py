@@ -4,6 +4,7 @@ import logging
 import os
 
 from clipfake.encoder.precision import AUTO, Machine, Precision, fastest, this_machine
+from clipfake.english import counted
 from clipfake.errors import ClipfakeError
 from clipfake.onray.connection import at_hand, connected
 from clipfake.onray.nodes import ask_nodes, cluster_nodes
@@ -32,12 +33,12 @@ def chosen_precision(precision: str, session: Session | None = None) -> Precisio
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1", "NoDevFiles")
         machines, device = [here], "cuda" if here.gpus and not hidden else "cpu"
     found = fastest(machines, device)
-    log.info("the precision is %s: what all %d nodes that encode on %s do fast", found, len(machines), device)
+    log.info("the precision is %s, which %s can do fast (%s)", found, counted(len(machines), "node"), device)
     return found
 
 
 def _ask_encoding_nodes() -> tuple[list[Machine], str]:
-    """The machines that will encode, and on which device: as `plan_layout` does it, the GPUs' where there are any."""
+    """The machines that will encode, and on which device: those with GPUs if there are any, as in `plan_placement`."""
     nodes = cluster_nodes()
     with_gpus = [node for node in nodes if node.gpus > 0]
     able = with_gpus or [node for node in nodes if node.cpus > 0]

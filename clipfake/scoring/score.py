@@ -16,7 +16,6 @@ from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.options import refuse_idle
 from clipfake.scoring.chosen_detector import detector_of_folder
-from clipfake.scoring.chunk import with_columns
 from clipfake.scoring.commit import Sink
 from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.embeddings import embedding_ledger, embedding_rows
@@ -27,6 +26,7 @@ from clipfake.scoring.options import NO_IMAGE_READ, ScanOptions
 from clipfake.scoring.pipeline import Work
 from clipfake.scoring.run_precision import chosen_precision
 from clipfake.scoring.sources import Images, Listing, Source, StoredEmbeddings
+from clipfake.scoring.unit_chunks import with_columns
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings

@@ -13,9 +13,9 @@ from clipfake.images.limits import Limits
 from clipfake.images.resize import GPU_1
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
-from clipfake.scoring.layout import BATCH_SIZE, Layout, plan_layout, plan_rescoring
-from clipfake.scoring.parts import HandOver
+from clipfake.scoring.part_files import HandOver
 from clipfake.scoring.pipeline import Pipeline, Step, Work
+from clipfake.scoring.placement import BATCH_SIZE, Placement, plan_placement, plan_rescoring
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 
 Listing = Callable[[], pa.RecordBatchReader]
@@ -33,15 +33,15 @@ class Source(Protocol):
     few: ClassVar[int]
     single_rows: ClassVar[bool]
 
-    def layout(
+    def placement(
         self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
-    ) -> Layout:
-        """How the work on so many items is laid out on `nodes`."""
+    ) -> Placement:
+        """How the work on so many items is placed on `nodes`."""
 
     def first_unit_rows(self, device: str, views: int) -> int:
         """Items in a unit where no run has been measured yet."""
 
-    def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
+    def pipeline(self, work: Work, placement: Placement, saving: bool) -> Pipeline:
         """What chunks go through; saving : whether a scoring's embeddings are kept too."""
 
     def longest(self, rows: int) -> float:
@@ -51,10 +51,10 @@ class Source(Protocol):
         """How items are read, as JSON values: a plan keeps it, and `restored` makes the source from it."""
 
 
-def _last(work: Work, actor: Callable[..., Any], *arguments: Any, layout: Layout, calls: int = 1) -> Step:
+def _last(work: Work, actor: Callable[..., Any], *arguments: Any, placement: Placement, calls: int = 1) -> Step:
     """The step at whose end rows are handed over."""
     args = (work.place, partial(actor, *arguments))
-    return Step(HandOver, args, layout.encoders, layout.encoder_cpus, layout.encoder_gpus, calls)
+    return Step(HandOver, args, placement.encoders, placement.encoder_cpus, placement.encoder_gpus, calls)
 
 
 def _on_device(work: Work) -> bool:
@@ -74,31 +74,37 @@ class Images:
     fetch: FetchOptions
     limits: Limits
 
-    def layout(
+    def placement(
         self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
-    ) -> Layout:
+    ) -> Placement:
         memory = peak_memory(work.encoder, work.precision, batch_size or BATCH_SIZE["cpu"])  # type: ignore[arg-type]
-        return plan_layout(nodes, items, batch_size, views, encoders_per_gpu, memory, _on_device(work))
+        return plan_placement(nodes, items, batch_size, views, encoders_per_gpu, memory, _on_device(work))
 
     def first_unit_rows(self, device: str, views: int) -> int:
         return max(1, self._FIRST[device] // (1 + views))
 
-    def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
+    def pipeline(self, work: Work, placement: Placement, saving: bool) -> Pipeline:
         views = work.what.made if work.what else ()
-        for_a_device = layout.preparers > 0 and _on_device(work)
+        for_a_device = placement.preparers > 0 and _on_device(work)
         prepare = PrepareOptions(
-            self.fetch, self.limits, work.encoder.preprocess, layout.decoders, views, work.encoder.decoder, for_a_device
+            self.fetch,
+            self.limits,
+            work.encoder.preprocess,
+            placement.decoders,
+            views,
+            work.encoder.decoder,
+            for_a_device,
         )
         encode = partial(
-            Encode, work.encoder, work.precision, layout.device,  # type: ignore[arg-type]
-            layout.encoder_threads, layout.batch_size, work.detector, keep=work.detector is None or saving,
+            Encode, work.encoder, work.precision, placement.device,  # type: ignore[arg-type]
+            placement.encoder_threads, placement.batch_size, work.detector, keep=work.detector is None or saving,
             text=work.what.template if work.what else None, jpegs=self.limits if for_a_device else None,
         )  # fmt: skip
-        if not layout.preparers:
+        if not placement.preparers:
             both = (partial(Prepare, work.place, prepare), encode)
-            return (_last(work, PrepareAndEncode, *both, calls=PrepareAndEncode.CALLS, layout=layout),)
-        first = Step(Prepare, (work.place, prepare), layout.preparers, layout.preparer_cpus, calls=Prepare.CALLS)
-        return first, _last(work, encode, calls=Encode.CALLS if for_a_device else 1, layout=layout)
+            return (_last(work, PrepareAndEncode, *both, calls=PrepareAndEncode.CALLS, placement=placement),)
+        first = Step(Prepare, (work.place, prepare), placement.preparers, placement.preparer_cpus, calls=Prepare.CALLS)
+        return first, _last(work, encode, calls=Encode.CALLS if for_a_device else 1, placement=placement)
 
     def longest(self, rows: int) -> float:
         return 2 * rows * self.limits.timeout_s  # an image whose decoder dies is tried twice
@@ -115,17 +121,17 @@ class StoredEmbeddings:
     few: ClassVar[int] = 131_072
     single_rows: ClassVar[bool] = False
 
-    def layout(
+    def placement(
         self, work: Work, nodes: list[Node], items: int, batch_size: int | None, views: int, encoders_per_gpu: int
-    ) -> Layout:
+    ) -> Placement:
         return plan_rescoring(nodes, items, encoders_per_gpu)
 
     def first_unit_rows(self, device: str, views: int) -> int:
         return 262_144
 
-    def pipeline(self, work: Work, layout: Layout, saving: bool) -> Pipeline:
-        arguments = (work.place, work.detector, layout.device, layout.encoder_threads)
-        return (_last(work, Detect, *arguments, layout=layout),)
+    def pipeline(self, work: Work, placement: Placement, saving: bool) -> Pipeline:
+        arguments = (work.place, work.detector, placement.device, placement.encoder_threads)
+        return (_last(work, Detect, *arguments, placement=placement),)
 
     def longest(self, rows: int) -> float:
         return 0.0

@@ -21,9 +21,9 @@ from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import EXACT
-from clipfake.scoring.chunk import JPEG, PIXELS, REFUSED, VIEWS, mark, read_chunk
 from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.timings import with_seconds
+from clipfake.scoring.unit_chunks import JPEG, PIXELS, REFUSED, VIEWS, mark, read_chunk
 from clipfake.status import Status
 from clipfake.storage.schemas import ENCODING, FACTS
 from clipfake.storage.store import Store

@@ -39,7 +39,7 @@ def with_seconds(table: pa.Table, stage: str, seconds: float) -> pa.Table:
 
 
 @dataclass
-class Effort:
+class StageTimes:
     """What the committed rows cost. Rows that came twice are not in it."""
 
     by_actor: dict[str, Counter[str]] = field(default_factory=dict)  # stage -> "node pid" (and thread) -> seconds
@@ -48,7 +48,7 @@ class Effort:
     _first: dict[str, float] = field(default_factory=dict)  # encoder -> when it began with its first chunk
     _chunks: array = field(default_factory=lambda: array("d"))  # of each: began, encoded, rows, seconds of encoding
 
-    def add(self, other: "Effort") -> None:
+    def add(self, other: "StageTimes") -> None:
         """Counts what others cost, too."""
         for stage, spent in other.by_actor.items():
             self.by_actor.setdefault(stage, Counter()).update(spent)

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from clipfake.errors import ClipfakeError, UsageError, WorkFailedError
 from clipfake.onray import prometheus
-from clipfake.scoring.chunk import PROBE, REFUSED, Chunk, as_table, read_chunk, split
 from clipfake.scoring.commit import Committer, Sink, Totals
 from clipfake.scoring.executor import BrokenOffError, Session
-from clipfake.scoring.parts import hand_over
+from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.sources import Source
+from clipfake.scoring.unit_chunks import PROBE, REFUSED, Chunk, as_table, read_chunk, split
 from clipfake.status import Status
 from clipfake.storage.claim import Standing
 from clipfake.storage.store import Store

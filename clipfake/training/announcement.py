@@ -9,7 +9,9 @@ EVERY_S = 30.0
 
 
 @contextmanager
-def told(what: str, expected_s: float | None, say: Callable[[str], None], every_s: float = EVERY_S) -> Iterator[None]:
+def announced(
+    what: str, expected_s: float | None, say: Callable[[str], None], every_s: float = EVERY_S
+) -> Iterator[None]:
     """Says before the step in here how many seconds are expected, then every `every_s` how many have passed.
 
     Says nothing where `expected_s` is None. The step must let other threads run, as scikit-learn's SVC does.

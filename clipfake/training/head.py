@@ -24,7 +24,7 @@ _MEANS = 4_096  # rows that the mean outputs of the classes are of, and of a blo
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """One side of the split. x : (N, D) float32; y : (N,) int64, 0 real, 1 fake; generator : (N,) str or None.
 
     text : (N, T) float32 where the head fuses image and text; unit : (N,) equal where rows belong together
@@ -54,7 +54,7 @@ class TrainedHead:
     workers: tuple[str, ...] = ()
 
 
-def train_head(train: Part, val: Part, options: HeadOptions, workers: int, storage: Store) -> TrainedHead:
+def train_head(train: SplitPart, val: SplitPart, options: HeadOptions, workers: int, storage: Store) -> TrainedHead:
     """Trains on `workers` workers of the connected cluster and returns the head of the best epoch.
 
     Checkpoints lie in `storage` under a name made of options and data: the same call after a crash goes on where
@@ -69,7 +69,7 @@ def train_head(train: Part, val: Part, options: HeadOptions, workers: int, stora
     return fit(_loop, config, scaling, _run_name(train, val, options), storage, "training the head")
 
 
-def _run_name(train: Part, val: Part, options: HeadOptions) -> str:
+def _run_name(train: SplitPart, val: SplitPart, options: HeadOptions) -> str:
     digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
     for part in (train, val):
         for array in part.inputs():
@@ -92,7 +92,7 @@ def _loop(config: dict[str, Any]) -> TrainedHead:
 
 
 def fit_head(
-    train: Part, val: Part, options: HeadOptions, rank: int = 0, world: int = 1,
+    train: SplitPart, val: SplitPart, options: HeadOptions, rank: int = 0, world: int = 1,
     saved: dict[str, Any] | None = None, report: Callable[[dict[str, float], dict[str, Any]], None] | None = None,
 ) -> TrainedHead:  # fmt: skip
     """Worker `rank` of `world` trains; with more than one there is a process group. Needs no Ray.
@@ -171,7 +171,7 @@ def fit_head(
     return TrainedHead(arrays, history, best["epoch"])
 
 
-def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, epoch: int, optimizer: Any) -> Any:
+def _pass(model: Any, part: SplitPart, options: HeadOptions, rank: int, world: int, epoch: int, optimizer: Any) -> Any:
     """One pass over a part in balanced batches, with steps if there is an optimizer; the statistics of all workers."""
     import torch
 
@@ -196,7 +196,7 @@ def _pass(model: Any, part: Part, options: HeadOptions, rank: int, world: int, e
     return total
 
 
-def separation(head: Any, train: Part, val: Part, seed: int, rank: int = 0, world: int = 1) -> float:
+def separation(head: Any, train: SplitPart, val: SplitPart, seed: int, rank: int = 0, world: int = 1) -> float:
     """The AUC of the validation rows along the line between the classes' mean outputs on training rows.
 
     Of the training at most _MEANS rows, balanced. All workers get what the first one finds, and so stop together.

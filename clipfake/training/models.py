@@ -13,10 +13,10 @@ from clipfake.detector.classifiers.kernel_svm import KernelSvm
 from clipfake.detector.classifiers.kinds import Classifier
 from clipfake.detector.heads.linear_projection import Projection, head_of
 from clipfake.measures.sampling import cost_weights
-from clipfake.training.announcement import told
+from clipfake.training.announcement import announced
 from clipfake.training.dataset import Labelled
 from clipfake.training.folds import grouped_folds
-from clipfake.training.head import Part, TrainedHead, fit_head
+from clipfake.training.head import SplitPart, TrainedHead, fit_head
 from clipfake.training.options import HeadOptions, TrainOptions
 from clipfake.training.search import Choice
 
@@ -42,7 +42,7 @@ class Model:
     trained: TrainedHead | None = None
     choice: Choice | None = None
 
-    def decision(self, part: Part) -> np.ndarray:
+    def decision(self, part: SplitPart) -> np.ndarray:
         """(N,) float64 of the rows of a part."""
         return self.classifier.decision(torch.from_numpy(project(self.head, part))).numpy()
 
@@ -126,7 +126,7 @@ class HeadRecipe:
     say : is told of the head, and how long a long fit takes
     """
 
-    train: Callable[[Part, Part, HeadOptions], TrainedHead] = fit_head
+    train: Callable[[SplitPart, SplitPart, HeadOptions], TrainedHead] = fit_head
     search: Callable[..., Choice] | None = None
     choice: Choice | None = None
     say: Say | None = None
@@ -163,20 +163,20 @@ def _svm(
     """`fit_svm`; `say` is told how long it is expected to take where that is long, and then that it goes on."""
     gamma = scale_gamma(x) if gamma is None else gamma
     seconds = exact_seconds(x, data.y, cost, gamma, seed) if say else None
-    with told("SVM", seconds, say or log.debug):
+    with announced("SVM", seconds, say or log.debug):
         return fit_svm(x, data.y, cost, gamma, data.generator.tolist(), seed, weight=weight)
 
 
 RECIPES: Mapping[str, Recipe] = {"linear": LinearRecipe(), "rbf": RbfRecipe(), "head": HeadRecipe()}
 
 
-def part_of(data: Labelled) -> Part:
+def part_of(data: Labelled) -> SplitPart:
     """The rows as the head takes them."""
     text = None if data.text is None else data.text.astype(np.float32, copy=False)
-    return Part(data.x.astype(np.float32, copy=False), data.y, data.generator, text, data.unit)
+    return SplitPart(data.x.astype(np.float32, copy=False), data.y, data.generator, text, data.unit)
 
 
-def project(head: Projection | None, part: Part, block: int = 65_536) -> np.ndarray:
+def project(head: Projection | None, part: SplitPart, block: int = 65_536) -> np.ndarray:
     """The head's output, a block at a time: on the way it needs several times the memory of what it gets.
 
     Without a head it is the embeddings.

@@ -10,13 +10,13 @@ from clipfake.detector.calibrators.maps import Calibrator
 from clipfake.detector.classifiers.fitting import fit_calibrator, fit_linear_baseline
 from clipfake.measures.metrics import metrics
 from clipfake.measures.thresholds import Threshold, verdicts
-from clipfake.training.head import Part
+from clipfake.training.head import SplitPart
 
 Tables = dict[str, dict[str, Any]]
 
 
 def metric_tables(
-    parts: Mapping[str, Part], decision: Mapping[str, np.ndarray], calibrator: Calibrator, calibration: str,
+    parts: Mapping[str, SplitPart], decision: Mapping[str, np.ndarray], calibrator: Calibrator, calibration: str,
     units: Mapping[str, np.ndarray],
 ) -> Tables:  # fmt: skip
     """part -> `metrics` of the "detector" and of the "baseline", a linear SVM on the raw embedding.
@@ -38,7 +38,7 @@ def metric_tables(
     }
 
 
-def text_alone(parts: Mapping[str, Part], tables: Tables, units: Mapping[str, np.ndarray]) -> list[str]:
+def text_alone(parts: Mapping[str, SplitPart], tables: Tables, units: Mapping[str, np.ndarray]) -> list[str]:
     """Adds the row `text`, a linear SVM on the text embedding alone, to the tables; a note where it tells the label."""
     texts = {name: np.asarray(p.text) for name, p in parts.items()}
     model = fit_linear_baseline(texts["train"], parts["train"].y)

@@ -28,7 +28,7 @@ from clipfake.storage.store import Store, check_new
 from clipfake.training.crossed import fit_model
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.deduplication import copies_note, without_copies
-from clipfake.training.head import Part, TrainedHead, train_head
+from clipfake.training.head import SplitPart, TrainedHead, train_head
 from clipfake.training.models import RECIPES, HeadRecipe, RbfRecipe, Recipe, part_of
 from clipfake.training.options import HeadOptions, TrainOptions
 from clipfake.training.presets import preset
@@ -180,7 +180,7 @@ def _recipe(options: TrainOptions, storage: Store, say: Callable[[str], None]) -
     if options.model != "head":
         return RbfRecipe(say) if options.model == "rbf" else RECIPES[options.model]
 
-    def trained(learned: Part, stops: Part, head: HeadOptions) -> TrainedHead:
+    def trained(learned: SplitPart, stops: SplitPart, head: HeadOptions) -> TrainedHead:
         with connected(options.num_cpus):
             return train_head(learned, stops, head, options.workers, storage)
 

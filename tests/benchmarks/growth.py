@@ -34,7 +34,7 @@ class NullEncoder:
         self.store = Store(prepare.args[0])
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        from clipfake.scoring.chunk import read_chunk
+        from clipfake.scoring.unit_chunks import read_chunk
         from clipfake.storage.schemas import ENCODING, FACTS
         from clipfake.storage.vectors import vector_column
 

@@ -16,12 +16,12 @@ import torch
 
 from clipfake.detector.heads.linear_projection import init_head
 from clipfake.detector.heads.triplet_loss import triplet_loss
-from clipfake.training.head import HeadOptions, Part, fit_head
+from clipfake.training.head import HeadOptions, SplitPart, fit_head
 
 DIM, VALIDATION = 512, 8_000
 
 
-def part(rows: int, seed: int) -> Part:
+def part(rows: int, seed: int) -> SplitPart:
     """Two overlapping classes in a cone, eleven generators."""
     random = np.random.default_rng(seed)
     y = (np.arange(rows) % 2).astype(np.int64)
@@ -30,10 +30,10 @@ def part(rows: int, seed: int) -> Part:
     x += 2.0
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     generator = np.array([f"g{i}" if label else "" for i, label in zip(random.integers(0, 10, rows), y, strict=True)])
-    return Part(x, y, generator.astype(object))
+    return SplitPart(x, y, generator.astype(object))
 
 
-def plain_loop(train: Part, val: Part, options: HeadOptions) -> None:
+def plain_loop(train: SplitPart, val: SplitPart, options: HeadOptions) -> None:
     """What one writes by hand."""
     torch.set_num_threads(1)
     head = init_head(DIM, options.out_dim, options.seed, train.x)

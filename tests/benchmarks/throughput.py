@@ -173,7 +173,7 @@ def run_tool(asked: argparse.Namespace) -> dict:
     found = outcome.record["steady"]
     assert found, "the run is too short for a steady state: give more --seconds"
     return {"steady": found["images_per_second"], "first": arrivals[0], "waited": found["waited"]} | {
-        "stages": {k: v / outcome.totals.rows for k, v in outcome.totals.effort.by_stage.items()},
+        "stages": {k: v / outcome.totals.rows for k, v in outcome.totals.times.by_stage.items()},
         "apart": apart_from_the_cpu(asked) if asked.device == "cuda" else None,
     }
 

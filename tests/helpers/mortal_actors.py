@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipfake.scoring.chunk import Chunk, as_table
 from clipfake.scoring.executor import BrokenOffError, InProcess
 from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.unit_chunks import Chunk, as_table
 
 DEADLY = b"deadly"  # what a JPEG has in it that kills who decodes it on the encoder's device
 _actors: list[Any] = []

@@ -99,11 +99,11 @@ def hook(trouble: str, step: int, length: int, elsewhere: str | None) -> None:
     """Makes trouble at this process's request number `step`; a claim lives for seconds."""
     import pyarrow.parquet as pq
 
-    from clipfake.scoring import chunk, score
+    from clipfake.scoring import score, unit_chunks
     from clipfake.storage import claim, owner
     from clipfake.storage.store import Store
 
-    claim.STALE_S, claim.REFRESH_S, claim.LOOK_S, chunk.PAUSES_S = STALE_S, REFRESH_S, LOOK_S, (0.05, 0.1)
+    claim.STALE_S, claim.REFRESH_S, claim.LOOK_S, unit_chunks.PAUSES_S = STALE_S, REFRESH_S, LOOK_S, (0.05, 0.1)
     score.counted_ahead = lambda listing, *_: (True, listing)  # no Ray, also where units were left open
     if elsewhere is not None:
         owner._machine = lambda: elsewhere

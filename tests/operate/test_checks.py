@@ -11,7 +11,7 @@ from clipfake.operate.checks import (
     check_clock,
     check_disk,
     check_encoder,
-    check_layout,
+    check_placement,
     check_shm,
     check_source,
     check_storage,
@@ -20,7 +20,7 @@ from clipfake.operate.checks import (
     unplaced,
 )
 from clipfake.operate.node_facts import EncoderFacts
-from clipfake.scoring.layout import plan_layout
+from clipfake.scoring.placement import plan_placement
 
 HERE = {"clipfake": "0.1.0", "python": "3.11.7", "ray": "2.60.0", "pillow": "12.0"}
 
@@ -59,57 +59,57 @@ def test_each_check_fires(finding, state, says):
 
 def test_a_cluster_without_a_free_cpu_would_wait():
     nodes = [Node(4.0), Node(4.0)]
-    layout, finding = check_layout(nodes, nodes)
-    assert (finding.state, layout) == (OK, plan_layout(nodes, 1 << 40))
-    _, finding = check_layout(nodes, [Node(4.0), Node(1.0)])
+    placement, finding = check_placement(nodes, nodes)
+    assert (finding.state, placement) == (OK, plan_placement(nodes, 1 << 40))
+    _, finding = check_placement(nodes, [Node(4.0), Node(1.0)])
     assert finding.state == FAIL
     assert "3 of these actors find no room" in finding.said
-    layout, finding = check_layout([Node(0.0)], [Node(0.0)])
-    assert (layout, finding.state) == (None, FAIL)
+    placement, finding = check_placement([Node(0.0)], [Node(0.0)])
+    assert (placement, finding.state) == (None, FAIL)
     assert "no node with a CPU" in finding.said
 
 
 def test_nodes_that_an_autoscaler_is_to_bring_are_planned_with():
     nodes = [Node(0.0), Node(4.0)]
-    layout, finding = check_layout(nodes, nodes, 3)
-    assert (finding.state, layout) == (OK, plan_layout([Node(4.0)] * 3, 1 << 40))
-    assert "2 nodes are to be brought by an autoscaler; 12 encoders" in finding.said
-    _, finding = check_layout(nodes, [Node(0.0), Node(1.0)], 3)
+    placement, finding = check_placement(nodes, nodes, 3)
+    assert (finding.state, placement) == (OK, plan_placement([Node(4.0)] * 3, 1 << 40))
+    assert "2 nodes to be brought by an autoscaler; 12 encoders" in finding.said
+    _, finding = check_placement(nodes, [Node(0.0), Node(1.0)], 3)
     assert "3 of these actors find no room" in finding.said
-    layout, finding = check_layout([Node(0.0)], [Node(0.0)], 3)
-    assert (layout, finding.state) == (None, WARN)
+    placement, finding = check_placement([Node(0.0)], [Node(0.0)], 3)
+    assert (placement, finding.state) == (None, WARN)
 
 
 def test_encoders_that_share_a_gpu_are_planned_with():
     nodes = [Node(16.0, 1.0)]
-    layout, finding = check_layout(nodes, nodes, encoders_per_gpu=4)
-    assert (finding.state, layout) == (OK, plan_layout(nodes, 1 << 40, encoders_per_gpu=4))
+    placement, finding = check_placement(nodes, nodes, encoders_per_gpu=4)
+    assert (finding.state, placement) == (OK, plan_placement(nodes, 1 << 40, encoders_per_gpu=4))
     assert "4 encoders on cuda (of 0 CPUs, 0.25 GPUs)" in finding.said
 
 
 @pytest.mark.parametrize("nodes", [[Node(1.0)], [Node(2.0)], [Node(16.0, 1.0)], [Node(64.0, 8.0), Node(32.0)]])
 def test_what_is_planned_finds_room_on_an_idle_cluster(nodes):
-    assert unplaced(plan_layout(nodes, 1 << 40), nodes) == 0
+    assert unplaced(plan_placement(nodes, 1 << 40), nodes) == 0
 
 
 def test_the_speed_to_expect_and_what_will_be_the_limit():
-    layout = plan_layout([Node(4.0), Node(4.0)], 1 << 40)
+    placement = plan_placement([Node(4.0), Node(4.0)], 1 << 40)
     nodes = [EncoderFacts(None, "cpu", 1.0, 10.0, 200.0), EncoderFacts(None, "cpu", 1.0, 20.0, 280.0)]
-    assert "123 images/s in the last" in expected_speed(layout, nodes, 123.0).said
-    said = expected_speed(layout, nodes, None).said  # 8 encoders and, in turns with them, 8 children
+    assert "123 images/s in the last" in expected_speed(placement, nodes, 123.0).said
+    said = expected_speed(placement, nodes, None).said  # 8 encoders and, in turns with them, 8 children
     assert "at most 113 images/s" in said
-    assert "8 encoders do 120 and 8 decoding processes 1,920, so the encoders will be the limit" in said
-    assert expected_speed(layout, [], None).state == WARN
+    assert "(encoders: 8, 120; decoding processes: 8, 1,920): the encoders will be the limit" in said
+    assert expected_speed(placement, [], None).state == WARN
 
 
 @pytest.mark.parametrize(
     ("on_gpus", "decoded", "total", "children"), [(False, 200, 2_400, 12), (True, 1_000, 14_000, 14)]
 )
 def test_beside_a_gpu_the_cores_are_the_limit_of_a_small_encoder(on_gpus, decoded, total, children):
-    layout = plan_layout([Node(16.0, 1.0)], 1 << 40, on_gpus=on_gpus)
-    said = expected_speed(layout, [EncoderFacts(None, "cuda", 1.0, 27_000.0, decoded)], None).said
+    placement = plan_placement([Node(16.0, 1.0)], 1 << 40, on_gpus=on_gpus)
+    said = expected_speed(placement, [EncoderFacts(None, "cuda", 1.0, 27_000.0, decoded)], None).said
     assert f"at most {total:,} images/s" in said
-    assert f"1 encoders do 27,000 and {children} decoding processes {total:,}, so decoding will be the limit" in said
-    large = expected_speed(layout, [EncoderFacts(None, "cuda", 1.0, 1_900.0, decoded)], None).said
+    assert f"(encoders: 1, 27,000; decoding processes: {children}, {total:,}): decoding will be the limit" in said
+    large = expected_speed(placement, [EncoderFacts(None, "cuda", 1.0, 1_900.0, decoded)], None).said
     assert "at most 1,900 images/s" in large
     assert "the encoders will be the limit" in large

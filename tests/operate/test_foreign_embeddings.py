@@ -7,7 +7,7 @@ import pytest
 
 from clipfake.errors import UsageError
 from clipfake.operate import foreign_embeddings
-from clipfake.operate.foreign_embeddings import parts_of
+from clipfake.operate.foreign_embeddings import vector_files
 
 
 def vectors_of(rows, dim=8, kind=np.float16, seed=0):
@@ -30,7 +30,7 @@ def clip_retrieval(folder, sizes=(5, 3), zeros=0, **columns):
 
 
 def read(place, layout, names=None):
-    batches = [batch for part in parts_of(str(place), layout, names) for batch in part.batches()]
+    batches = [batch for part in vector_files(str(place), layout, names) for batch in part.batches()]
     return (
         [name for batch in batches for name in batch.names],
         [caption for batch in batches for caption in batch.captions],
@@ -52,10 +52,10 @@ def test_npy_beside_parquet(tmp_path):
     pq.write_table(pa.table({"n": [0.5] * 4, "sample": [7, 8, 9, 10]}), tmp_path / "ids.parquet")
     assert read(tmp_path, "npy", "sample")[0] == ["7", "8", "9", "10"]
     with pytest.raises(UsageError, match="it has n, sample"):
-        parts_of(str(tmp_path), "npy")
+        vector_files(str(tmp_path), "npy")
     np.save(tmp_path / "ids.npy", vectors_of(4, kind=np.float32))
     with pytest.raises(UsageError, match=r"vectors\.npy has no Parquet"):
-        parts_of(str(tmp_path), "npy", "sample")
+        vector_files(str(tmp_path), "npy", "sample")
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 8), pa.large_list(pa.float64())])
@@ -76,17 +76,17 @@ def test_ragged_rows_are_refused(tmp_path):
 
 def test_what_does_not_fit_together_is_refused(tmp_path):
     with pytest.raises(UsageError, match="wants img_emb"):
-        parts_of(str(tmp_path), "clip-retrieval")
+        vector_files(str(tmp_path), "clip-retrieval")
     clip_retrieval(tmp_path)
     np.save(tmp_path / "img_emb" / "img_emb_1.npy", vectors_of(4))
     with pytest.raises(UsageError, match=r"4 rows and .* names 3"):
-        parts_of(str(tmp_path), "clip-retrieval")
+        vector_files(str(tmp_path), "clip-retrieval")
     np.save(tmp_path / "img_emb" / "img_emb_1.npy", vectors_of(3, dim=9))
     with pytest.raises(UsageError, match="different lengths"):
-        parts_of(str(tmp_path), "clip-retrieval")
+        vector_files(str(tmp_path), "clip-retrieval")
     (tmp_path / "metadata" / "metadata_1.parquet").unlink()
     with pytest.raises(UsageError, match="names its rows"):
-        parts_of(str(tmp_path), "clip-retrieval")
+        vector_files(str(tmp_path), "clip-retrieval")
 
 
 def test_a_file_that_ends_too_early(tmp_path):
@@ -105,7 +105,7 @@ def test_nothing_is_unpickled_and_only_vectors_are_taken(tmp_path, array):
     clip_retrieval(tmp_path, (2,))
     np.save(tmp_path / "img_emb" / "img_emb_0.npy", array, allow_pickle=True)
     with pytest.raises(UsageError, match="floating-point vectors"):
-        parts_of(str(tmp_path), "clip-retrieval")
+        vector_files(str(tmp_path), "clip-retrieval")
     (tmp_path / "img_emb" / "img_emb_0.npy").write_bytes(b"no numpy")
     with pytest.raises(UsageError, match=r"no \.npy file"):
-        parts_of(str(tmp_path), "clip-retrieval")
+        vector_files(str(tmp_path), "clip-retrieval")

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipfake.errors import ClaimLostError, ClipfakeError
-from clipfake.scoring.chunk import ROW, UNIT
 from clipfake.scoring.commit import COMMITS, Committer, Order, Sink, Totals, commit_unit
 from clipfake.scoring.executor import InProcess
-from clipfake.scoring.parts import hand_over
+from clipfake.scoring.part_files import hand_over
+from clipfake.scoring.unit_chunks import ROW, UNIT
 from clipfake.storage.claim import Claim, claimed
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger

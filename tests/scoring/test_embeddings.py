@@ -19,7 +19,6 @@ from clipfake.corpus.manifest import write_manifest
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.images.conditions.augmentation import chain
-from clipfake.scoring.chunk import VIEWS
 from clipfake.scoring.commit import Sink
 from clipfake.scoring.embed import embed
 from clipfake.scoring.embeddings import embedding_rows
@@ -27,6 +26,7 @@ from clipfake.scoring.job import Outcome
 from clipfake.scoring.options import EmbedOptions, ScanOptions
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import score
+from clipfake.scoring.unit_chunks import VIEWS
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.schemas import ENCODING, FACTS, embedding_schema

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.nodes import Node
-from clipfake.scoring.chunk import Chunk, as_row
 from clipfake.scoring.executor import InProcess, OnRay, counted_ahead, opened
-from clipfake.scoring.layout import Layout, plan_layout
 from clipfake.scoring.pipeline import Step
+from clipfake.scoring.placement import Placement, plan_placement
+from clipfake.scoring.unit_chunks import Chunk, as_row
 from clipfake.storage.store import Store
 
 MADE = pa.schema([("item", pa.int64())])
@@ -89,8 +89,13 @@ def test_what_is_opened(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("cores", "used"), [(1, 1), (2, 2), (8, 8), (64, 16)])
 def test_one_encoder_has_the_cores(cores, used):
     here = InProcess(cores)
-    layout: Layout = here.adapted(plan_layout(here.nodes(None, 1.0), 512))
-    assert (layout.encoders, layout.encoder_threads, layout.decoders, layout.preparers) == (1, used, used, 0)
+    placement: Placement = here.adapted(plan_placement(here.nodes(None, 1.0), 512))
+    assert (placement.encoders, placement.encoder_threads, placement.decoders, placement.preparers) == (
+        1,
+        used,
+        used,
+        0,
+    )
 
 
 class Actor:
@@ -184,7 +189,7 @@ def test_few_images_are_scored_without_ray(pictures, detector, tmp_path):
 
 ENDED = """
 import sys, time
-from clipfake.scoring.chunk import Chunk, as_row
+from clipfake.scoring.unit_chunks import Chunk, as_row
 from clipfake.scoring.executor import opened
 with opened(None, few=True):
     try:

@@ -12,8 +12,8 @@ from clipfake.encoder import describe
 from clipfake.images import device_decoder
 from clipfake.images.limits import Limits
 from clipfake.images.prepare import prepare
-from clipfake.scoring.chunk import JPEG, PIXELS
 from clipfake.scoring.stages import Encode, Prepare, PrepareOptions
+from clipfake.scoring.unit_chunks import JPEG, PIXELS
 from clipfake.status import Status
 
 ENCODER = describe("ViT-S-32-alt/untrained", decoder="gpu")

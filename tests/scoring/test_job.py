@@ -13,18 +13,18 @@ from clipfake.corpus.fetch import FetchOptions
 from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.images.decode import Limits
 from clipfake.onray.nodes import Node
-from clipfake.scoring.chunk import Chunk, as_table, read_chunk
 from clipfake.scoring.commit import Order, Sink, Totals
 from clipfake.scoring.executor import InProcess
 from clipfake.scoring.job import Job, Outcome, run_job
-from clipfake.scoring.layout import Layout
 from clipfake.scoring.options import JobOptions
-from clipfake.scoring.parts import hand_over
+from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.pipeline import Pipeline, Work
+from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
 from clipfake.scoring.sources import Images
 from clipfake.scoring.stages import PrepareOptions
+from clipfake.scoring.unit_chunks import Chunk, as_table, read_chunk
 from clipfake.scoring.unit_runner import FAILING_UNITS
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.runs import read_records
@@ -68,8 +68,8 @@ class Here:
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
         return [Node(2.0, 0.0, "here")]
 
-    def adapted(self, layout: Layout) -> Layout:
-        return layout
+    def adapted(self, placement: Placement) -> Placement:
+        return placement
 
     def commit(self, order: Order) -> Future[Totals]:
         return InProcess(1).commit(order)

@@ -33,7 +33,7 @@ def rows_of(folder: Path) -> dict[str, dict]:
 
 
 def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, monkeypatch: pytest.MonkeyPatch):
-    plan, found = sources.plan_layout, {}
+    plan, found = sources.plan_placement, {}
     for name, batch in product(LAYOUTS, BATCHES):
         layouts = []
 
@@ -41,7 +41,7 @@ def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, mon
             layouts.append(replace(plan(*args, **kwargs), **change))
             return layouts[-1]
 
-        monkeypatch.setattr(sources, "plan_layout", changed)
+        monkeypatch.setattr(sources, "plan_placement", changed)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr(executor, "at_hand", lambda name=name: name != "in this process")
         options, out = ScanOptions(job=JobOptions(batch_size=batch)), tmp_path / f"{name} {batch}"

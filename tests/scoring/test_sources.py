@@ -15,7 +15,7 @@ from clipfake.images.decode import Limits
 from clipfake.images.preprocess import Preprocess
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
-from clipfake.scoring.parts import HandOver
+from clipfake.scoring.part_files import HandOver
 from clipfake.scoring.pipeline import Work
 from clipfake.scoring.sources import Images, StoredEmbeddings, restored
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode
@@ -51,12 +51,12 @@ def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
         (Images(FetchOptions(), Limits()), [Prepare, Encode] if gpus else [PrepareAndEncode]),
         (StoredEmbeddings(), [Detect]),
     ):
-        layout = source.layout(work, nodes, 1 << 20, None, 0, 1)
-        *before, last = source.pipeline(work, layout, saving=False)
+        placement = source.placement(work, nodes, 1 << 20, None, 0, 1)
+        *before, last = source.pipeline(work, placement, saving=False)
         assert [*(step.actor for step in before), called(last.args[1])] == kinds
         assert last.actor is HandOver
-        assert layout.device == ("cuda" if gpus else "cpu")
-        assert source.first_unit_rows(layout.device, 0) >= 1
+        assert placement.device == ("cuda" if gpus else "cpu")
+        assert source.first_unit_rows(placement.device, 0) >= 1
 
 
 def test_the_larger_the_encoder_the_fewer_fit():
@@ -67,7 +67,7 @@ def test_the_larger_the_encoder_the_fewer_fit():
     )
     nodes = [Node(8.0, 0.0, memory=24 << 30)]
     encoders = [
-        Images(FetchOptions(), Limits()).layout(Work("file:///out", of, "fp32"), nodes, 1 << 20, None, 0, 1).encoders
+        Images(FetchOptions(), Limits()).placement(Work("file:///out", of, "fp32"), nodes, 1 << 20, None, 0, 1).encoders
         for of in (small, large, huge)
     ]
     assert encoders == [8, 4, 2]

@@ -7,12 +7,12 @@ import pytest
 
 from clipfake.detector.classifiers import fitting
 from clipfake.detector.classifiers.fitting import exact_seconds
-from clipfake.training.announcement import told
+from clipfake.training.announcement import announced
 
 
 def test_a_long_step_is_told_of_while_it_runs():
     heard = []
-    with told("SVM", 90.0, heard.append, every_s=0.05):
+    with announced("SVM", 90.0, heard.append, every_s=0.05):
         while len(heard) < 3:
             time.sleep(0.01)
     assert heard[0] == "SVM: about 90 s, estimated from a fit of a few rows"
@@ -24,9 +24,9 @@ def test_a_long_step_is_told_of_while_it_runs():
 
 def test_where_nothing_is_expected_nothing_is_said_and_errors_come_through():
     heard = []
-    with pytest.raises(ValueError, match="broken"), told("SVM", None, heard.append, every_s=0.01):
+    with pytest.raises(ValueError, match="broken"), announced("SVM", None, heard.append, every_s=0.01):
         raise ValueError("broken")
-    with pytest.raises(ValueError, match="broken"), told("SVM", 1.0, heard.append, every_s=60):
+    with pytest.raises(ValueError, match="broken"), announced("SVM", 1.0, heard.append, every_s=60):
         raise ValueError("broken")
     assert heard == ["SVM: about 1 s, estimated from a fit of a few rows"]
 

@@ -92,12 +92,12 @@ class Samples:
             if own is None and len(sample.images) == 1:
                 own = _together(left)
                 left.clear()
-            yield self._told(item, own or _Text())
+            yield self._captioned(item, own or _Text())
         for stem in left:
             meaning = "its image is not there, or too far away, or one of several: it is nobody's caption"
             self._tally.warn("text without an image", uris.item_id(self._shard, stem), meaning)
 
-    def _told(self, item: Item, text: _Text) -> Item:
+    def _captioned(self, item: Item, text: _Text) -> Item:
         facts = text.facts
         if any(facts.get(f"original_{side}", facts.get(side)) != facts.get(side) for side in ("width", "height")):
             meaning = "img2dataset resized this image, which hides what generators leave; use resize_mode=no"

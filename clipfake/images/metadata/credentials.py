@@ -40,7 +40,7 @@ def statements(data: bytes, fmt: str) -> list[Statement]:
     import c2pa
 
     with c2pa.Reader(f"image/{fmt}", io.BytesIO(data), context=_offline()) as reader:
-        return list(_told(json.loads(reader.json())))
+        return list(_statements(json.loads(reader.json())))
 
 
 @cache
@@ -55,7 +55,7 @@ def _offline() -> "Context":
     return Context.from_dict({"verify": dict.fromkeys(off, False)})
 
 
-def _told(store: Mapping[str, Any]) -> Iterator[Statement]:
+def _statements(store: Mapping[str, Any]) -> Iterator[Statement]:
     manifests, label = store["manifests"], store["active_manifest"]
     for _ in range(MAX_STEPS):
         manifest = manifests.get(label)

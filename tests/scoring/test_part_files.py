@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clipfake.scoring.chunk import PROBE, REFUSED, ROW, UNIT, Chunk, as_table, read_chunk
-from clipfake.scoring.parts import HEARD, HandOver, hand_over, read_parts
+from clipfake.scoring.part_files import HEARD, HandOver, hand_over, read_parts
+from clipfake.scoring.unit_chunks import PROBE, REFUSED, ROW, UNIT, Chunk, as_table, read_chunk
 from clipfake.storage.store import Store
 
 ROWS = pa.table({UNIT: ["_plan/run/000003.items"] * 9, ROW: np.arange(9, dtype=np.int32), "x": np.arange(9) * 1.5})
@@ -93,7 +93,7 @@ def test_an_actor_gets_chunk_after_chunk_and_its_rows_stay_where_it_is(ledger, i
 
 
 def test_an_actor_that_took_long_begins_no_other_chunk(ledger, items, monkeypatch):
-    monkeypatch.setattr("clipfake.scoring.parts.TASK_S", -1.0)
+    monkeypatch.setattr("clipfake.scoring.part_files.TASK_S", -1.0)
     heard = HandOver(ledger.store.uri, lambda: Actor(ledger.store))(as_table(chunks(ledger, items)))
     assert heard["rows"].to_pylist() == [2]
 

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipfake.errors import WorkFailedError
-from clipfake.scoring import chunk as chunks
-from clipfake.scoring.chunk import Chunk, as_table, read_chunk
+from clipfake.scoring import unit_chunks as chunks
+from clipfake.scoring.unit_chunks import Chunk, as_table, read_chunk
 from clipfake.storage.store import Store
 from clipfake.storage.vectors import matrix_of
 

@@ -1,4 +1,4 @@
-"""A layout for each shape of cluster: it always fits, so that no job waits for what its own actors hold."""
+"""A placement for each shape of cluster: it always fits, so that no job waits for what its own actors hold."""
 
 import pytest
 from hypothesis import given
@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from clipfake.errors import UsageError
 from clipfake.onray.nodes import Node, tell_changes
-from clipfake.scoring.layout import plan_layout, plan_rescoring
 from clipfake.scoring.options import ENCODERS_PER_GPU_LIMIT
+from clipfake.scoring.placement import plan_placement, plan_rescoring
 from clipfake.storage.ledger import ROW_GROUP_ROWS
 
 MANY, GB = 1 << 30, 1 << 30
@@ -21,17 +21,17 @@ MANY, GB = 1 << 30, 1 << 30
     per_gpu=st.integers(1, 16),
 )
 def test_all_actors_fit_beside_one_another(nodes, items, per_gpu):
-    layout = plan_layout(nodes, items, encoders_per_gpu=per_gpu)
-    cpus = layout.encoders * layout.encoder_cpus + layout.preparers * layout.preparer_cpus
+    placement = plan_placement(nodes, items, encoders_per_gpu=per_gpu)
+    cpus = placement.encoders * placement.encoder_cpus + placement.preparers * placement.preparer_cpus
     assert cpus <= sum(node.cpus for node in nodes)
-    assert layout.encoders * layout.encoder_gpus <= sum(node.gpus for node in nodes) + 1e-6
-    assert min(layout.encoders, layout.decoders, layout.encoder_threads) >= 1
-    assert layout.chunk_rows % layout.batch_size == 0
-    if layout.device == "cpu":  # each encoder fits on the node that it is meant for
-        assert layout.preparers == 0
-        assert layout.encoder_cpus < min(node.cpus for node in nodes)
+    assert placement.encoders * placement.encoder_gpus <= sum(node.gpus for node in nodes) + 1e-6
+    assert min(placement.encoders, placement.decoders, placement.encoder_threads) >= 1
+    assert placement.chunk_rows % placement.batch_size == 0
+    if placement.device == "cpu":  # each encoder fits on the node that it is meant for
+        assert placement.preparers == 0
+        assert placement.encoder_cpus < min(node.cpus for node in nodes)
     else:
-        assert 1 <= layout.preparers <= sum(node.cpus // layout.preparer_cpus for node in nodes)
+        assert 1 <= placement.preparers <= sum(node.cpus // placement.preparer_cpus for node in nodes)
 
 
 @given(
@@ -41,14 +41,17 @@ def test_all_actors_fit_beside_one_another(nodes, items, per_gpu):
 )
 def test_beside_gpus_all_cores_but_one_a_gpu_decode(cpus, gpus, others):
     """So the GPU waits for pixels only where the cores cannot give more."""
-    layout = plan_layout([Node(float(cpus), float(gpus)), *others], MANY)
+    placement = plan_placement([Node(float(cpus), float(gpus)), *others], MANY)
     spare = max(cpus - gpus, cpus / 2)
-    assert layout.encoders == gpus
-    assert layout.preparers >= 1
+    assert placement.encoders == gpus
+    assert placement.preparers >= 1
     # At most what does not fill a whole preparer on a node is left idle.
-    left = sum(n - layout.preparer_cpus * (n // layout.preparer_cpus) for n in [spare, *(o.cpus for o in others)])
-    assert layout.preparers * layout.preparer_cpus + left >= spare
-    assert layout.preparers * layout.decoders <= spare + sum(other.cpus for other in others) or layout.decoders == 1
+    left = sum(n - placement.preparer_cpus * (n // placement.preparer_cpus) for n in [spare, *(o.cpus for o in others)])
+    assert placement.preparers * placement.preparer_cpus + left >= spare
+    assert (
+        placement.preparers * placement.decoders <= spare + sum(other.cpus for other in others)
+        or placement.decoders == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,14 +77,14 @@ def test_beside_gpus_all_cores_but_one_a_gpu_decode(cpus, gpus, others):
     ],
 )
 def test_shapes(nodes, encoders, threads, preparers, decoders):
-    layout = plan_layout(nodes, MANY)
-    assert (layout.encoders, layout.encoder_threads, layout.preparers, layout.decoders) == (
+    placement = plan_placement(nodes, MANY)
+    assert (placement.encoders, placement.encoder_threads, placement.preparers, placement.decoders) == (
         encoders,
         threads,
         preparers,
         decoders,
     )
-    assert layout.device == ("cuda" if any(node.gpus for node in nodes) else "cpu")
+    assert placement.device == ("cuda" if any(node.gpus for node in nodes) else "cpu")
 
 
 @pytest.mark.parametrize(
@@ -98,11 +101,11 @@ def test_shapes(nodes, encoders, threads, preparers, decoders):
     ],
 )
 def test_where_gpus_decode_the_cores_beside_them_check(nodes, per_gpu, encoders, preparers, checkers):
-    layout = plan_layout(nodes, MANY, encoders_per_gpu=per_gpu, on_gpus=True)
-    assert (layout.encoders, layout.preparers, layout.decoders) == (encoders, preparers, checkers)
-    assert layout.preparers * layout.preparer_cpus <= sum(node.cpus for node in nodes)
-    other = plan_layout(nodes, MANY, encoders_per_gpu=per_gpu)
-    assert (layout.encoder_gpus, layout.batch_size, layout.chunk_rows) == (
+    placement = plan_placement(nodes, MANY, encoders_per_gpu=per_gpu, on_gpus=True)
+    assert (placement.encoders, placement.preparers, placement.decoders) == (encoders, preparers, checkers)
+    assert placement.preparers * placement.preparer_cpus <= sum(node.cpus for node in nodes)
+    other = plan_placement(nodes, MANY, encoders_per_gpu=per_gpu)
+    assert (placement.encoder_gpus, placement.batch_size, placement.chunk_rows) == (
         other.encoder_gpus,
         other.batch_size,
         other.chunk_rows,
@@ -124,8 +127,8 @@ def test_where_gpus_decode_the_cores_beside_them_check(nodes, per_gpu, encoders,
     ],
 )
 def test_shapes_where_encoders_share_a_gpu(nodes, per_gpu, encoders, share, preparers, decoders):
-    layout = plan_layout(nodes, MANY, encoders_per_gpu=per_gpu)
-    assert (layout.encoders, layout.encoder_gpus, layout.preparers, layout.decoders) == (
+    placement = plan_placement(nodes, MANY, encoders_per_gpu=per_gpu)
+    assert (placement.encoders, placement.encoder_gpus, placement.preparers, placement.decoders) == (
         encoders,
         share,
         preparers,
@@ -139,7 +142,7 @@ def test_shapes_where_encoders_share_a_gpu(nodes, per_gpu, encoders, share, prep
 @given(per_gpu=st.integers(1, ENCODERS_PER_GPU_LIMIT))
 def test_encoders_that_share_a_gpu_fit_on_it_as_ray_counts(per_gpu):
     """Ray rounds a claim to ten thousandths of a GPU: seven of 1/7 would be more than one."""
-    claim = plan_layout([Node(16, 1)], 1 << 50, encoders_per_gpu=per_gpu).encoder_gpus
+    claim = plan_placement([Node(16, 1)], 1 << 50, encoders_per_gpu=per_gpu).encoder_gpus
     assert 0 < per_gpu * round(claim * 10_000) <= 10_000
 
 
@@ -153,25 +156,25 @@ def test_encoders_that_share_a_gpu_fit_on_it_as_ray_counts(per_gpu):
     ],
 )
 def test_stored_embeddings_are_scored_by_an_actor_a_core_or_gpu(nodes, actors, cpus, threads):
-    layout = plan_rescoring(nodes, MANY)
-    assert (layout.encoders, layout.encoder_cpus, layout.encoder_threads) == (actors, cpus, threads)
-    assert layout.encoders * layout.encoder_cpus <= sum(node.cpus for node in nodes)
-    assert layout.chunk_rows == ROW_GROUP_ROWS  # so each row group is read once
+    placement = plan_rescoring(nodes, MANY)
+    assert (placement.encoders, placement.encoder_cpus, placement.encoder_threads) == (actors, cpus, threads)
+    assert placement.encoders * placement.encoder_cpus <= sum(node.cpus for node in nodes)
+    assert placement.chunk_rows == ROW_GROUP_ROWS  # so each row group is read once
     assert plan_rescoring(nodes, ROW_GROUP_ROWS).encoders == 1
 
 
 def test_a_small_job_starts_no_actor_without_work():
-    assert plan_layout([Node(64)], 65).encoders == 2
-    assert plan_layout([Node(64, 8)], 1).encoders == 1
+    assert plan_placement([Node(64)], 65).encoders == 2
+    assert plan_placement([Node(64, 8)], 1).encoders == 1
 
 
 @pytest.mark.parametrize(("chunks", "encoders", "threads"), [(1, 1, 2), (15, 1, 2), (16, 2, 1)])
 def test_a_second_process_starts_where_it_pays(chunks, encoders, threads):
-    layout = plan_layout([Node(2)], 64 * chunks)
-    assert (layout.encoders, layout.encoder_threads) == (encoders, threads)
+    placement = plan_placement([Node(2)], 64 * chunks)
+    assert (placement.encoders, placement.encoder_threads) == (encoders, threads)
 
 
-@pytest.mark.parametrize("plan", [plan_layout, plan_rescoring])
+@pytest.mark.parametrize("plan", [plan_placement, plan_rescoring])
 @pytest.mark.parametrize("nodes", [[], [Node(0, 1)]])
 def test_a_cluster_without_cpus_is_said(plan, nodes):
     with pytest.raises(UsageError, match="no node with a CPU"):
@@ -184,19 +187,19 @@ def test_a_cluster_without_cpus_is_said(plan, nodes):
     batch=st.none() | st.integers(1, 600),
 )
 def test_what_a_chunk_holds_does_not_grow_with_the_views_of_its_items(node, views, batch):
-    plain, layout = plan_layout([node], MANY, batch), plan_layout([node], MANY, batch, views)
-    images = layout.chunk_rows * (1 + views)
-    assert layout.chunk_rows >= 1
+    plain, placement = plan_placement([node], MANY, batch), plan_placement([node], MANY, batch, views)
+    images = placement.chunk_rows * (1 + views)
+    assert placement.chunk_rows >= 1
     assert images <= 2 * max(plain.chunk_rows, 1 + views)
     assert images > plain.chunk_rows / 2 or views == 0
 
 
 @pytest.mark.parametrize(("views", "rows"), [(0, 64), (1, 32), (2, 32), (3, 16), (45, 2), (53, 1), (63, 1), (127, 1)])
 def test_a_chunk_of_views_fills_its_batches(views, rows):
-    layout = plan_layout([Node(2)], MANY, None, views)
-    assert layout.chunk_rows == rows
+    placement = plan_placement([Node(2)], MANY, None, views)
+    assert placement.chunk_rows == rows
     images = rows * (1 + views)
-    assert -images % layout.batch_size < 0.2 * images
+    assert -images % placement.batch_size < 0.2 * images
 
 
 def test_nodes_that_come_and_go_are_named(caplog):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipfake.scoring.chunk import CHUNKS, REFUSED, ROW, UNIT, insistently, single
+from clipfake.scoring.unit_chunks import CHUNKS, REFUSED, ROW, UNIT, insistently, single
 from clipfake.storage.store import Store
 
 TASK_S = 20.0  # seconds after which an actor begins no other chunk of its task: the driver gives it out anew

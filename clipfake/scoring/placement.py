@@ -18,8 +18,8 @@ SHARES_OF_A_GPU = 10_000  # Ray counts a GPU in ten thousandths
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How one pass over images is laid out on a cluster.
+class Placement:
+    """How many actors of which size make one pass over images, and what each gets at a time.
 
     preparers x preparer_cpus and encoders x (encoder_cpus, encoder_gpus) are logical resources and always fit beside
     one another, so that a job never waits for a CPU that its own actors hold (Ray 2.60 would wait for ever, silently).
@@ -38,11 +38,11 @@ class Layout:
     chunk_rows: int
 
 
-def plan_layout(
+def plan_placement(
     nodes: list[Node], items: int, batch_size: int | None = None, views: int = 0, encoders_per_gpu: int = 1,
     memory: int = MEMORY_PER_ENCODER, on_gpus: bool = False,
-) -> Layout:  # fmt: skip
-    """The layout for `items` images, each with so many views, on `nodes`.
+) -> Placement:  # fmt: skip
+    """The placement for `items` images, each with so many views, on `nodes`.
 
     With GPUs: encoders_per_gpu a GPU, the other cores decode, those of nodes without a GPU too. Where JPEGs are decoded
     `on_gpus` those cores check them, and decode the rest. Without GPUs: encoders of a core each, on which decoding and
@@ -64,27 +64,27 @@ def plan_layout(
         size = min(float(CORES_PER_CHECKER if on_gpus else CORES_PER_PREPARER), max(spare))
         preparers = min(sum(int(cpus // size) for cpus in spare), chunks)
         encoders, share = min(gpus * encoders_per_gpu, chunks), _share_of_gpu(encoders_per_gpu)
-        return Layout("cuda", encoders, 0.0, share, 1, preparers, size, max(1, int(size)), batch, chunk)
+        return Placement("cuda", encoders, 0.0, share, 1, preparers, size, max(1, int(size)), batch, chunk)
     most = max(1, min(CORES_PER_ENCODER, int(min(node.cpus for node in nodes))))
     cores = next((cores for cores in range(1, most) if _room(nodes, cores, chunks, memory)), most)
     encoders = min(sum(int(node.cpus // cores) or 1 for node in nodes), chunks)
     share = min(float(cores), min(node.cpus for node in nodes))
-    return Layout("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
+    return Placement("cpu", encoders, 0.9 * share, 0.0, cores, 0, 0.0, cores, batch, chunk)
 
 
-def plan_rescoring(nodes: list[Node], items: int, encoders_per_gpu: int = 1) -> Layout:
-    """The layout for `items` stored embeddings on `nodes`: encoders_per_gpu actors a GPU, or one of one thread a core.
+def plan_rescoring(nodes: list[Node], items: int, encoders_per_gpu: int = 1) -> Placement:
+    """The placement for `items` stored embeddings: encoders_per_gpu actors a GPU, or one of one thread a core.
 
     Single threads share nothing: reading, scoring and handing over of one chunk go on beside those of the others.
     """
     nodes, chunks = _with_cpus(nodes), max(1, math.ceil(items / STORED_ROWS_PER_CHUNK))
-    images = plan_layout(nodes, items, encoders_per_gpu=encoders_per_gpu)
-    layout = replace(images, preparers=0, chunk_rows=STORED_ROWS_PER_CHUNK, encoders=min(images.encoders, chunks))
-    if layout.device == "cuda":
-        return layout
+    images = plan_placement(nodes, items, encoders_per_gpu=encoders_per_gpu)
+    placement = replace(images, preparers=0, chunk_rows=STORED_ROWS_PER_CHUNK, encoders=min(images.encoders, chunks))
+    if placement.device == "cuda":
+        return placement
     share = min(1.0, min(node.cpus for node in nodes))
     actors = min(sum(int(node.cpus) or 1 for node in nodes), chunks)
-    return replace(layout, encoders=actors, encoder_cpus=0.9 * share, encoder_threads=1)
+    return replace(placement, encoders=actors, encoder_cpus=0.9 * share, encoder_threads=1)
 
 
 def _with_cpus(nodes: list[Node]) -> list[Node]:
