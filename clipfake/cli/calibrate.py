@@ -6,19 +6,28 @@ import typer
 
 from clipfake.cli.console import number, print_json, print_table
 from clipfake.cli.metrics import print_thresholds
-from clipfake.cli.options import Json, Out
+from clipfake.cli.options import Json, Only, Out
+from clipfake.cli.progress import progress_bar
+from clipfake.scoring.options import ScanOptions
 
 
 def calibrate(
     detector: Annotated[str, typer.Argument(help="Name, folder or URI of the detector.", metavar="DETECTOR")],
-    on: Annotated[str, typer.Option("--on", help="Labelled embeddings, made by `clipfake embed --for DETECTOR`.")],
+    on: Annotated[
+        str, typer.Option("--on", help="Labelled images: a corpus, a manifest, or what `embed --for DETECTOR` made.")
+    ],
     out: Out,
+    options: Annotated[
+        ScanOptions,
+        Only("layout", "group_by", "columns", "real", "fake", "allow_outside", "precision", "num_cpus"),
+    ],
     as_json: Json = False,
 ) -> None:
     """Calibrate a detector for where it is used, on about 100 labelled images from there. Nothing else changes."""
     from clipfake.training.calibrate import calibrate as run
 
-    found = run(detector, on, out)
+    with progress_bar() as progress:
+        found = run(detector, on, out, options, progress)
     made = found.detector
     if as_json:
         print_json({"fingerprint": made.fingerprint, "provenance": made.provenance, "metrics": made.metrics})

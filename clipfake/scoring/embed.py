@@ -25,21 +25,25 @@ from clipfake.storage.store import Store, kind_of
 
 
 def embed(
-    source: str, encoder: str, out: str, options: ScanOptions, progress: Callable[[int], Progress],
-    what: EmbedOptions | None = None,
+    source: str, encoder: str | EncoderDescription, out: str, options: ScanOptions, progress: Callable[[int], Progress],
+    what: EmbedOptions | None = None, chosen: Callable[[Listing], Listing] | None = None,
 ) -> Outcome:  # fmt: skip
-    """Computes the embeddings of a manifest's or a corpus' items into the folder `out`; of what, says `what`."""
+    """Computes the embeddings of a manifest's or a corpus' items into the folder `out`; of what, says `what`.
+
+    chosen : makes of the listing the one that is embedded; what it raises is said before anything is computed
+    """
     place, store = uris.place(source), Store(uris.place(out))
     if kind_of(place) in ("embeddings", "report"):
         raise UsageError(f"{source} holds {kind_of(place)}; embed takes a manifest or a corpus")
     options, what, tally = reading(place, options), what or EmbedOptions(), Tally()
     listing = what.checked(image_listing(place, options, {"--out": out}, tally))
+    listing = chosen(listing) if chosen else listing
     few, listing = counted_ahead(listing, Images.few, store, options.job.scale_to, len(what.made))
     with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
         from clipfake.encoder import describe
 
         # It imports open_clip: as many seconds as Ray takes to start.
-        described = describe(encoder, what.feature, what.decoder)
+        described = describe(encoder, what.feature, what.decoder) if isinstance(encoder, str) else encoder
         return embed_listing(listing, place, described, store, options, progress, what, session, tally)
 
 

@@ -1,23 +1,32 @@
 """The job `calibrate`: a detector's calibration and thresholds for where it is used, from images labelled there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from clipfake.detector.bundle import ARRAYS, DESCRIPTION, Detector
 from clipfake.detector.calibrators.maps import Calibrator
 from clipfake.detector.named import load_detector
 from clipfake.detector.unfamiliarity import TOLERANCE
+from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.measures.detection_rates import detection_rates
 from clipfake.measures.metrics import metrics
 from clipfake.measures.sampling import cost_weights
 from clipfake.measures.shift import quantiles_by_class
 from clipfake.measures.thresholds import Threshold, guaranteed_thresholds, rates_at, source_rates
+from clipfake.options import refuse_idle
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import NO_IMAGE_READ, EmbedOptions, ScanOptions
+from clipfake.scoring.sources import Listing
+from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.store import Store, check_new, kind_of
 from clipfake.training.dataset import Labelled, read_labelled
@@ -41,26 +50,86 @@ class Calibrated:
     after: dict[str, Any]
 
 
-def calibrate(detector: str, labelled: str, out: str, seed: int = 0) -> Calibrated:
-    """Writes the detector `detector`, calibrated on the embeddings in the folder `labelled`, into the folder `out`.
+def calibrate(
+    detector: str, labelled: str, out: str, options: ScanOptions, progress: Callable[[int], Progress], seed: int = 0
+) -> Calibrated:
+    """Writes the detector `detector`, calibrated on the labelled images at `labelled`, into the folder `out`.
 
-    Raises UsageError where the embeddings are of another encoder, or fewer than FEWEST images of a class are labelled.
+    labelled : embeddings, a manifest or a corpus; of the latter two the labelled items are embedded first, as the
+    detector needs them, in a hidden folder beside `out` that goes again
+
+    Raises UsageError where embeddings are of another encoder, or fewer than FEWEST images of a class are labelled.
     """
-    store = Store(uris.place(out))
+    store, place = Store(uris.place(out)), uris.place(labelled)
     check_new(store, (DESCRIPTION, ARRAYS))
-    parent = load_detector(detector)
-    if kind_of(uris.place(labelled)) != "embeddings":
-        raise UsageError(
-            f"{labelled} holds no embeddings: make them from labelled items, by `clipfake embed {labelled} --for "
-            f"{detector} --out EMB`"
-        )
-    data = read_labelled(labelled, text=parent.text is not None)
+    parent, kind = load_detector(detector), kind_of(place)
+    if kind == "report":
+        raise UsageError(f"{labelled} is a report: calibrate takes labelled images or their embeddings")
+    if kind == "embeddings":
+        refuse_idle(options, kind, NO_IMAGE_READ)
+        found = calibrated(parent, _fitting(parent, place), seed)
+    else:
+        with _embedded(parent, place, store, options, progress) as embeddings:
+            found = calibrated(parent, _fitting(parent, embeddings), seed)
+    found.detector.save(store)
+    return found
+
+
+@contextmanager
+def _embedded(
+    parent: Detector, place: str, out: Store, options: ScanOptions, progress: Callable[[int], Progress]
+) -> Iterator[str]:
+    """The embeddings of a manifest's or a corpus' labelled items, anew each time: labels are corrected."""
+    if place.lower().endswith(".csv") and options.layout == "images":  # which has no labels
+        options = replace(options, layout="csv")
+    text = parent.text.template if parent.text else None
+    encoder = EncoderDescription.from_dict(parent.encoder)
+    what = EmbedOptions(encoder.feature, text, decoder=encoder.decoder)
+    folder, _, name = out.uri.rpartition("/")
+    embeddings = Store(f"{folder}/.{name}.labelled")
+    embeddings.delete_tree("")
+    try:
+        wanted = replace(options, precision=options.precision or parent.provenance.get("precision"))
+        embed(place, encoder, embeddings.uri, wanted, progress, what, _labelled_only)
+        yield embeddings.uri
+    finally:
+        embeddings.delete_tree("")
+
+
+def _labelled_only(listing: Listing) -> Listing:
+    """The labelled items of a listing. Its last batch raises UsageError where they are too few."""
+
+    def batches(items: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        counts = np.zeros(2, np.int64)
+        for batch in items:
+            some = batch.filter(pc.is_valid(batch["label"]))
+            counts += np.bincount(some["label"].to_numpy(), minlength=2)
+            yield some
+        _check_enough(*counts.tolist())
+
+    def chosen() -> pa.RecordBatchReader:
+        items = listing()
+        return pa.RecordBatchReader.from_batches(items.schema, batches(items))
+
+    return chosen
+
+
+def _check_enough(reals: int, fakes: int) -> None:
+    for count, name in ((reals, "real"), (fakes, "fake")):
+        if count < FEWEST:
+            raise UsageError(
+                f"{count} {name} images are labelled: give {FEWEST} at least, better 50 (of a corpus, --layout says "
+                "how it is labelled: csv, artifact, folders with --real and --fake, ...)"
+            )
+
+
+def _fitting(parent: Detector, embeddings: str) -> Labelled:
+    """The labelled embeddings. Raises UsageError where the parent does not take them."""
+    data = read_labelled(embeddings, text=parent.text is not None)
     parent.check_encoder(data.encoder.fingerprint)
     if parent.text is not None:
         parent.text.check(data.text_input)
-    found = calibrated(parent, data, seed)
-    found.detector.save(store)
-    return found
+    return data
 
 
 def calibrated(parent: Detector, data: Labelled, seed: int = 0) -> Calibrated:
@@ -115,17 +184,20 @@ def _unseen(parent: Detector, data: Labelled) -> tuple[Labelled, int]:
         raise UsageError("the detector was trained on these embeddings: calibrate it on images that it has not seen")
     known = np.zeros(len(data.y), bool)
     if parent.reference is not None:
-        known = parent.reference.distance(torch.from_numpy(data.x)) <= TOLERANCE
+        known = parent.reference.distance(torch.from_numpy(data.x.astype(np.float32))) <= TOLERANCE
     data = data.take(~known)
-    for label, name in ((0, "real"), (1, "fake")):
-        if (data.y == label).sum() < FEWEST:
-            raise UsageError(f"{(data.y == label).sum()} {name} images are labelled: give {FEWEST} at least, better 50")
+    _check_enough(*np.bincount(data.y, minlength=2).tolist())
     return data, int(known.sum())
 
 
 def _record(data: Labelled) -> dict[str, Any]:
     counts = {"reals": int((data.y == 0).sum()), "fakes": int((data.y == 1).sum()), "units": len(set(data.unit))}
-    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "data_sha256": data.digest, **counts}
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data_sha256": data.digest,
+        **counts,
+        **data.left_out,
+    }
 
 
 def fit_shift(decision: np.ndarray, y: np.ndarray, calibrator: Calibrator, share: float) -> float:

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from clipfake.cli.app import app
 from clipfake.measures.thresholds import Threshold
+from clipfake.scoring.options import ScanOptions
 from clipfake.training import calibrate as library
 
 
@@ -19,13 +20,13 @@ def test_what_it_prints(monkeypatch):
     given = []
 
     def calibrate(*what):
-        given.append(what)
+        given.append(what[:-1])
         return library.Calibrated(detector, -0.125, {**figures, "ece": 0.2}, {**figures, "ece": 0.0625})
 
     monkeypatch.setattr(library, "calibrate", calibrate)
-    done = CliRunner().invoke(app, ["calibrate", "DET", "--on", "EMB", "--out", "MINE"])
+    done = CliRunner().invoke(app, ["calibrate", "DET", "--on", "EMB", "--out", "MINE", "--layout", "csv"])
     assert done.exit_code == 0, done.output
-    assert given == [("DET", "EMB", "MINE")]
+    assert given == [("DET", "EMB", "MINE", ScanOptions(layout="csv"))]
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     for line in ("as it was 60 50 0.900 0.200 0.100 0.300", "calibrated 60 50 0.900 0.062 0.100 0.300"):
         assert line in lines

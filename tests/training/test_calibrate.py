@@ -1,5 +1,6 @@
 """Calibration where a detector is used: one number from a hundred images, guarantees where the units suffice."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,14 +8,21 @@ import pytest
 import torch
 from training_rows import labelled
 
+from clipfake.corpus.layouts.base import LayoutOptions
+from clipfake.corpus.manifest import write_manifest
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibrators.maps import Isotonic, Sigmoid, Temperature
 from clipfake.detector.classifiers.linear import Linear
 from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
+from clipfake.scoring import executor
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import ScanOptions
 from clipfake.storage.store import Store
+from clipfake.training import calibrate as library
 from clipfake.training.calibrate import _thresholds, calibrate, calibrated, fit_shift
 
+ENCODER = "ViT-S-32-alt/untrained"
 SIGMOID = Sigmoid(-2.0, 0.0)
 PARENT = (Threshold(0.05, 0.9, 400, 400), Threshold(0.01, 1.4, 400, 400))
 
@@ -101,7 +109,57 @@ def test_what_it_was_trained_on_and_too_few_are_refused():
         calibrated(parent(), data.take(np.flatnonzero((data.y == 0) | (np.arange(100) < 10))))
 
 
-def test_what_holds_no_embeddings_is_refused_with_the_command_that_makes_them(detector, tmp_path):
-    with pytest.raises(UsageError, match=f"clipfake embed {tmp_path}/m --for {detector} --out EMB"):
-        calibrate(str(detector), f"{tmp_path}/m", f"{tmp_path}/out")
-    assert not (tmp_path / "out").exists()
+@pytest.fixture
+def nothing_else(monkeypatch):
+    """Calibrates in this process, whatever Ray an earlier test left: few images are embedded here."""
+    monkeypatch.setattr(executor, "at_hand", lambda: False)
+
+    def run(detector, labelled, out, **options):
+        return calibrate(str(detector), str(labelled), str(out), ScanOptions(**options), lambda _: lambda n: None)
+
+    return run
+
+
+@pytest.fixture
+def corpus(pictures, tmp_path):
+    """40 pictures in real/ and fake/, and labels.csv, which leaves one of each unlabelled."""
+    rows = ["image_path,label"]
+    for i, path in enumerate(sorted(pictures.iterdir())):
+        folder = tmp_path / "corpus" / ("real", "fake")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+        rows.append(f"corpus/{folder.name}/{path.name},{i % 2 if i >= 2 else ''}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    return tmp_path / "corpus"
+
+
+def test_labelled_images_give_what_their_embeddings_give_and_a_corrected_label_counts(
+    nothing_else, detector, corpus, tmp_path
+):
+    labels = tmp_path / "labels.csv"
+    embed(str(labels), ENCODER, str(tmp_path / "emb"), ScanOptions(layout="csv"), lambda _: lambda n: None)
+    expected = nothing_else(detector, tmp_path / "emb", tmp_path / "a").detector
+    found = nothing_else(detector, labels, tmp_path / "b").detector
+    assert found.fingerprint == expected.fingerprint == Detector.load(Store(f"file://{tmp_path / 'b'}")).fingerprint
+    assert found.provenance["calibrated"]["reals"] == 19
+    labels.write_text(labels.read_text().replace("10.jpg,0", "10.jpg,1"))
+    write_manifest(f"file://{labels}", "csv", LayoutOptions(), Store(f"file://{tmp_path / 'manifest'}"))
+    again = nothing_else(detector, tmp_path / "manifest", tmp_path / "b").detector.provenance["calibrated"]
+    assert (again["reals"], again["fakes"]) == (18, 20)
+    with pytest.raises(UsageError, match="--precision does nothing for stored embeddings"):
+        nothing_else(detector, tmp_path / "emb", tmp_path / "a", precision="fp32")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]  # nothing is left beside it
+
+
+def test_what_is_not_labelled_is_refused_before_anything_is_embedded(
+    nothing_else, detector, corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(library, "read_labelled", lambda *_, **__: pytest.fail("embedded"))
+    with pytest.raises(UsageError, match=r"0 real images are labelled: give 10 at least.*--layout says"):
+        nothing_else(detector, corpus, tmp_path / "out")
+    (tmp_path / "few.csv").write_text("\n".join((tmp_path / "labels.csv").read_text().splitlines()[:20]))
+    with pytest.raises(UsageError, match="9 real images are labelled"):
+        nothing_else(detector, tmp_path / "few.csv", tmp_path / "out")
+    with pytest.raises(UsageError, match="lies in the corpus"):
+        nothing_else(detector, corpus, corpus / "out")
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
