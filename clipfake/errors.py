@@ -35,3 +35,14 @@ class ClaimLostError(ClipfakeError):
 
 class WorkFailedError(ClipfakeError):
     """What was to be computed failed where it was computed; what is committed stays."""
+
+
+class BrokenOffError(Exception):
+    """The cluster gave way under the work, which can be laid out anew on what is left of it.
+
+    stalled : it gave nothing for too long; else actors or nodes died
+    """
+
+    def __init__(self, message: str, *, stalled: bool = False) -> None:
+        super().__init__(message)
+        self.stalled = stalled

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipfake.errors import ClaimLostError, ClipfakeError
+from clipfake.errors import BrokenOffError, ClaimLostError, ClipfakeError
 from clipfake.onray import prometheus
 from clipfake.scoring.part_files import read_parts
 from clipfake.scoring.timings import StageTimes
@@ -194,7 +194,7 @@ class Committer:
         """Takes in what has been committed meanwhile, after `wait_s` at most; whether anything has ended.
 
         A unit whose commit failed is in `failed`, and the others go on. Raises ClaimLostError where another run
-        writes by now, and ClipfakeError where commit after commit fails.
+        writes by now, BrokenOffError where the cluster gave way, and ClipfakeError where commit after commit fails.
         """
         done, _ = wait(self._under_way, timeout=wait_s, return_when=FIRST_COMPLETED)
         for future in done:
@@ -204,6 +204,9 @@ class Committer:
                 self._failing = 0
                 self._forget += self._open.pop(number).parts
             except ClaimLostError:
+                raise
+            except BrokenOffError:  # nobody has it in hand: the order is given again
+                self._whole.insert(0, number)
                 raise
             except Exception as error:
                 self.failed[number] = error

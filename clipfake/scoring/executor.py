@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from clipfake.errors import ClipfakeError, UsageError, WorkFailedError
+from clipfake.errors import BrokenOffError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.onray.autoscaling import nodes_to_plan_for
 from clipfake.onray.connection import (
     Connection,
@@ -38,17 +38,6 @@ log = logging.getLogger(__name__)
 COMMIT_TRIES = 3  # where the process dies that commits, or its node
 CORES = 16  # that this process uses at most: beyond, a single batch gains little
 FAILED = "the work failed on the cluster: {}; what was committed stays: run it again"
-
-
-class BrokenOffError(Exception):
-    """The cluster gave way under the work, which can be laid out anew on what is left of it.
-
-    stalled : it gave nothing for too long; else actors or nodes died
-    """
-
-    def __init__(self, message: str, *, stalled: bool = False) -> None:
-        super().__init__(message)
-        self.stalled = stalled
 
 
 class Session(Protocol):

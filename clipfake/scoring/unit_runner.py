@@ -12,10 +12,10 @@ from itertools import islice
 
 import pyarrow as pa
 
-from clipfake.errors import ClipfakeError, UsageError, WorkFailedError
+from clipfake.errors import BrokenOffError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.onray import prometheus
 from clipfake.scoring.commit import Committer, Sink, Totals
-from clipfake.scoring.executor import BrokenOffError, Session
+from clipfake.scoring.executor import Session
 from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.sources import Source
@@ -98,7 +98,7 @@ class UnitRunner:
                 self._fail(unit, error)
                 if failing == FAILING_UNITS:
                     raise
-        self._settle(committer)
+        self._work(committer, [])  # what is whole and not committed
 
     def _fail(self, unit: Unit, error: Exception) -> None:
         self.failed[unit.number] = str(error)

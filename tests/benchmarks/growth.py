@@ -1,26 +1,78 @@
-"""What an item costs beside its encoder, from a thousand items to a million: `embed` with an encoder that does nothing.
+"""What an item costs beside its encoder, from a thousand items to a million, with actors that do nothing.
 
 python tests/benchmarks/growth.py 1000 10000 100000 1000000
-python tests/benchmarks/growth.py --chunk 1024 100000 1000000     (as with a GPU)
+python tests/benchmarks/growth.py --chunk 1024 --work prepared 100000 1000000     (as with a GPU)
 
-Planning, Ray Data, collecting and committing are the product's; only the actor is this file's: it reads no image and
-gives every item the same embedding. Each size in a process of its own. What the driver costs is the processor time of
-its process from the first rows to the last ones.
+Planning, Ray Data, collecting and committing are the product's; only the actors are this file's: they read no image and
+give every item the same embedding, or decision. `prepared` embeds with an actor of each kind, one that decodes and one
+that encodes, as with a GPU. Each size in a process of its own. What the driver costs is the processor time of its
+process from the first rows to the last ones.
 """
 
+import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 DIM = 512
+WORK = ("embed", "prepared", "score")
+
+
+class NullPrepare:
+    """In the place of `Prepare`: as many pixels as an icon has."""
+
+    CALLS = 2
+
+    def __init__(self, place: str, options: object) -> None:
+        from clipfake.storage.store import Store
+
+        self.store = Store(place)
+
+    def __call__(self, chunk: pa.Table) -> pa.Table:
+        from clipfake.scoring.timings import with_seconds
+        from clipfake.scoring.unit_chunks import PIXELS, read_chunk
+        from clipfake.storage.schemas import ENCODING, FACTS
+
+        table = read_chunk(self.store, chunk)
+        rows = table.num_rows
+        for field in (*FACTS, *ENCODING):
+            table = table.append_column(field, pa.nulls(rows, field.type))
+        at = table.schema.get_field_index("status")
+        table = table.set_column(at, "status", pa.repeat("ok", rows))
+        table = with_seconds(with_seconds(table, "_fetch_s", 1e-3), "_decode_s", 1e-3)
+        return table.append_column(PIXELS, pa.array([bytes(768)] * rows, pa.binary(768)))
+
+
+class NullEncode:
+    """In the place of `Encode`."""
+
+    def __init__(self, *options: object, keep: bool, **others: object) -> None:
+        self.keep = keep
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        from clipfake.scoring.timings import with_seconds
+        from clipfake.storage.vectors import vector_column
+
+        rows = table.num_rows
+        table = with_seconds(table.drop_columns(["_pixels"]), "_encode_s", 1e-3)
+        if self.keep:
+            vectors = np.full((rows, DIM), 0.5, "f2")
+            return table.append_column("embedding", vector_column(rows, np.arange(rows), vectors))
+        for name in ("decision", "probability", "unfamiliarity"):
+            table = table.append_column(name, pa.repeat(0.5, rows))
+        return with_seconds(table.append_column("verdict", pa.repeat("unsure", rows)), "_detect_s", 1e-3)
 
 
 class NullEncoder:
@@ -29,22 +81,10 @@ class NullEncoder:
     CALLS = 3
 
     def __init__(self, prepare: partial, encode: partial) -> None:
-        from clipfake.storage.store import Store
-
-        self.store = Store(prepare.args[0])
+        self.prepare, self.encode = NullPrepare(*prepare.args), NullEncode(*encode.args, **encode.keywords)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        from clipfake.scoring.unit_chunks import read_chunk
-        from clipfake.storage.schemas import ENCODING, FACTS
-        from clipfake.storage.vectors import vector_column
-
-        table = read_chunk(self.store, chunk)
-        rows = table.num_rows
-        for field in (*FACTS, *ENCODING):
-            table = table.append_column(field, pa.nulls(rows, field.type))
-        at = table.schema.get_field_index("status")
-        table = table.set_column(at, "status", pa.repeat("ok", rows))
-        return table.append_column("embedding", vector_column(rows, np.arange(rows), np.full((rows, DIM), 0.5, "f2")))
+        return self.encode(self.prepare(chunk))
 
 
 class Watch(threading.Thread):
@@ -97,18 +137,53 @@ def listing(count: int) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(MANIFEST_SCHEMA, batches())
 
 
-def run(count: int, chunk: int) -> None:
-    """Embeds `count` items in chunks of so many in this process and prints what it took."""
+def of_two_kinds(source: object, work: object, nodes: list, items: int, *others: object) -> object:
+    """A placement with an actor that decodes and one that encodes."""
+    from clipfake.scoring.placement import plan_placement
+
+    made = plan_placement(nodes, items)
+    return replace(made, encoders=1, encoder_cpus=0.0, preparers=1, preparer_cpus=1.0, decoders=1)
+
+
+def outcome_of(count: int, work: str, folder: str, progress: Callable):
+    """The run of a job over so many made-up items."""
     from clipfake.encoder.description import EncoderDescription
     from clipfake.images.preprocess import Preprocess
-    from clipfake.scoring import embed, layout, sources
+    from clipfake.scoring import embed, score, sources
     from clipfake.scoring.options import EmbedOptions, ScanOptions
     from clipfake.storage.store import Store
 
-    layout.ROWS_PER_CHUNK["cpu"] = chunk
-    sources.PrepareAndEncode = NullEncoder
-    sources.peak_memory = lambda *of: 1 << 30  # of no known architecture
+    options = ScanOptions(precision="bf16")
+    if work == "score":
+        from svm import detector_of
+
+        sources.Images.few = 0
+        detector_of(64).save(Store(f"file://{folder}/detector"))
+        with pq.ParquetWriter(f"{folder}/manifest.parquet", manifest_schema()) as file:
+            for batch in listing(count):
+                file.write_batch(batch)
+        return score.score(f"{folder}/manifest.parquet", f"{folder}/detector", f"{folder}/out", options, progress)
+    if work == "prepared":
+        sources.Images.placement = of_two_kinds
     encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
+    out = Store(f"file://{folder}/out")
+    return embed.embed_listing(lambda: listing(count), "made up", encoder, out, options, progress, EmbedOptions())
+
+
+def manifest_schema() -> pa.Schema:
+    from clipfake.storage.footers import footer
+    from clipfake.storage.schemas import MANIFEST_SCHEMA
+
+    return MANIFEST_SCHEMA.with_metadata(footer("manifest", {}))
+
+
+def run(count: int, chunk: int, work: str) -> None:
+    """Puts `count` items through a job in chunks of so many in this process and prints what it took."""
+    from clipfake.scoring import placement, sources
+
+    placement.ROWS_PER_CHUNK["cpu"] = chunk
+    sources.Prepare, sources.Encode, sources.PrepareAndEncode = NullPrepare, NullEncode, NullEncoder
+    sources.peak_memory = lambda *of: 1 << 30  # of no known architecture
     arrivals: list[tuple[float, int, float]] = []
     watch = Watch()
 
@@ -118,11 +193,7 @@ def run(count: int, chunk: int) -> None:
         arrivals.append((time.perf_counter(), rows, time.process_time()))
 
     with tempfile.TemporaryDirectory(prefix="clipfake-growth-") as folder:
-        out, options = Store(f"file://{folder}/out"), ScanOptions(precision="bf16")
-        outcome = embed.embed_listing(
-            lambda: listing(count), "made up", encoder, out, options,
-            lambda _: came, EmbedOptions(),
-        )  # fmt: skip
+        outcome = outcome_of(count, work, folder, lambda _: came)
     assert outcome.totals.rows == count
     (began, first, cpu_then), (ended, _, cpu) = arrivals[0], arrivals[-1]
     print(
@@ -142,16 +213,22 @@ def run(count: int, chunk: int) -> None:
 
 
 def main() -> None:
-    import subprocess
-
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", nargs="+", type=int)
+    parser.add_argument("--chunk", type=int, default=64, help="items a chunk")
+    parser.add_argument("--work", choices=WORK, default=WORK[0])
+    parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.run:
+        run(asked.counts[0], asked.chunk, asked.work)
+        return
     print(
         "| items | plan, s | work, s | us an item, once rows come | of the driver's processor time, us "
         "| driver's peak until then, MB | from then on, MB | object store's peak, MB |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    chunk, counts = ("64", sys.argv[1:]) if sys.argv[1] != "--chunk" else (sys.argv[2], sys.argv[3:])
-    for count in counts:
-        command = [sys.executable, __file__, "--run", count, chunk]
+    for count in asked.counts:
+        command = [sys.executable, __file__, "--run", "--chunk", str(asked.chunk), "--work", asked.work, str(count)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         r = json.loads(done.stdout.splitlines()[-1])
         print(
@@ -162,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[2]), int(sys.argv[3])) if sys.argv[1] == "--run" else main()
+    main()

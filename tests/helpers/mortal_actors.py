@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipfake.scoring.executor import BrokenOffError, InProcess
+from clipfake.errors import BrokenOffError
+from clipfake.scoring.executor import InProcess
 from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.unit_chunks import Chunk, as_table
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipfake.corpus.fetch import FetchOptions
-from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
+from clipfake.errors import BrokenOffError, ClaimLostError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.images.decode import Limits
 from clipfake.scoring.commit import Order, Sink, Totals
 from clipfake.scoring.embeddings import embedding_rows
-from clipfake.scoring.executor import BrokenOffError, InProcess
+from clipfake.scoring.executor import InProcess
 from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.pipeline import Step
 from clipfake.scoring.plan import Planner
@@ -127,6 +127,31 @@ def test_stored_embeddings_are_not_taken_apart(ledger, items):
     cluster = Cluster(ledger, {"a"})
     with pytest.raises(ClipfakeError, match="3 times in a row"):
         runner(ledger, planned(ledger, items(["a", "b"])), cluster, StoredEmbeddings()).run()
+
+
+@pytest.mark.parametrize("times", [2, 99])
+def test_an_order_that_the_cluster_loses_is_given_again_until_that_brings_nothing(ledger, items, times):
+    class Losing(Cluster):
+        lost = 0
+
+        def commit(self, order: Order) -> Future[Totals]:
+            if self.lost == times:
+                return super().commit(order)
+            self.lost += 1
+            broken: Future[Totals] = Future()
+            broken.set_exception(BrokenOffError("the node of the commit is gone"))
+            return broken
+
+    cluster = Losing(ledger, set())
+    made = runner(ledger, planned(ledger, items(["a", "b"])), cluster)
+    if times == 2:
+        assert made.run() == {}
+        assert rows(ledger) == {"a": "ok", "b": "ok"}
+    else:
+        with pytest.raises(ClipfakeError, match="whole units are not committed: the node of the commit is gone"):
+            made.run()
+        assert len(open_plans(ledger)) == 1
+    assert len(cluster.executions) == 1
 
 
 def test_a_unit_that_fails_is_named_and_the_others_are_committed(ledger, items):
