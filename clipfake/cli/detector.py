@@ -1,4 +1,4 @@
-"""`clipfake detector show|verify|diff`: each a few lines over clipfake.detector.inspection."""
+"""`clipfake detector show|verify|diff|add-decoder`: each a few lines over clipfake.detector.inspection."""
 
 from typing import Annotated, Any
 
@@ -6,10 +6,12 @@ import typer
 
 from clipfake.cli.console import print_json, print_table
 from clipfake.cli.metrics import UNTRAINED, print_candidates, print_generators, print_metrics, print_thresholds
-from clipfake.cli.options import Json, MovedEncoder, Prevalence
+from clipfake.cli.options import Json, MovedEncoder, Out, Prevalence
 from clipfake.errors import UsageError
 
-detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, verify or compare detectors.")
+detector_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Show, verify or compare detectors, or add a decoder."
+)
 
 
 @detector_app.command()
@@ -48,8 +50,11 @@ def verify(
     if as_json:
         print_json({"fingerprint": found.fingerprint, "checks": [asdict(check) for check in checks]})
     else:
-        rows = [(c.precision, f"{c.deviation:.2g}", f"{c.allowed:.2g}", "no" if c.problem else "yes") for c in checks]
-        print_table(("test card", "off by", "allowed", "holds"), rows)
+        rows = [
+            (c.decoder, c.precision, f"{c.deviation:.2g}", f"{c.allowed:.2g}", "no" if c.problem else "yes")
+            for c in checks
+        ]
+        print_table(("decoder", "precision", "test card off by", "allowed", "holds"), rows)
     for problem in (check.problem for check in checks if check.problem):
         raise UsageError(problem)
     if not as_json:
@@ -74,6 +79,44 @@ def diff(
         print_comparison(found)
 
 
+@detector_app.command()
+def add_decoder(
+    place: Annotated[str, typer.Argument(help="Name, folder or URI of the detector.", metavar="DETECTOR")],
+    own: Annotated[str, typer.Argument(help="Embeddings of images by the detector's own decoder.", metavar="EMB")],
+    other: Annotated[
+        str, typer.Argument(help="The same, by `clipfake embed --for DETECTOR --decoder NAME`.", metavar="OTHER")
+    ],
+    out: Out,
+    encoder: MovedEncoder = None,
+    as_json: Json = False,
+) -> None:
+    """Add the decoder of OTHER to those by which the detector may score, if it changes at most 10 verdicts in 10,000.
+
+    It takes 3,000 images at least. The detector keeps its fingerprint; by the added decoder it has another one."""
+    from clipfake.detector import decoder_change, inspection
+    from clipfake.detector.bundle import ARRAYS, DESCRIPTION
+    from clipfake.storage import uri as uris
+    from clipfake.storage.store import Store, check_new
+
+    store = Store(uris.place(out))
+    check_new(store, (DESCRIPTION, ARRAYS))
+    made = decoder_change.with_decoder(inspection.load(place), own, other, encoder)
+    made.save(store)
+    added = made.decoders[-1]
+    if as_json:
+        print_json({"fingerprint": made.fingerprint} | added.described())
+    else:
+        print(f"{_measured(added)}: `score --decoder {added.decoder}` may use it -> {out}")
+
+
+def _measured(further: Any) -> str:
+    """What is known of a further decoder."""
+    return (
+        f"{further.decoder} changed {further.changed} of {further.images} verdicts, and no decision by more than "
+        f"{further.moved:.2g}"
+    )
+
+
 def print_detector(detector: Any, place: str, prevalence: float | None = None) -> None:
     """What a bundle is, on stdout."""
     p, encoder = detector.provenance, detector.encoder
@@ -89,6 +132,7 @@ def print_detector(detector: Any, place: str, prevalence: float | None = None) -
         ("unfamiliarity", f"{len(detector.reference.points)} reference points" if detector.reference else "none"),
         ("trained", f"{p.get('trained_at', '-')}, data {str(p.get('data_sha256', '-'))[:16]}"),
         ("generators", ", ".join(map(str, p.get("generators", []))) or "-"),
+        ("further decoders", "; ".join(map(_measured, detector.decoders)) or "none"),
         ("schema version", detector.schema_version),
     ]
     print_table(("detector", place), facts)

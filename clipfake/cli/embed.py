@@ -17,13 +17,13 @@ def embed(
     manifest: Annotated[str, typer.Argument(help="Manifest, or a corpus, which is then listed first.")],
     out: Out,
     what: EmbedOptions,
-    options: Annotated[ScanOptions, Without("image_only")],
+    options: Annotated[ScanOptions, Without("image_only", "decoder")],
     encoder: Annotated[str | None, typer.Option(help=ENCODER, show_default=False)] = None,
     for_detector: Annotated[
         str | None,
         typer.Option(
             "--for",
-            help="Instead of --encoder: a detector, whose encoder, feature and decoder are used.",
+            help="Instead of --encoder: a detector, whose encoder, feature and, by default, decoder are used.",
             show_default=False,
         ),
     ] = None,
@@ -42,16 +42,17 @@ def embed(
 
 
 def needed_by(detector: str, what: EmbedOptions) -> tuple[str, EmbedOptions]:
-    """The name of the detector's encoder, and the options with its feature, its decoder and the text that it reads.
+    """The name of the detector's encoder, and the options with its feature, the text that it reads and its decoder.
 
-    Raises UsageError where the user gave one of these too.
+    Another decoder may be given, to measure what it changes. Raises UsageError where the user gave a feature too.
     """
     from clipfake.detector.named import load_detector
     from clipfake.encoder.description import EncoderDescription
 
-    if given := sorted({"--feature", "--decoder"} & typed.get()):
-        raise UsageError(f"--for takes the detector's own feature and decoder: leave {' and '.join(given)} out")
+    if "--feature" in typed.get():
+        raise UsageError("--for takes the detector's own feature: leave --feature out")
     loaded = load_detector(detector)
     needed = EncoderDescription.from_dict(loaded.encoder)
     text = what.text or (loaded.text.template if loaded.text else None)
-    return needed.name, replace(what, feature=needed.feature, decoder=needed.decoder, text=text)
+    decoder = what.decoder if "--decoder" in typed.get() else needed.decoder
+    return needed.name, replace(what, feature=needed.feature, decoder=decoder, text=text)

@@ -21,7 +21,7 @@ def nightly(
     detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.", show_default=False)],
     out: Out,
     pages: Annotated[str, typer.Option(help="Folder for the pages, one DATE.html a night.", show_default=False)],
-    options: Annotated[NightlyOptions, Without("group_by", "real", "fake", "image_only", "dry_run")],
+    options: Annotated[NightlyOptions, Without("group_by", "real", "fake", "image_only", "decoder", "dry_run")],
 ) -> None:
     """Score one night of a crawl, or several. It compacts the report, compares each night, and makes its page.
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from clipfake.detector.calibrators.maps import Calibrator
 from clipfake.detector.classifiers.kernel_svm import exact_float32
 from clipfake.detector.classifiers.kinds import Classifier
+from clipfake.detector.further_decoder import FurtherDecoder
 from clipfake.detector.heads.linear_projection import Projection
 from clipfake.detector.old import version_2
-from clipfake.detector.state import PARTS, arrays_of, audit, construct, describe
+from clipfake.detector.state import PARTS, arrays_of, audit, construct, describe, test_cards
 from clipfake.detector.text_input import TextInput
 from clipfake.detector.unfamiliarity import Reference
 from clipfake.errors import ClipfakeError, UsageError
@@ -71,6 +72,7 @@ class Detector:
         to the lowest that can say what the detector is
     head : None where the classifier decides on the embedding itself
     text : what text a head that fuses image and text reads; else None
+    decoders : the further ones by which it may score (see `variants.by_decoder`)
     """
 
     encoder: Mapping[str, Any]
@@ -87,6 +89,7 @@ class Detector:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = 2
     text: TextInput | None = None
+    decoders: tuple[FurtherDecoder, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schema_version", max(self.schema_version, version_2.sufficient(self)))
@@ -119,7 +122,7 @@ class Detector:
         """
         if self.text is None or self.head is None:
             raise UsageError("the detector reads no text: leave --image-only out")
-        return replace(self, head=self.head.image_only(), text=None)
+        return replace(self, head=self.head.image_only(), text=None, decoders=())
 
     def score(self, embeddings: np.ndarray, text: np.ndarray | None = None) -> Scores:
         """(N, D) float16 or float32, finite -> Scores. Decisions are equal everywhere within `classifier.tolerance`.
@@ -188,7 +191,8 @@ class Detector:
         except ValueError as error:
             raise ClipfakeError(f"training gave a detector that cannot score: {error}; nothing was saved") from error
         description, arrays = self._written()
-        arrays |= {"test_card": torch.from_numpy(np.ascontiguousarray(self.test_card, np.float32))}
+        for name, card in test_cards(self).items():
+            arrays[name] = torch.from_numpy(np.ascontiguousarray(card, np.float32))
         description |= {"schema_version": self.schema_version, "fingerprint": self.fingerprint}
         if self.schema_version > 1:
             description["contents_sha256"] = _sha256(json.loads(json.dumps(description)), arrays)

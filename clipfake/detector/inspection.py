@@ -17,8 +17,12 @@ PROBES = 1_024  # made-up embeddings that two detectors are compared on, beside 
 
 @dataclass(frozen=True)
 class Check:
-    """The test card in one precision: how far off it is here, and what is allowed. problem : None where it holds."""
+    """The test card by a decoder in one precision: how far off it is here, and what is allowed.
 
+    problem : None where it holds
+    """
+
+    decoder: str
     precision: str
     deviation: float
     allowed: float
@@ -81,7 +85,7 @@ def summary(detector: Detector, prevalence: float | None = None) -> dict[str, An
 
 
 def verify(detector: Detector, encoder: str | None = None) -> list[Check]:
-    """The test card through the encoder here and now, in each precision that works here.
+    """The test card through the encoder here and now, by each decoder and in each precision that works here.
 
     encoder : where its weights are, if not where they were
 
@@ -90,24 +94,28 @@ def verify(detector: Detector, encoder: str | None = None) -> list[Check]:
     import torch
 
     from clipfake import encoder as encoders
+    from clipfake.detector.variants import by_decoder
     from clipfake.encoder.description import EncoderDescription
 
-    description = EncoderDescription.from_dict(detector.encoder)
-    if encoder:
-        description = encoders.describe(encoder, description.feature, description.decoder)
-    detector.check_encoder(description.fingerprint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    allowed = sorted(detector.test_card_tolerance.items(), key=lambda item: item[1])
     checks = []
-    for precision, allowed in sorted(detector.test_card_tolerance.items(), key=lambda item: item[1]):
-        if precision == "fp16" and device == "cpu":
-            continue
-        card = encoders.load(description, precision=precision, device=device).test_card_embedding()  # type: ignore[arg-type]
-        problem = None
-        try:
-            detector.check_test_card(card, precision)
-        except UsageError as error:
-            problem = str(error)
-        checks.append(Check(precision, detector.test_card_deviation(card), allowed, problem))
+    for one in (detector, *(by_decoder(detector, further.decoder) for further in detector.decoders)):
+        description = EncoderDescription.from_dict(one.encoder)
+        if encoder:
+            description = encoders.describe(encoder, description.feature, description.decoder)
+        one.check_encoder(description.fingerprint)
+        for precision, tolerance in allowed:
+            if precision == "fp16" and device == "cpu":
+                continue
+            card = encoders.load(description, precision=precision, device=device).test_card_embedding()  # type: ignore[arg-type]
+            problem = None
+            try:
+                one.check_test_card(card, precision)
+            except UsageError as error:
+                problem = str(error)
+            off = one.test_card_deviation(card)
+            checks.append(Check(description.decoder, precision, off, tolerance, problem))
     return checks
 
 

@@ -6,11 +6,13 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clipfake.detector.calibrators.maps import CALIBRATORS
 from clipfake.detector.classifiers.kinds import CLASSIFIERS
+from clipfake.detector.further_decoder import FurtherDecoder
 from clipfake.detector.heads.linear_projection import HEADS
 from clipfake.detector.part import Part
 from clipfake.detector.text_input import TextInput
@@ -44,8 +46,14 @@ def arrays_of(detector: "Detector") -> dict[str, Tensor]:
     }
 
 
+def test_cards(detector: "Detector") -> dict[str, np.ndarray]:
+    """The test card's embeddings, by the names of their arrays: by its own decoder and by further ones."""
+    return {"test_card": detector.test_card} | {_card(one.decoder): one.test_card for one in detector.decoders}
+
+
 def describe(detector: "Detector") -> dict[str, Any]:
     """Everything else, as JSON values."""
+    further = [one.described() for one in detector.decoders]
     return {
         "encoder": dict(detector.encoder),
         "encoder_fingerprint": detector.encoder_fingerprint,
@@ -57,6 +65,7 @@ def describe(detector: "Detector") -> dict[str, Any]:
         "baseline": _numbers_or_null(detector.baseline),
         "provenance": _numbers_or_null(detector.provenance),
         "text": asdict(detector.text) if detector.text else None,
+        **({"decoders": further} if further else {}),
     }
 
 
@@ -65,7 +74,8 @@ def construct(description: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> d
     text = description["text"]
     parts = {name: _part(name, description[name], arrays) for name in PARTS}
     names = {f"{name}.{key}" for name, part in parts.items() if part is not None for key in part.arrays()}
-    if set(arrays) != names | {"test_card"} or arrays["test_card"].dtype != torch.float32:
+    cards = {"test_card", *(_card(entry["decoder"]) for entry in description.get("decoders", []))}
+    if set(arrays) != names | cards or any(arrays[name].dtype != torch.float32 for name in cards):
         raise ValueError(f"its arrays are {', '.join(sorted(arrays))}")
     return {
         **parts,
@@ -78,6 +88,10 @@ def construct(description: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> d
         "baseline": dict(description["baseline"]),
         "provenance": dict(description["provenance"]),
         "text": TextInput.from_dict(text) if text else None,
+        "decoders": tuple(
+            FurtherDecoder.from_dict(entry, arrays[_card(entry["decoder"])].numpy())
+            for entry in description.get("decoders", [])
+        ),
     }
 
 
@@ -89,11 +103,14 @@ def audit(detector: "Detector") -> None:
     head, thresholds, reference = detector.head, detector.thresholds, detector.reference
     text_dim = head.text_dim if head is not None else None
     falling = sorted(thresholds, key=lambda threshold: -threshold.fpr)
-    arrays = {**arrays_of(detector), "test_card": torch.from_numpy(detector.test_card)}
+    cards = test_cards(detector)
+    arrays = {**arrays_of(detector), **{name: torch.from_numpy(card) for name, card in cards.items()}}
     scoring = [describe(detector)[name] for name in (*PARTS, "thresholds", "test_card_tolerance")]
     for reason, holds in (
         ("the classifier does not fit the head", head is None or head.out_dim == detector.classifier.in_dim),
-        ("the test card does not fit the detector", detector.test_card.shape == (detector.in_dim,)),
+        ("the test card does not fit the detector", all(c.shape == (detector.in_dim,) for c in cards.values())),
+        ("a decoder is listed twice", len(cards) == 1 + len(detector.decoders)),
+        ("a decoder is listed that did not pass", not any(one.problem for one in detector.decoders)),
         ("a number is not finite", all(map(math.isfinite, _numbers(scoring)))),
         ("an array is not finite", all(bool(array.isfinite().all()) for array in arrays.values())),
         ("the head does not fit the text", (detector.text.dim if detector.text else None) == text_dim),
@@ -104,6 +121,10 @@ def audit(detector: "Detector") -> None:
     ):
         if not holds:
             raise ValueError(reason)
+
+
+def _card(decoder: str) -> str:
+    return f"decoders.{decoder}.test_card"
 
 
 def _part(name: str, described: Mapping[str, Any] | None, arrays: Mapping[str, Tensor]) -> Part | None:

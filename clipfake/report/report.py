@@ -10,6 +10,7 @@ from clipfake import __version__
 from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
 from clipfake.detector.inspection import summary as described
+from clipfake.detector.variants import variant
 from clipfake.errors import UsageError
 from clipfake.measures.prevalence import estimate, rates_of
 from clipfake.report import summary
@@ -147,12 +148,10 @@ def named_bundle(place: str | None) -> tuple[Detector | None, str | None]:
 def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector | None:
     """The bundle where the last run found it, if it is there and still the same."""
     for record in reversed(records):
-        place = (record.get("options") or {}).get("detector")
-        if place:
+        options = record.get("options") or {}
+        if place := options.get("detector"):
             try:
-                found = load(place)
-                if record["options"].get("image_only"):
-                    found = found.without_text()
+                found = variant(load(place), options.get("image_only", False), options.get("decoder"))
             except (UsageError, OSError):
                 return None
             return found if found.fingerprint == detector else None

@@ -4,6 +4,7 @@ import logging
 from contextlib import suppress
 
 from clipfake.detector.named import load_detector, names, newest
+from clipfake.detector.variants import variants
 from clipfake.errors import UsageError
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
@@ -11,8 +12,8 @@ from clipfake.storage.store import Store
 log = logging.getLogger(__name__)
 
 
-def detector_of_folder(out: Store) -> str:
-    """For a run without --detector: the name or URI of the detector that the last run into this folder scored with.
+def detector_of_folder(out: Store) -> tuple[str, str | None]:
+    """For a run without --detector: name or URI of the detector of the last run into this folder, and its decoder.
 
     So a new version of this package never scores a folder anew; where it brings a newer detector, the log says so. For
     a folder without runs it is the package's newest. Raises UsageError where the detector is not there any more, or has
@@ -20,7 +21,7 @@ def detector_of_folder(out: Store) -> str:
     """
     records = [record for record in read_records(out) if record["command"] == "score"]
     if not records:
-        return newest()
+        return newest(), None
     last = max(records, key=lambda record: record["started_at"])  # their names tell seconds only
     fingerprint, place = last["key"], last["options"]["detector"]
     for candidate in (place, *reversed(names())):
@@ -36,12 +37,11 @@ def detector_of_folder(out: Store) -> str:
             "%s goes on with %s; the package has a newer detector: --detector %s scores everything anew with it",
             out.uri, candidate, newest(),
         )  # fmt: skip
-    return candidate
+    return candidate, last["options"].get("decoder")
 
 
 def _scores_alike(detector: str, fingerprint: str) -> bool:
-    """Whether it is there and has this fingerprint, with or without the text that it reads."""
+    """Whether it is there and has this fingerprint, as it is or as what else it can score as."""
     with suppress(UsageError, OSError):
-        found = load_detector(detector)
-        return fingerprint in (found.fingerprint, found.text and found.without_text().fingerprint)
+        return any(one.fingerprint == fingerprint for one in variants(load_detector(detector)))
     return False

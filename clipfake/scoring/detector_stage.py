@@ -26,17 +26,18 @@ _READ = {*REPORT_SCHEMA.names, "embedding", "text_embedding"}  # of stored embed
 
 
 class Bundle(NamedTuple):
-    """Which detector an actor loads, by name or URI; `image_only` scores without the text that it was trained with."""
+    """Which detector an actor loads, by name or URI, and the rest as `detector.variants.variant` takes it."""
 
     place: str
     image_only: bool = False
+    decoder: str | None = None
 
     def load(self, device: str) -> "Apply":
         """The detector, ready to score on `device`."""
         from clipfake.detector.named import load_detector
+        from clipfake.detector.variants import variant
 
-        detector = load_detector(self.place)
-        return Apply((detector.without_text() if self.image_only else detector).to(device))
+        return Apply(variant(load_detector(self.place), self.image_only, self.decoder).to(device))
 
 
 @dataclass(frozen=True)

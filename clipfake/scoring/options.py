@@ -74,6 +74,9 @@ class ScanOptions:
     image_only: bool = option(
         False, "Score by the image alone, without the text that the detector was trained with.", flag="--image-only"
     )
+    decoder: str | None = option(
+        None, "Read pixels by this decoder, which the detector lists, and not by its own.", inputs=IMAGES
+    )
     precision: str | None = option(None, PRECISION, inputs=IMAGES)
     limits: Limits = field(default_factory=Limits)
     job: JobOptions = field(default_factory=JobOptions)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from clipfake.corpus.tally import Tally
 from clipfake.detector.named import identify, load_detector
 from clipfake.detector.text_input import TextInput
+from clipfake.detector.variants import variant, variants
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.options import refuse_idle
@@ -59,7 +60,12 @@ def score(
     else:
         options = reading(place, options)
         listing = image_listing(place, options, {"--out": out, "--save-embeddings": save_embeddings}, tally)
-    detector = identify(detector) if detector is not None else detector_of_folder(Store(uris.place(out)))
+    if detector is not None:
+        detector = identify(detector)
+    else:
+        detector, decoder = detector_of_folder(Store(uris.place(out)))
+        if options.decoder is None and not stored:
+            options = replace(options, decoder=decoder)
     most = (StoredEmbeddings if stored else Images).few
     few, listing = counted_ahead(listing, most, Store(uris.place(out)), options.job.scale_to)
     with opened(options.job.num_cpus, few) as session:  # Ray starts while the detector's libraries are imported
@@ -75,9 +81,10 @@ def _scoring(
     """What `score` does with a listing of images, or of `stored` embeddings."""
     store, saves = Store(uris.place(out)), None
     source: Source = StoredEmbeddings() if stored else Images(options.fetch, options.limits)
-    trained = load_detector(detector)
-    if options.image_only:
-        trained = trained.without_text()
+    trained = variant(load_detector(detector), options.image_only, options.decoder)
+    found = read_footer(stored.footer) if stored else {}
+    if stored:
+        trained = next((one for one in variants(trained) if one.encoder_fingerprint == found["encoder"]), trained)
     if trained.text is not None and not stored:
         trained.text.check(None)
     description = EncoderDescription.from_dict(trained.encoder)
@@ -89,7 +96,6 @@ def _scoring(
     thresholds = [threshold.described() for threshold in trained.thresholds]
     facts = {"detector": trained.fingerprint, "encoder": description.fingerprint, "thresholds": thresholds}
     if stored:
-        found = read_footer(stored.footer)
         trained.check_encoder(found["encoder"])
         if "imported" in found and json.loads(found["imported"])["least_cosine"] is None:
             log.warning("these embeddings were imported and not verified: that this encoder made them is a user's word")
@@ -113,8 +119,8 @@ def _scoring(
             return [report]
         return [Sink(saving, partial(embedding_rows, schema=saving.schema), "saved"), report]
 
-    work = Work(store.uri, description, precision, Bundle(detector, options.image_only))
-    described = replace(options, precision=precision).described()
+    work = Work(store.uri, description, precision, Bundle(detector, options.image_only, description.decoder))
+    described = replace(options, precision=precision, decoder=description.decoder).described()
     options_used = {"source": place, "detector": detector, **described}
     return Job("score", ledger, source, listing, work, sinks, saves, options_used)
 

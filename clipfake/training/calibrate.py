@@ -159,6 +159,7 @@ def calibrated(parent: Detector, data: Labelled, seed: int = 0) -> Calibrated:
         parent,
         calibrator=parent.calibrator.shifted(shift),
         thresholds=thresholds,
+        decoders=(),  # they were measured at the parent's thresholds
         metrics={
             "val": after,
             "val_quantiles": quantiles_by_class(decision, y),

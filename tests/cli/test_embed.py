@@ -29,15 +29,17 @@ def run(*words: object):
     return CliRunner().invoke(app, ["embed", "corpus", "--out", "out", *map(str, words)])
 
 
-def test_encoder_feature_and_decoder_are_the_detectors(asked, detector: Path, monkeypatch):
+def test_encoder_and_feature_are_the_detectors_and_so_is_the_decoder_by_default(asked, detector: Path, monkeypatch):
     loaded = named.load_detector(str(detector))
     other = replace(loaded, encoder={**loaded.encoder, "feature": "blocks:2,4", "decoder": "fast"})
     monkeypatch.setattr(named, "load_detector", lambda place: {"mine": loaded, "other": other}[place])
     run("--for", "mine")
     run("--for", "other", "--views", "2")
+    run("--for", "other", "--decoder", "exact")
     assert asked == [
         ("ViT-S-32-alt/untrained", "projected", "exact", 0),
         ("ViT-S-32-alt/untrained", "blocks:2,4", "fast", 2),
+        ("ViT-S-32-alt/untrained", "blocks:2,4", "exact", 0),
     ]
     for words, said in (
         (("--for", "mine", "--feature", "projected"), "leave --feature out"),
@@ -45,4 +47,4 @@ def test_encoder_feature_and_decoder_are_the_detectors(asked, detector: Path, mo
         ((), "give either --encoder"),
     ):
         assert said in str(run(*words).exception)
-    assert len(asked) == 2
+    assert len(asked) == 3

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibrators.maps import Isotonic, Sigmoid, Temperature
 from clipfake.detector.classifiers.kernel_svm import KernelSvm
+from clipfake.detector.further_decoder import FurtherDecoder
 from clipfake.detector.heads.linear_projection import init_head
 from clipfake.detector.unfamiliarity import Reference
 from clipfake.errors import ClipfakeError, UsageError
@@ -81,6 +82,35 @@ def test_it_comes_back_as_it_was_saved(detector, folder):
     np.testing.assert_array_equal(loaded.test_card, detector.test_card)
     loaded.save(again := Folder())
     assert again == folder
+
+
+def test_further_decoders_come_back_and_change_no_fingerprint(detector):
+    cards = [detector.test_card + i for i in (1, 2)]
+    fast, gpu = (
+        FurtherDecoder("fast", 4_000, 3, 0.02, "fp32", cards[0]),
+        FurtherDecoder("gpu-1", 9_000, 0, 0.0, "bf16", cards[1]),
+    )
+    listing = replace(detector, decoders=(fast, gpu))
+    listing.save(folder := Folder())
+    loaded = Detector.load(folder)
+    assert loaded.fingerprint == detector.fingerprint
+    assert [one.described() for one in loaded.decoders] == [fast.described(), gpu.described()]
+    np.testing.assert_array_equal([one.test_card for one in loaded.decoders], cards)
+    loaded.save(again := Folder())
+    assert again == folder
+    for damage, says in (
+        (edit(["decoders", 0, "changed"], 2), "changed after"),
+        (edit(["decoders", 0, "changed"], 5), "did not pass"),
+        (edit(["decoders", 1, "decoder"], "fast"), "arrays"),
+        (rewrite("decoders.fast.test_card", lambda a: a + 1e-6), "changed after"),
+        (rewrite("decoders.fast.test_card", lambda a: a[1:].clone()), "test card"),
+    ):
+        damage(damaged := Folder(folder))
+        with pytest.raises(UsageError, match=says):
+            Detector.load(damaged)
+    for wrong in ((fast, fast), (replace(fast, images=2_000),)):
+        with pytest.raises(ClipfakeError, match="decoder is listed"):
+            replace(detector, decoders=wrong).save(Folder())
 
 
 def test_the_readable_file_is_written_last_and_can_be_read(folder):

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from clipfake.cli.app import app
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibrators.maps import Sigmoid, Temperature
+from clipfake.detector.further_decoder import FurtherDecoder
 from clipfake.detector.inspection import compare, load, summary, verify
+from clipfake.encoder import describe
+from clipfake.encoder import load as load_encoder
 from clipfake.errors import UsageError
 from clipfake.storage.store import Store
 
@@ -60,12 +63,23 @@ def test_show_as_json_is_all_of_it(bundle, detector):
 
 def test_verify_states_how_far_off_the_card_is(bundle, detector):
     checks = verify(bundle)
-    assert [check.precision for check in checks] == ["fp32", "bf16"]
+    assert [(check.decoder, check.precision) for check in checks] == [("exact", "fp32"), ("exact", "bf16")]
     assert all(check.problem is None and check.deviation <= check.allowed for check in checks)
     assert 0 < checks[1].deviation > checks[0].deviation
     done = run("verify", str(detector))
     assert done.exit_code == 0
     assert "is whole" in done.output
+
+
+def test_verify_looks_at_further_decoders_too(bundle):
+    """Untrained weights hardly tell the card by one decoder from that by another, so the right one is off by 0."""
+    card = load_encoder(describe("ViT-S-32-alt/untrained", decoder="fast")).test_card_embedding()
+    listing = replace(bundle, decoders=(FurtherDecoder("fast", 3_000, 0, 0.0, "fp32", card),))
+    checks = {(check.decoder, check.precision): check for check in verify(listing)}
+    assert list(checks) == [("exact", "fp32"), ("exact", "bf16"), ("fast", "fp32"), ("fast", "bf16")]
+    assert checks["fast", "fp32"].deviation == 0
+    off = replace(bundle, decoders=(FurtherDecoder("fast", 3_000, 0, 0.0, "fp32", card + np.float32(1e-3)),))
+    assert [check.decoder for check in verify(off) if check.problem] == ["fast"]
 
 
 def test_verify_refuses_what_no_longer_holds(bundle, detector, tmp_path):

@@ -5,15 +5,19 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pytest
 
 from clipfake.detector import named
+from clipfake.detector.further_decoder import FurtherDecoder
 from clipfake.detector.named import load_detector
+from clipfake.encoder import describe, load
 from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
 from clipfake.scoring import executor
 from clipfake.scoring.chosen_detector import detector_of_folder
-from clipfake.scoring.options import ScanOptions
+from clipfake.scoring.embed import embed
+from clipfake.scoring.options import EmbedOptions, ScanOptions
 from clipfake.scoring.score import score
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
@@ -49,7 +53,7 @@ def test_a_folder_goes_on_with_its_detector(package, detector, pictures, tmp_pat
         assert run().totals.rows == 0  # scored already: nothing is scored anew by an update
     assert "goes on with field/v1; the package has a newer detector: --detector field/v2" in caplog.text
     assert run("field/v2").totals.rows == 1
-    assert detector_of_folder(out) == "field/v2"
+    assert detector_of_folder(out) == ("field/v2", "exact")
 
 
 @pytest.fixture
@@ -68,13 +72,55 @@ def scored(package, tmp_path):
 
 def test_a_detector_of_ones_own_is_found_where_it_was(scored, detector):
     place, fingerprint = f"file://{detector}", load_detector(str(detector)).fingerprint
-    assert detector_of_folder(scored(place, fingerprint)) == place
+    assert detector_of_folder(scored(place, fingerprint)) == (place, None)
 
 
 def test_one_that_moved_into_the_package_is_found_there(scored):
-    assert detector_of_folder(scored("file:///gone", load_detector("field/v1").fingerprint)) == "field/v1"
+    fingerprint = load_detector("field/v1").fingerprint
+    assert detector_of_folder(scored("file:///gone", fingerprint)) == ("field/v1", None)
 
 
 def test_one_that_is_gone_or_changed_is_asked_for(scored):
     with pytest.raises(UsageError, match="give --detector"):
         detector_of_folder(scored("field/v1", "0123456789abcdef"))
+
+
+def test_a_further_decoder_scores_where_the_detector_lists_it(package, detector, pictures, tmp_path, monkeypatch):
+    """As a detector of its own does that was fitted on that decoder's pixels; and the folder goes on with it."""
+    monkeypatch.setattr(executor, "_has_gpu", lambda: False)
+    description = describe("ViT-S-32-alt/untrained", decoder="fast")
+    plain = load_detector(str(detector))
+    listed = FurtherDecoder("fast", 3_000, 0, 0.0, "fp32", load(description).test_card_embedding())
+    replace(plain, decoders=(listed,)).save(Store(f"file://{package}/field/v2"))
+    (tmp_path / "crawl").mkdir()
+    for name in ("00.jpg", "01.jpg"):
+        shutil.copy(pictures / name, tmp_path / "crawl")
+
+    def run(source: Path, out: Path, detector: str | None = None, decoder: str | None = None):
+        return score(str(source), detector, str(out), ScanOptions(decoder=decoder), lambda _: lambda n: None)
+
+    done = run(tmp_path / "crawl", tmp_path / "out", "field/v2", "fast")
+    by_fast = replace(
+        plain, encoder=description.to_dict(), encoder_fingerprint=description.fingerprint, test_card=listed.test_card
+    )
+    assert done.record["key"] == by_fast.fingerprint != plain.fingerprint
+    assert run(tmp_path / "crawl", tmp_path / "out").totals.rows == 0
+    assert run(tmp_path / "crawl", tmp_path / "out", decoder="exact").totals.rows == 2
+    emb = str(tmp_path / "emb")
+    embed(
+        str(tmp_path / "crawl"),
+        description.name,
+        emb,
+        ScanOptions(),
+        lambda _: lambda n: None,
+        EmbedOptions(decoder="fast"),
+    )
+    assert run(tmp_path / "emb", tmp_path / "of_stored", "field/v2").record["key"] == by_fast.fingerprint
+    assert run(tmp_path / "emb", tmp_path / "of_stored").totals.rows == 0
+    rows, again = (ds.dataset(str(tmp_path / name)).to_table().to_pylist() for name in ("out", "of_stored"))
+    decisions = {row["item_id"]: row["decision"] for row in rows if row["detector"] == by_fast.fingerprint}
+    assert {row["item_id"]: row["decision"] for row in again} == pytest.approx(decisions, abs=1e-4)
+    with pytest.raises(UsageError, match="lists fast, not gpu-1"):
+        run(tmp_path / "crawl", tmp_path / "refused", "field/v2", "gpu")
+    with pytest.raises(UsageError, match="--decoder does nothing"):
+        run(tmp_path / "emb", tmp_path / "refused", "field/v2", "fast")
