@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
-from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
+from clipfake.errors import UsageError
 from clipfake.images.device_jpeg import DeviceJpeg
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import resize_in_float
@@ -20,6 +21,11 @@ _IN_FLOAT: Final = 1 << 25  # pixels that are resized at a time, twelve bytes ea
 Encoded = tuple[torch.Tensor, DeviceJpeg]
 
 
+def built_for_gpus() -> bool:
+    """Whether torchvision was built for GPUs, as those of its packages are that bring nvJPEG; no GPU is needed here."""
+    return torch.ops.torchvision._cuda_version() >= 0
+
+
 class DeviceDecoder:
     """Decodes what `device_jpeg` lets a device decode and `prepare` has checked: with nvJPEG on a GPU.
 
@@ -27,7 +33,13 @@ class DeviceDecoder:
     """
 
     def __init__(self, device: torch.device, options: Preprocess) -> None:
+        """Raises UsageError where torchvision cannot decode on the device."""
         self._device, self._options = device, options
+        try:
+            decode_jpeg([encode_jpeg(torch.zeros((3, 16, 16), dtype=torch.uint8))], device=device)
+        except RuntimeError as error:
+            said = str(error).splitlines()[0]
+            raise UsageError(f"torchvision decodes no JPEG on {device} ({said}): use another --decoder") from error
 
     def pixels(self, jpegs: Sequence[Encoded]) -> tuple[torch.Tensor, list[int]]:
         """The encoder's pixels, uint8 (N, H, W, 3) on the device, and the indices of those that it refused.

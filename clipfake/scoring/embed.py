@@ -1,5 +1,6 @@
 """The job `embed`: it fills a folder with the embeddings of a corpus' or a manifest's images."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,7 +16,7 @@ from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.listing import image_listing, reading
 from clipfake.scoring.options import EmbedOptions, ScanOptions
 from clipfake.scoring.pipeline import Work
-from clipfake.scoring.run_precision import chosen_precision
+from clipfake.scoring.run_precision import chosen_decoder, chosen_precision
 from clipfake.scoring.sources import Images, Listing
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
@@ -42,6 +43,7 @@ def embed(
     with opened(options.job.num_cpus, few) as session:  # what is wrong so far is said before
         from clipfake.encoder import describe
 
+        what = replace(what, decoder=embedding_decoder(store, what.decoder, session))
         # It imports open_clip: as many seconds as Ray takes to start.
         described = describe(encoder, what.feature, what.decoder) if isinstance(encoder, str) else encoder
         return embed_listing(listing, place, described, store, options, progress, what, session, tally)
@@ -68,6 +70,13 @@ def embed_listing(
         tally=tally or Tally(),
     )
     return run_job(job, options.job, progress, session)
+
+
+def embedding_decoder(out: Store, wanted: str, session: Session) -> str:
+    """Of a folder of embeddings: "auto" goes on with the decoder that is there."""
+    if wanted == AUTO and kind_of(out.uri) == "embeddings":
+        return json.loads(read_footer(stored_embeddings(out.uri).footer)["encoder_description"])["decoder"]
+    return chosen_decoder(wanted, session)
 
 
 def embedding_precision(out: Store, wanted: str | None, session: Session | None = None) -> str:

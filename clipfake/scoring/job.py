@@ -158,6 +158,7 @@ class _Run:
         job, options = self.job, self.options
         planner = Planner(job.ledger, left_open, job.saves, retry_errors=options.retry_errors)
         planned = session.nodes(None if options.dry_run else options.scale_to, options.stall_timeout)
+        cluster = time.monotonic() - self.began
         nodes = [node for node in planned if node.address]
         sizes = self._placement(job.source, planned, 1 << 40)
         rows = options.unit_rows or unit_rows(
@@ -182,6 +183,7 @@ class _Run:
                 f"counts do not reconcile: {planner.counts}, {self.totals.rows} rows committed; this is a bug"
             )
         seconds = {"plan": at_work - self.began, "work": worked - at_work, "total": worked - self.began}
+        seconds["until_cluster"] = cluster
         record = self._record(planner.counts, nodes, sizes.device, seconds, sum(p.items for p in left_open))
         write_record(self.store, self.run_id, record)
         if self.failed:
@@ -240,6 +242,8 @@ class _Run:
         totals = self.totals
         if totals.first_row is not None:
             seconds["until_first_row"] = totals.first_row - self.began
+        seconds |= totals.times.starts(self.started_at.timestamp())
+        log.debug("seconds: %s", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
         return {
             "command": self.job.name,
             "source": self.job.source.kind,

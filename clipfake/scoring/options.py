@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clipfake.corpus.fetch import FetchOptions
 from clipfake.corpus.layouts.base import LayoutOptions
 from clipfake.encoder.feature import PROJECTED, blocks_of
-from clipfake.encoder.precision import check_precision
+from clipfake.encoder.precision import AUTO, check_precision
 from clipfake.errors import UsageError
 from clipfake.images.limits import Limits
 from clipfake.options import above, at_least, between, check, num_cpus, one_of, option
@@ -104,7 +104,7 @@ class EmbedOptions:
     feature : the point of the network, "projected", "penultimate" or "blocks:3,6,9,12"
     text : None, or the column or template that makes the text of an item, as `TextTemplate.parse` reads it
     allow_words : words that texts may have although they can give the label away
-    decoder : the way from bytes to pixels, as `images.resize.full_name` takes it
+    decoder : the way from bytes to pixels, as `images.resize.full_name` takes it, or "auto"
     views : augmented views beside the image itself
     conditions : names of conditions whose views are made in the place of augmented ones
     """
@@ -121,7 +121,8 @@ class EmbedOptions:
     decoder: str = option(
         "exact",
         "exact (open_clip's pixels), or fast: within 2 grey levels, up to twice as fast. exact-2 and fast-2: a PNG's "
-        "transparent colour is white at 2, 4 and 16 bits too. gpu: JPEGs are decoded on the GPUs that encode.",
+        "transparent colour is white at 2, 4 and 16 bits too. gpu: JPEGs are decoded on the GPUs that encode. auto: "
+        "what OUT was made with, else gpu where GPUs encode, fast-2 where cores do.",
     )
     views: int = option(
         0, "Augmented views of each image, in addition to the image itself.", check=between(0, MAX_VIEWS)
@@ -135,7 +136,8 @@ class EmbedOptions:
 
         check(self)
         blocks_of(self.feature)
-        full_name(self.decoder)
+        if self.decoder != AUTO:
+            full_name(self.decoder)
         if self.text is not None:
             TextTemplate.parse(self.text)
         elif self.allow_words:

@@ -102,6 +102,16 @@ class StageTimes:
         speed = float(rows[counted].sum()) / seconds
         return {"images_per_second": speed, "seconds": seconds, "waited": max(0.0, waited)}
 
+    def starts(self, since: float) -> dict[str, float]:
+        """Seconds from `since` (in seconds since 1970) until the first chunk began to be read, until an encoder began
+        with its first one, for which it needs weights and pixels, and until it was done. Empty where none was.
+        """
+        if not self._first:
+            return {}
+        began, encoded, _, _ = np.array(self._chunks).reshape(-1, 4).T
+        at = {"read": began.min(), "encoding": min(self._first.values()), "encoded": encoded.min()}
+        return {f"until_first_{name}": float(value) - since for name, value in at.items()}
+
     @property
     def by_stage(self) -> dict[str, float]:
         """Stage -> seconds, summed over actors."""

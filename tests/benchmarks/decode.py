@@ -1,10 +1,12 @@
 """Images a second of a core from bytes to the encoder's pixels, exact and fast, in turns, and how far they differ.
 
-    python tests/benchmarks/decode.py --photos FOLDER --small FOLDER
+    python tests/benchmarks/decode.py --photos FOLDER --small FOLDER [--isolation]
 
 --small : a folder of JPEGs of about 200 pixels (../shared/data/mini_artifact); --photos : of 400 x 533 and the like
 The third set are the photos enlarged to 1024 x 1024. One JSON line a set: images a second of CPU time, medians of the
 rounds, the ratio of fast to exact with the lowest and highest of a round, and pixel differences in grey levels.
+With --isolation, instead: children, as they are used, against a thread of this process, in which torchvision decodes
+and torch resizes; images a second of all CPU time, the children's included.
 """
 
 import argparse
@@ -16,9 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from clipfake.images.decode import Limits, decode
+from clipfake.images.decoder_pool import DecoderPool
 from clipfake.images.prepare import prepare
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import warm_up
@@ -67,11 +71,60 @@ def measured(images: Sequence[bytes], rounds: int) -> dict[str, object]:
     }
 
 
+def isolated(images: Sequence[bytes], rounds: int) -> dict[str, object]:
+    """Images a second of CPU time by a child of each decoder, and in a thread without one."""
+    found: dict[str, list[float]] = {}
+    with (
+        DecoderPool(1, LIMITS, OPTIONS) as exact,
+        DecoderPool(1, LIMITS, OPTIONS, decoder="fast") as fast,
+        DecoderPool(1, LIMITS, OPTIONS, decoder="gpu-1", for_a_device=True) as check,
+    ):
+        ways: dict[str, tuple[Callable[[], object], DecoderPool | None]] = {
+            "exact, a child": (lambda: exact.prepare(images), exact),
+            "fast, a child": (lambda: fast.prepare(images), fast),
+            "a thread": (lambda: [in_a_thread(data) for data in images], None),
+            "a thread, after a check in a child": (
+                lambda: [in_a_thread(data) for data, _ in zip(images, check.prepare(images), strict=True)],
+                check,
+            ),
+        }
+        for way, _ in ways.values():
+            way()
+        for (name, (way, pool)), _ in ((item, n) for n in range(rounds) for item in ways.items()):
+            began = spent(pool)
+            way()
+            found.setdefault(name, []).append(len(images) / (spent(pool) - began))
+    return {name: [round(one) for one in (float(np.median(r)), min(r), max(r))] for name, r in found.items()}
+
+
+def in_a_thread(data: bytes) -> np.ndarray:
+    """As the fast decoder resizes, with torchvision's JPEG decoder in Pillow's place; nothing is checked."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    from clipfake.images.resize import as_tensor
+
+    planes = decode_jpeg(as_tensor(data), mode=ImageReadMode.RGB)[None]
+    width, height = OPTIONS.resized(planes.shape[3], planes.shape[2])
+    resized = torch.ops.aten._upsample_bicubic2d_aa(planes, [height, width], False)[0]
+    (rows, from_rows), (columns, from_columns) = OPTIONS.placed(width, height)
+    pixels = np.empty((*OPTIONS.size, 3), np.uint8)
+    pixels[rows, columns] = resized[:, from_rows, from_columns].permute(1, 2, 0).numpy()
+    return pixels
+
+
+def spent(pool: DecoderPool | None) -> float:
+    """Seconds of CPU time, of this process and of the pool's child."""
+    times = [psutil.Process(pid).cpu_times() for pid in pool.pids()] if pool else []
+    return time.process_time() + sum(one.user + one.system for one in times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--isolation", action="store_true")
     args = parser.parse_args()
     import torch
 
@@ -80,7 +133,8 @@ def main() -> None:
     photos = jpegs(args.photos, 60)
     sets = {"small": jpegs(args.small, 100), "photos": photos, "1024": [enlarged(data) for data in photos[:20]]}
     for name, images in sets.items():
-        sys.stdout.write(json.dumps({"set": name, "images": len(images), **measured(images, args.rounds)}) + "\n")
+        found = (isolated if args.isolation else measured)(images, args.rounds)
+        sys.stdout.write(json.dumps({"set": name, "images": len(images), **found}) + "\n")
         sys.stdout.flush()
 
 

@@ -2,6 +2,7 @@
 
 python tests/benchmarks/throughput.py [IMAGES ...] [--models ViT-B-32 --precisions fp32 bf16 --repetitions 3]
 python tests/benchmarks/throughput.py --gpu --decoder gpu
+python tests/benchmarks/throughput.py IMAGES --against TREE [--count 480]
 
 Same images, same random weights, same batches; the contenders take turns, each in a process of its own. The steady
 state is the rate from the first rows that arrive to the last ones; for this tool it begins when the encoder is warm and
@@ -11,6 +12,8 @@ With --decoder gpu the other contender does the same in one thread, one step aft
 resizes there and encodes; one round of ViT-B-32 and ViT-L-14 in bf16 takes less than five minutes on a GPU.
 `--clip-retrieval PYTHON` adds clip-retrieval's inference, from a virtual environment that has it and setuptools<70,
 in fp32 only.
+With --against this tool alone, as it is here and as it is in another checkout: images a second of the whole work, the
+start of its actors included, since what else is recorded differs between versions. 512 images need no Ray.
 """
 
 import argparse
@@ -27,6 +30,7 @@ from pathlib import Path
 
 CONTENDERS = {
     "tool": "clipfake embed",
+    "before": "clipfake embed, the other checkout",
     "plain": "plain loop (DataLoader)",
     "ray": "Ray Data template",
     "clip-retrieval": "clip-retrieval",
@@ -65,6 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", help="by default ViT-B-32, with --decoder gpu ViT-L-14 too")
     parser.add_argument("--precisions", nargs="+", help="by default fp32 and bf16, with --decoder gpu bf16 alone")
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS))
+    parser.add_argument("--against", type=Path, help="another checkout of this tool")
     parser.add_argument("--decoder", default="exact", help="this tool's, as clipfake embed takes it")
     parser.add_argument("--clip-retrieval", type=Path, help="a Python that can import clip_retrieval")
     parser.add_argument("--repetitions", type=int, help="by default 3, with --decoder gpu 1")
@@ -79,7 +84,8 @@ def arguments() -> argparse.Namespace:
     on_gpu = asked.decoder.startswith("gpu")
     asked.models = asked.models or (["ViT-B-32", "ViT-L-14"] if on_gpu else ["ViT-B-32"])
     asked.precisions = asked.precisions or (["bf16"] if on_gpu else ["fp32", "bf16"])
-    asked.contenders = asked.contenders or (["tool", "one-thread"] if on_gpu else ["tool", "plain", "ray"])
+    usual = ["tool", "before"] if asked.against else ["tool", "one-thread"] if on_gpu else ["tool", "plain", "ray"]
+    asked.contenders = asked.contenders or usual
     asked.repetitions = asked.repetitions or (1 if on_gpu else 3)
     asked.seconds = 12 if on_gpu and asked.device == "cuda" else asked.seconds
     asked.batch_size = asked.batch_size or (256 if asked.device == "cuda" else 32)
@@ -122,8 +128,10 @@ def measure(
         command = [python, __file__, str(images), "--run", name.replace("-", "_"), "--models", model]
         command += ["--precisions", precision, "--batch-size", str(asked.batch_size), "--decoder", asked.decoder]
         command += ["--out", str(scratch / f"{name}-{repetition}")] + (["--gpu"] if asked.device == "cuda" else [])
+        command += ["--against", str(asked.against)] if asked.against else []
+        tree = {"PYTHONPATH": str(asked.against)} if name == "before" else {}
         began = time.time()
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | tree)
         found = json.loads(done.stdout[done.stdout.rindex('{"steady"') :])  # clip-retrieval leaves its last line open
         results[name].append(found | {"total": time.time() - began, "first": found["first"] - began})
     images_set = {"images": place.name, "model": model, "precision": precision, "count": len(list(images.iterdir()))}
@@ -170,10 +178,11 @@ def run_tool(asked: argparse.Namespace) -> dict:
         EmbedOptions(decoder=asked.decoder),
     )  # fmt: skip
     assert outcome.totals.errors == 0, outcome.totals.status
-    found = outcome.record["steady"]
+    record = outcome.record
+    found = record if asked.against else record["steady"]
     assert found, "the run is too short for a steady state: give more --seconds"
-    return {"steady": found["images_per_second"], "first": arrivals[0], "waited": found["waited"]} | {
-        "stages": {k: v / outcome.totals.rows for k, v in outcome.totals.times.by_stage.items()},
+    return {"steady": found["images_per_second"], "first": arrivals[0], "waited": found.get("waited")} | {
+        "stages": {k: v / record["rows"] for k, v in record["seconds_by_stage"].items()},
         "apart": apart_from_the_cpu(asked) if asked.device == "cuda" else None,
     }
 
@@ -203,6 +212,9 @@ def model_of(asked: argparse.Namespace):
         asked.models[0], pretrained=None, precision=asked.precisions[0], device=asked.device
     )
     return model.eval(), transform
+
+
+run_before = run_tool
 
 
 def run_plain(asked: argparse.Namespace) -> dict:

@@ -48,6 +48,8 @@ def stored(
     for view, values in ((0, x), (1, -x)):
         given = {
             "item_id": pa.array([f"file:///{first + i}" for i in range(n + 1)]),
+            "uri": pa.array(["file:///all"] * (n + 1)),
+            "size": pa.array([1] * (n + 1)),
             "version": pa.array(["1"] * (n + 1)),
             "view": pa.array([view] * (n + 1), pa.int16()),
             "status": pa.array(["ok"] * n + ["corrupt"]),

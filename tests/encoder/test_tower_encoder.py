@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from clipfake.encoder import describe, load
 from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.precision import Precision
 from clipfake.encoder.test_card import TOLERANCE, card_pixels
-from clipfake.encoder.tower_encoder import TowerEncoder
+from clipfake.encoder.tower_encoder import TowerEncoder, ahead
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.images.preprocess import preprocess
 
@@ -120,6 +121,33 @@ def test_other_pixels_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="not uint8"):
         encoder.encode(change(pixels))
+
+
+CPU = torch.device("cpu")
+
+
+def test_a_batch_is_made_while_the_one_before_it_is_in_use() -> None:
+    begun = [threading.Event() for _ in range(4)]
+
+    def made() -> Iterator[tuple[torch.Tensor, int]]:
+        for i, event in enumerate(begun):
+            event.set()
+            yield torch.zeros(1), i
+
+    for (_, i), following in zip(ahead(made(), CPU), [*begun[1:], None], strict=True):
+        assert following is None or following.wait(60)
+        assert not any(event.is_set() for event in begun[i + 2 :])  # and not the one after the next: memory is bounded
+
+
+def test_what_making_a_batch_raises_comes_in_its_turn() -> None:
+    def made() -> Iterator[tuple[torch.Tensor, int]]:
+        yield torch.zeros(1), 1
+        raise ClipfakeError("no more")
+
+    batches = ahead(made(), CPU)
+    assert next(batches)[1] == 1
+    with pytest.raises(ClipfakeError, match="no more"):
+        next(batches)
 
 
 class Network(torch.nn.Module):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from clipfake.errors import UsageError
 from clipfake.images import device_decoder as module
 from clipfake.images.device_decoder import DeviceDecoder, Encoded
 from clipfake.images.limits import Limits
@@ -106,12 +107,24 @@ def test_a_process_ends_with_its_device(monkeypatch):
     def end(code: int) -> None:
         raise Ended(code)
 
+    options = Preprocess()
+    decoder = DeviceDecoder(CPU, options)
     monkeypatch.setattr(module, "decode_jpeg", fail)
     monkeypatch.setattr(module.torch, "ones", fail)
     monkeypatch.setattr(module.os, "_exit", end)
-    options = Preprocess()
     with pytest.raises(Ended):
-        DeviceDecoder(CPU, options).pixels([given_to_a_device(FILES[0], options)])
+        decoder.pixels([given_to_a_device(FILES[0], options)])
+
+
+def test_a_torchvision_that_decodes_nothing_there_is_refused_at_once(monkeypatch):
+    """Else each image would be tried, and be decoded by the one child that is meant for what a device refuses."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support\nException raised from ...")
+
+    monkeypatch.setattr(module, "decode_jpeg", fail)
+    with pytest.raises(UsageError, match=r"no JPEG on cpu \(.* nvJPEG support\): use another --decoder$"):
+        DeviceDecoder(CPU, Preprocess())
 
 
 @given(st.lists(st.integers(1, 50)), st.integers(1, 60))

@@ -97,5 +97,5 @@ def test_an_image_that_kills_the_encoder_costs_its_own_row(tmp_path, monkeypatch
 
 def with_a_gpu(monkeypatch, **sizes) -> None:
     """Lays the work out as on a machine with one, but for the encoder's device."""
-    plan = job._Run._layout
-    monkeypatch.setattr(job._Run, "_layout", lambda *args: replace(plan(*args), preparers=1, **sizes))
+    plan = job._Run._placement
+    monkeypatch.setattr(job._Run, "_placement", lambda *args: replace(plan(*args), preparers=1, **sizes))

@@ -19,13 +19,13 @@ from clipfake.scoring.options import JobOptions, ScanOptions
 from clipfake.scoring.score import score
 
 pictures, detector, out = sys.argv[1:]
-plan, laid_out = job._Run._layout, []
+plan, laid_out = job._Run._placement, []
 
 def on_cpu(*args):
     laid_out.append(plan(*args))
     return replace(laid_out[-1], device="cpu", chunk_rows=8, encoders=2)
 
-job._Run._layout = on_cpu
+job._Run._placement = on_cpu
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 options = ScanOptions(job=JobOptions(encoders_per_gpu=2))
 rows = []

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 
 from clipfake.encoder.precision import Machine, fastest, this_machine
 from clipfake.errors import UsageError
+from clipfake.onray.nodes import Node
 from clipfake.scoring import run_precision as engine
-from clipfake.scoring.embed import embed, embedding_precision
+from clipfake.scoring.embed import embed, embedding_decoder, embedding_precision
 from clipfake.scoring.executor import InProcess
 from clipfake.scoring.options import EmbedOptions, ScanOptions
-from clipfake.scoring.run_precision import chosen_precision
+from clipfake.scoring.run_precision import chosen_decoder, chosen_precision
 from clipfake.scoring.score import score
 from clipfake.storage.footers import footer, read_footer
 from clipfake.storage.store import Store
@@ -60,6 +62,47 @@ def test_work_in_this_process_is_on_its_cores_whatever_gpu_there_is(monkeypatch)
     assert chosen_precision("auto", InProcess(1)) == "fp32"
 
 
+GPU, NO_GPU = ((8, 0),), ()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "built", "hidden", "expected"),
+    [
+        (GPU, True, None, "gpu-1"),
+        (GPU, False, None, "fast-2"),  # without nvJPEG
+        (GPU, True, "", "fast-2"),
+        (NO_GPU, True, None, "fast-2"),
+    ],
+)
+def test_the_decoder_is_the_gpus_where_they_encode_and_can(gpus, built, hidden, expected, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    monkeypatch.setattr(engine, "this_machine", lambda: Machine(True, gpus))
+    monkeypatch.setattr("clipfake.images.device_decoder.built_for_gpus", lambda: built)
+    monkeypatch.setattr(engine, "at_hand", lambda: False)
+    assert chosen_decoder("auto") == expected
+    assert chosen_decoder("auto", InProcess(1)) == "fast-2"
+    assert chosen_decoder("exact") == "exact"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "answers", "expected"),
+    [
+        ([Node(16, 1)], [True], "gpu-1"),
+        ([Node(16, 1), Node(64)], [True], "gpu-1"),  # the second one only reads and checks
+        ([Node(16, 7), Node(16, 7)], [True, False], "fast-2"),
+        ([Node(16)], [True], "fast-2"),
+    ],
+)
+def test_of_a_cluster_the_nodes_that_will_encode_are_asked(nodes, answers, expected, monkeypatch):
+    monkeypatch.setattr(engine, "at_hand", lambda: True)
+    monkeypatch.setattr(engine, "connected", nullcontext)
+    monkeypatch.setattr(engine, "cluster_nodes", lambda: nodes)
+    monkeypatch.setattr(engine, "ask_nodes", lambda able, _: answers[: len(able)])
+    assert chosen_decoder("auto") == expected
+
+
 @pytest.mark.slow
 def test_the_nodes_of_a_cluster_are_asked(warm_ray, monkeypatch):
     assert chosen_precision("auto") == fastest([this_machine()], "cpu")
@@ -68,6 +111,16 @@ def test_the_nodes_of_a_cluster_are_asked(warm_ray, monkeypatch):
     assert chosen_precision("auto") == "bf16"
     monkeypatch.setattr(engine, "this_machine", lambda: Machine(os.getpid() == driver))
     assert chosen_precision("auto") == "fp32"
+
+
+def test_auto_goes_on_with_the_decoder_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipfake.scoring.embed.chosen_decoder", lambda decoder, session: f"settled {decoder}")
+    store, here = Store(f"file://{tmp_path}"), InProcess(1)
+    assert embedding_decoder(store, "auto", here) == "settled auto"
+    made = footer("embeddings", {"encoder": "e", "encoder_description": {"decoder": "exact"}})
+    pq.write_table(pa.table({"view": [0]}).replace_schema_metadata(made), tmp_path / "0.parquet")
+    assert embedding_decoder(store, "auto", here) == "exact"
+    assert embedding_decoder(store, "fast", here) == "settled fast"
 
 
 def test_auto_goes_on_with_the_precision_of_a_folder(tmp_path, monkeypatch):

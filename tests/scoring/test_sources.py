@@ -59,6 +59,34 @@ def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
         assert source.first_unit_rows(placement.device, 0) >= 1
 
 
+SHAPES = {
+    "one GPU, 16 cores": ([Node(16, 1)], 1, (1, 1.0), (3, 4.0), (7, 2.0)),
+    "8 GPUs, 64 cores": ([Node(64, 8)], 1, (8, 1.0), (14, 4.0), (28, 2.0)),
+    "7 slices of a GPU by MIG, which Ray counts as GPUs": ([Node(16, 7)], 1, (7, 1.0), (2, 4.0), (4, 2.0)),
+    "3 encoders a GPU": ([Node(16, 1)], 3, (3, 0.3333), (3, 4.0), (6, 2.0)),
+    "more GPUs than cores": ([Node(4, 8)], 1, (8, 1.0), (1, 2.0), (1, 2.0)),
+    "a GPU with one core": ([Node(1, 1)], 1, (1, 1.0), (1, 0.5), (1, 0.5)),
+    "a GPU, and a node of cores alone": ([Node(8, 1), Node(64)], 1, (1, 1.0), (17, 4.0), (35, 2.0)),
+    "no GPU": ([Node(16)], 1, (16, 0.0), (0, 0.0), (0, 0.0)),
+}
+
+
+@pytest.mark.parametrize(("nodes", "per_gpu", "encoders", "decode", "check"), SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("decoder", ["exact", "fast", "gpu-1"])
+def test_the_plan_of_actors_knows_the_decoder(decoder, nodes, per_gpu, encoders, decode, check, monkeypatch):
+    """Where the GPUs decode, the cores beside them check, two children an actor; else four decode."""
+    monkeypatch.setattr("clipfake.scoring.sources.peak_memory", lambda encoder, precision, batch: 1 << 30)
+    work = Work("file:///out", SimpleNamespace(preprocess=None, decoder=decoder), "bf16")  # type: ignore[arg-type]
+    source = Images(FetchOptions(), Limits())
+    placement = source.placement(work, nodes, 1 << 30, None, 0, per_gpu)
+    assert (placement.encoders, placement.encoder_gpus) == encoders
+    assert (placement.preparers, placement.preparer_cpus) == (check if decoder == "gpu-1" else decode)
+    *before, last = source.pipeline(work, placement, saving=False)
+    on_gpus = decoder == "gpu-1" and encoders[1] > 0
+    assert [step.args[1].for_a_device for step in before] == ([on_gpus] if encoders[1] else [])
+    assert last.calls == (PrepareAndEncode.CALLS if not before else Encode.CALLS if on_gpus else 1)
+
+
 def test_the_larger_the_encoder_the_fewer_fit():
     """A tower of 300 million parameters, and one of 632; no weights are needed to know."""
     small, large, huge = (

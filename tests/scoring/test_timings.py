@@ -98,6 +98,14 @@ def test_a_short_run_has_no_steady_state(times):
     assert made.steady() is None
 
 
+def test_when_the_first_chunk_was_read_and_encoded(times):
+    assert times.starts(0.0) == {}  # nothing tells when
+    made = StageTimes()
+    chunks(made, [("g 1", 101.0, 121.0, 2.0), ("g 2", 100.5, 119.0, 1.0)])
+    found = made.starts(100.0)
+    assert found == pytest.approx({"until_first_read": 0.5, "until_first_encoding": 18.0, "until_first_encoded": 19.0})
+
+
 def test_stages_tell_when_they_began_and_ended():
     made = StageTimes()
     for _ in range(7):
