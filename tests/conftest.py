@@ -27,12 +27,8 @@ settings.register_profile("clipfake", deadline=None)
 settings.load_profile("clipfake")
 
 
-CLUSTERS = (
-    "test_hosts.py",
-    "test_chaos.py",
-    "test_jobs.py",
-    "test_scaling.py",
-)  # several Rays each: one after the other
+CLUSTERS = ("test_hosts.py", "test_chaos.py", "test_jobs.py")  # several Rays each: one after the other
+LONG = (*CLUSTERS, "test_train.py")
 
 
 class ByFile(LoadScopeScheduling):
@@ -45,8 +41,13 @@ class ByFile(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)  # pytest runs without xdist too
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    config.option.loadscopereorder = False  # clusters are long, and come first
+    config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that at the end no worker has to wait for one."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(autouse=True)
@@ -122,50 +123,12 @@ def _private_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-ENCODER = "ViT-S-32-alt/untrained"
-
-
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete detector for ENCODER's embeddings; what it was fitted on are random vectors."""
-    import numpy as np
-    import torch
+    """A complete detector for the embeddings of ViT-S-32-alt/untrained."""
+    from detectors import random_detector
 
-    from clipfake.detector.bundle import Detector
-    from clipfake.detector.classifiers.fitting import fit_calibrator, fit_svm
-    from clipfake.detector.heads.linear_projection import init_head
-    from clipfake.detector.unfamiliarity import fit_reference
-    from clipfake.encoder import load
-    from clipfake.encoder.test_card import TOLERANCE
-    from clipfake.measures.thresholds import fit_thresholds
-    from clipfake.storage.store import Store
-
-    encoder = load(ENCODER)
-    dim = encoder.description.dim
-    random = np.random.default_rng(0)
-    x = random.normal(size=(600, dim)).astype(np.float32)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    y = np.arange(600) % 2
-    head = init_head(dim, sample=x).eval().requires_grad_(False)
-    projected = head(torch.from_numpy(x)).numpy()
-    svm = fit_svm(projected[:300], y[:300])
-    decision = svm.decision(torch.from_numpy(projected[300:])).numpy()
-    detector = Detector(
-        encoder=encoder.description.to_dict(),
-        encoder_fingerprint=encoder.description.fingerprint,
-        head=head,
-        classifier=svm,
-        calibrator=fit_calibrator(decision + y[300:], y[300:]),
-        thresholds=fit_thresholds(decision[y[300:] == 0], targets=(0.1,)),
-        reference=fit_reference(x[:300], y[:300], [None] * 300, x[300:]),
-        test_card=encoder.test_card_embedding(),
-        test_card_tolerance=TOLERANCE,
-        metrics={"at_thresholds": {"0.1": {"tpr": 0.2, "fpr": 0.1, "fakes": 150, "reals": 150}}},
-        provenance={"precision": "fp32"},
-    )
-    folder = tmp_path_factory.mktemp("detector")
-    detector.save(Store(f"file://{folder}"))
-    return folder
+    return random_detector("ViT-S-32-alt/untrained", tmp_path_factory.mktemp("detector"))
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,8 @@ _BY_TEXT = (
     (r"NO_SUCH_BUCKET|bucket .{0,80}does not exist", "there is no such bucket{}: check its name"),
     (ANOTHER_REGION, "the bucket lies in another region{} than AWS_REGION or AWS_DEFAULT_REGION says: unset them, and "
      "each bucket's own region is found"),
-    (r"NETWORK_CONNECTION|curlCode|Couldn't connect|REQUEST_TIMEOUT", "the store does not answer{}: check the network "
-     "and AWS_ENDPOINT_URL"),
 )  # fmt: skip
+_NO_ANSWER = r"NETWORK_CONNECTION|curlCode|Couldn't connect|REQUEST_TIMEOUT"
 _TOKEN = (
     "Ray cannot keep its token at {}: set RAY_AUTH_TOKEN_PATH to a file that can be written, or RAY_AUTH_MODE=disabled"
 )
@@ -38,7 +37,8 @@ _TOKEN = (
 def explained(error: BaseException) -> ClipfakeError | None:
     """The error as one line that says what to do; None for one that only a developer understands.
 
-    A UsageError is given where the user can mend it: permissions, credentials, space, names.
+    A UsageError is given where the user can mend it: permissions, credentials, space, names. A store that does not
+    answer may do so when the same command is run again.
     """
     if isinstance(error, ClipfakeError):
         return error
@@ -46,6 +46,9 @@ def explained(error: BaseException) -> ClipfakeError | None:
     for pattern, meaning in _BY_TEXT:
         if re.search(pattern, text):
             return UsageError(meaning.format(_named(text, " ({})")))
+    if re.search(_NO_ANSWER, text):
+        named = _named(text, " ({})")
+        return ClipfakeError(f"the store does not answer{named}: check the network and AWS_ENDPOINT_URL")
     number = _number(error, text)
     if number is None:
         return ClipfakeError(f"{type(error).__name__}: {text[:300]}") if isinstance(error, OSError) else None

@@ -156,8 +156,8 @@ def on_the_nodes(store: Store, twins: bool = False) -> list[Store]:
         written = left.put(f"{plan}-{item}", (item,))
         if not late:
             both = replace(written, orders=written.orders | {(run, plan, item, True)}) if twins else written
-            if store.claim == run:  # it forgets the unit where the claim stands
-                stores.append(replace(both, lists=both.lists - {(plan, item)}))
+            # It forgets the unit, too; as late as it likes after its last check, whoever has the claim by then.
+            stores.append(replace(both, lists=both.lists - {(plan, item)}))
         stores.append(written)  # or it dies before
     return stores
 

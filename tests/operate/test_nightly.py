@@ -124,7 +124,7 @@ def run(nights: Path, detector: Path, which: str) -> dict:
 
 
 @pytest.mark.slow
-def test_several_nights_in_one_go_and_again(nights, detector, warm_ray):
+def test_several_nights_in_one_go_and_again(nights, detector, in_process):
     found = run(nights, detector, "2026-10-31..2026-11-03")
     missing, first, second, empty = found["nights"]
     assert (found["exit_code"], missing["exit_code"], empty["exit_code"]) == (2, 2, 2)
@@ -150,7 +150,7 @@ def test_several_nights_in_one_go_and_again(nights, detector, warm_ray):
 
 
 @pytest.mark.slow
-def test_the_second_of_two_at_once_is_told_by_whom_and_exits_with_2(nights, detector, warm_ray):
+def test_the_second_of_two_at_once_is_told_by_whom_and_exits_with_2(nights, detector, in_process):
     with claimed(Store(uris.place(str(nights / "reports"))), "the-first"):
         found = run(nights, detector, "2026-11-01..2026-11-02")
     assert found["exit_code"] == 2
@@ -159,7 +159,7 @@ def test_the_second_of_two_at_once_is_told_by_whom_and_exits_with_2(nights, dete
 
 
 @pytest.mark.slow
-def test_a_night_that_breaks_in_an_unforeseen_way_costs_only_itself(nights, detector, warm_ray, monkeypatch):
+def test_a_night_that_breaks_in_an_unforeseen_way_costs_only_itself(nights, detector, in_process, monkeypatch):
     from clipfake.operate import nightly as module
 
     def score(place, *rest):

@@ -252,7 +252,7 @@ def test_views_and_texts_survive_a_kill_and_are_open_clips(warm_ray, corpus, man
 @pytest.mark.slow
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_text_that_gives_the_label_away_is_refused_before_anything_is_written(
-    warm_ray, corpus, manifest, tmp_path, listed
+    in_process, corpus, manifest, tmp_path, listed
 ):
     source = manifest if listed else corpus / "list.csv"
     table = (corpus / "list.csv").read_text()
@@ -265,7 +265,7 @@ def test_a_text_that_gives_the_label_away_is_refused_before_anything_is_written(
 
 
 @pytest.mark.slow
-def test_score_takes_the_feature_from_the_detector(warm_ray, corpus, detector, tmp_path):
+def test_score_takes_the_feature_from_the_detector(in_process, corpus, detector, tmp_path):
     from clipfake.detector.bundle import Detector
     from clipfake.detector.heads.linear_projection import init_head
     from clipfake.detector.unfamiliarity import fit_reference

@@ -135,7 +135,7 @@ def test_auto_goes_on_with_the_precision_of_a_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_embed_and_score_with_auto_and_a_fast_decoder(warm_ray, pictures, detector, tmp_path):
+def test_embed_and_score_with_auto_and_a_fast_decoder(in_process, pictures, detector, tmp_path):
     """Recorded as what it came to; score obeys the detector's decoder."""
     from clipfake.detector.bundle import Detector
     from clipfake.encoder import describe, load

@@ -15,11 +15,11 @@ NOTICED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from schedules import Act, Scene, undisturbed, warm_up
+from scene import Scene, made_props, warm_up
+from schedules import Act, Schedule
 warm_up()
 folder = Path(sys.argv[2])
-undisturbed(folder, 12)
-scene = Scene(folder / "0")
+scene = Scene(folder / "0", f"{folder}/0/reports", Schedule(False, False, ()), made_props(folder, 12, (False,)))
 scene.folder.mkdir()
 scene.grow(12)
 assert scene.do(Act("score")) == 0 and scene.faults == [], scene.faults
@@ -30,8 +30,12 @@ scene.check("that", 12)
 again.unlink()
 two.unlink()
 scene.check("this", 12)
-said = ["after that 5 rows are double (own reader)", "after this 5 of 12 rows are missing"]
+said = ["after that 5 rows are double (own reader)", "after this 5 of 12 rows are missing (own reader)"]
 assert scene.faults == said, scene.faults
+(scene.folder / f"{one.stem[:-7]}.narrow").touch()
+scene.faults.clear()
+scene.check("another", 0)
+assert scene.faults == ["after another a decision is another (own reader)"], scene.faults
 """
 
 
@@ -45,8 +49,8 @@ def run(folder: Path, *command: object) -> None:
 
 @pytest.mark.timeout(600)
 def test_each_ends_with_one_row_an_item_or_says_what_is_missing(tmp_path):
-    """Pauses, kills, outages, a second machine, a damaged input."""
-    run(tmp_path, TESTS / "benchmarks" / "chaos_schedules.py", "--first", 0, "--count", 5)
+    """Pauses, kills, outages, partitions, other options, a second machine, a damaged input; on a disk and on S3."""
+    run(tmp_path, TESTS / "benchmarks" / "chaos_schedules.py", "--first", 14, "--count", 3)
 
 
 @pytest.mark.timeout(600)

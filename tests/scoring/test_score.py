@@ -29,7 +29,7 @@ from clipfake.storage.footers import read_footer
 from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_process")]
 
 ENCODER = "ViT-S-32-alt/untrained"
 TOLERANCE = 1e-4
@@ -88,7 +88,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-def test_a_crawl_with_broken_files_has_one_row_each(crawl, detector, tmp_path):
+def test_a_crawl_with_broken_files_has_one_row_each(warm_ray, crawl, detector, tmp_path):
     corpus = Path(shutil.copytree(crawl, tmp_path / "crawl"))
     good = next(corpus.rglob("*.jpg")).read_bytes()
     for name, (make, _) in BROKEN.items():
@@ -199,7 +199,7 @@ def test_a_changed_file_is_scored_again_and_a_vanished_one_left_alone(corpus, de
     assert second["content_sha256"] == other["content_sha256"]
 
 
-def test_what_may_pass_is_tried_again_in_its_row(corpus, detector, tmp_path):
+def test_what_may_pass_is_tried_again_in_its_row(warm_ray, corpus, detector, tmp_path):
     place, out = Store(f"file://{tmp_path}/manifest"), tmp_path / "out"
     write_manifest(f"file://{corpus}", "images", LayoutOptions(), place)
     hidden = tmp_path / "hidden.jpg"

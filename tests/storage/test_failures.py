@@ -23,7 +23,6 @@ S3 = "When getting information for key 'crawl' in bucket 'private': AWS Error {}
         (OSError(S3.format("UNKNOWN (HTTP status 403)", "")), "AWS_ACCESS_KEY_ID"),
         (OSError(S3.format("NO_SUCH_BUCKET", "The bucket does not exist")), "no such bucket"),
         (OSError(S3.format("UNKNOWN (HTTP status 301)", "PermanentRedirect")), "AWS_REGION"),
-        (OSError(S3.format("NETWORK_CONNECTION", "curlCode: 7, Couldn't connect to server")), "does not answer"),
         (OSError("AF_UNIX path length cannot exceed 107 bytes: '/tmp/long'"), "RAY_TMPDIR"),
         (PermissionError(errno.EACCES, "Permission denied", "/home/me/.ray/auth_token"), "RAY_AUTH_TOKEN_PATH"),
         (PermissionError(errno.EACCES, "Permission denied", "/home/me/.ray"), "RAY_AUTH_MODE"),
@@ -35,6 +34,12 @@ def test_what_the_user_can_mend_is_a_usage_error_of_one_line(error, says):
     assert told.exit_code is ExitCode.USAGE
     assert says in str(told)
     assert "\n" not in str(told)
+
+
+def test_a_store_that_does_not_answer_is_a_failure_that_may_pass():
+    told = explained(OSError(S3.format("NETWORK_CONNECTION", "curlCode: 7, Couldn't connect to server")))
+    assert told.exit_code is ExitCode.FAILED
+    assert "the store does not answer (private/crawl)" in str(told)
 
 
 def test_other_errors_of_the_system_fail_in_one_line_and_faults_of_the_program_are_not_hidden():
