@@ -23,8 +23,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 sys.path.insert(0, str(Path(__file__).parents[1]))  # whose conftest is meant
 from conftest import find_free_port, ray_nodes
-from scene import Scene, alone, made_props, warm_up
-from schedules import draw
+from scene import GROWTH, ITEMS, Scene, alone, made_props, warm_up
+from schedules import draw, grows
 
 NAMES = re.compile(r"(file://|s3:/)?/\S+|\b\d{8}T\S+|(?<!code )\b\d+\b")  # of places and runs; numbers
 
@@ -37,13 +37,15 @@ def main(first: int, count: int, on_ray: bool) -> int:
     warm_up()
     faulty, endings, met = 0, Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, contextlib.ExitStack() as stack:
-        props = made_props(Path(name))
+        schedules = {seed: draw(seed, on_ray) for seed in range(first, first + count)}
+        most = ITEMS + GROWTH * max(grows(schedule.acts) for schedule in schedules.values())
+        props = made_props(Path(name), most, {schedule.images for schedule in schedules.values()})
         stack.enter_context(s3_server(Path(name)))
         if on_ray:
             address, pid = stack.enter_context(ray_head())
             props = replace(props, address=address, freeze=lambda: freeze(pid))
-        for seed in range(first, first + count):
-            schedule, began = draw(seed, on_ray), time.monotonic()
+        for seed, schedule in schedules.items():
+            began = time.monotonic()
             reports = f"s3://chaos/{seed}" if schedule.on_s3 else f"{name}/{seed}/reports"
             scene = Scene(Path(name) / str(seed), reports, schedule, props)
             scene.play()

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
@@ -208,7 +208,7 @@ class Scene:
         return {reader: [tuple(row) for row in rows] for reader, rows in json.loads(found.read_text()).items()}
 
 
-def made_props(folder: Path, most: int = ITEMS + 12 * GROWTH, kinds: tuple[bool, ...] = (True, False)) -> Props:
+def made_props(folder: Path, most: int, kinds: Iterable[bool]) -> Props:
     """A detector, images, and the decisions of runs that nothing happens to.
 
     most : as many items as there may be; kinds : of images (True), of embeddings

@@ -108,6 +108,11 @@ def draw(seed: int, on_ray: bool = False) -> Schedule:
     return Schedule(images, on_s3, (first, *(act(0) for _ in range(chance.randint(1, 2 if on_ray else 3)))))
 
 
+def grows(acts: tuple[Act, ...]) -> int:
+    """How often new items come in acts and in what comes meanwhile."""
+    return sum((act.what == "grow") + grows(act.meanwhile) for act in acts)
+
+
 def plain(act: Act) -> Act:
     """The same command without trouble."""
     return replace(act, trouble="none", meanwhile=())

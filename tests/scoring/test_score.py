@@ -199,7 +199,7 @@ def test_a_changed_file_is_scored_again_and_a_vanished_one_left_alone(corpus, de
     assert second["content_sha256"] == other["content_sha256"]
 
 
-def test_what_may_pass_is_tried_again_in_its_row(warm_ray, corpus, detector, tmp_path):
+def test_what_may_pass_is_tried_again_in_its_row(corpus, detector, tmp_path):
     place, out = Store(f"file://{tmp_path}/manifest"), tmp_path / "out"
     write_manifest(f"file://{corpus}", "images", LayoutOptions(), place)
     hidden = tmp_path / "hidden.jpg"
