@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -157,8 +158,9 @@ class _Fetch:
             for version, same in groupby(indices, key=lambda index: self.rows[index].version):
                 whole = ItemRef(reader.uri, None, None, None, version)
                 found = reader.attempt(lambda source, whole=whole: self._read(source, whole))  # type: ignore[misc]
+                hashed = hashlib.sha256(found.data) if isinstance(found.data, bytes) else None
                 for index in same:
-                    self.results[index] = _framed(found, self.rows[index].member or "")
+                    self.results[index] = _framed(found, hashed, self.rows[index].member or "")
 
     def _read_table(self, indices: list[int]) -> None:
         """Rows of one Parquet file. What a try has read is kept, so that the next one goes on from there."""
@@ -239,12 +241,12 @@ class _Reader:
         return found
 
 
-def _framed(found: Fetched, member: str) -> Fetched:
+def _framed(found: Fetched, hashed: hashlib._Hash | None, member: str) -> Fetched:
     if not isinstance(found.data, bytes):
         return found
     if math.isnan(moment := moment_of(member)):
         return Fetched(None, Status.MISSING, f"{member[:100]!r} names no moment of a video", found.etag)
-    return replace(found, data=Frame(found.data, moment))
+    return replace(found, data=Frame(found.data, moment, hashed))
 
 
 def _changed() -> Fetched:

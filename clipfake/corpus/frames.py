@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _MEMBER: Final = re.compile(r"t=(\d{1,9}(?:\.\d{1,6})?)")
@@ -13,10 +13,14 @@ _MEMBER: Final = re.compile(r"t=(\d{1,9}(?:\.\d{1,6})?)")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What of a video is decoded: all of its bytes, which the frames of one video share, and a moment in seconds."""
+    """What of a video is decoded: all of its bytes, which the frames of one video share, and a moment in seconds.
+
+    hashed : the digest of the bytes, which they share too; without it each frame makes its own
+    """
 
     data: bytes
     moment: float
+    hashed: hashlib._Hash | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -41,6 +45,6 @@ def content_sha256(content: bytes | Frame) -> str:
     """The digest of an item's bytes; of a frame that of the video's and the moment, so that frames differ."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    digest = hashlib.sha256(content.data)
+    digest = content.hashed.copy() if content.hashed else hashlib.sha256(content.data)
     digest.update(f"#{member_at(content.moment)}".encode())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """The child process of a `DecoderPool`: prepares one image after another for the parent at the other end of its stdin.
 
 Messages, little endian. To the child: u64 length, u8 bare, f64 moment (of a video's frame, else NaN), bytes; first JSON
-settings, then images. From it: u32 length of JSON, u32 length of pixels, JSON, pixels of the image and then of its
-views; the first, without pixels, when it is ready.
+settings, then images. A length of 0 means the video that came last. From it: u32 length of JSON, u32 length of pixels,
+JSON, pixels of the image and then of its views; the first, without pixels, when it is ready.
 """
 
 import json
@@ -37,7 +37,8 @@ def main() -> None:
     link = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     # A whole reply fits, so the next image is begun while the parent still takes the last one.
     link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    settings = _receive(link)
+    requests = Requests(link)
+    settings = requests.next()
     if settings is None:
         return
     values = json.loads(settings[0])
@@ -51,7 +52,7 @@ def main() -> None:
     _confine(limits)
     _reply(link, {})
     served = 0
-    while (request := _receive(link)) is not None:
+    while (request := requests.next()) is not None:
         data, bare, moment = request
         del request
         # The parent keeps the time. This alarm ends the process where a hanging image has outlived the parent.
@@ -65,7 +66,7 @@ def main() -> None:
         about["jpeg"] = done.jpeg and vars(done.jpeg)
         _reply(link, about, *(np.ascontiguousarray(array).data.cast("B") for array in arrays))
         served += 1
-        if served % _LOOK_EVERY == 0 and address_space() > idle + limits.memory_bytes // 4:
+        if served % _LOOK_EVERY == 0 and address_space() - requests.kept > idle + limits.memory_bytes // 4:
             return  # leaks would become refusals of innocent images; the parent starts afresh with the one it waits for
 
 
@@ -77,14 +78,32 @@ def _confine(limits: Limits) -> None:
     warnings.simplefilter("ignore")
 
 
-def _receive(link: socket.socket) -> tuple[bytes, bool, float] | None:
-    """The next message: bytes, whether to read the picture only, the moment; None where the parent is gone."""
-    header = link.recv(REQUEST.size, socket.MSG_WAITALL)
-    if len(header) < REQUEST.size:
-        return None
-    length, bare, moment = REQUEST.unpack(header)
-    data = link.recv(length, socket.MSG_WAITALL)
-    return (data, bool(bare), moment) if len(data) == length else None
+class Requests:
+    """What the parent sends. A video is kept, so that it comes once for the frames that follow one another."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link, self._video = link, b""
+
+    def next(self) -> tuple[bytes, bool, float] | None:
+        """The next message: bytes, whether to read the picture only, the moment; None where the parent is gone."""
+        header = self._link.recv(REQUEST.size, socket.MSG_WAITALL)
+        if len(header) < REQUEST.size:
+            return None
+        length, bare, moment = REQUEST.unpack(header)
+        if length == 0:
+            return self._video, bool(bare), moment
+        self._video = b""  # before the next bytes are there: both would be twice the memory
+        data = self._link.recv(length, socket.MSG_WAITALL)
+        if len(data) < length:
+            return None
+        if not math.isnan(moment):
+            self._video = data
+        return data, bool(bare), moment
+
+    @property
+    def kept(self) -> int:
+        """Bytes of the video that is kept."""
+        return len(self._video)
 
 
 def _reply(link: socket.socket, about: dict[str, Any], *pixels: memoryview) -> None:

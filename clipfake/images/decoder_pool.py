@@ -29,6 +29,7 @@ from clipfake.status import Status
 
 _LOG = logging.getLogger(__name__)
 _START_S: Final = 120.0  # a child is ready in 0.2 s, with torch in 3 s; on a machine that thrashes it may take long
+_TOGETHER: Final = 16  # frames of one video that one child decodes after another, so that it gets the video once
 _RIDES_ALONG: Final = 64 << 10  # bytes that always fit into the socket's buffer beside an image that is being decoded
 
 
@@ -74,12 +75,15 @@ class DecoderPool:
         Raises ClipfakeError only where no child can be started.
         """
         results: list[Prepared | None] = [None] * len(blobs)
-        todo: deque[int] = deque()
+        todo: deque[list[int]] = deque()
         for index, blob in enumerate(blobs):
             if blob is None:
                 results[index] = Prepared(Status.UNREADABLE, "no bytes to decode")
             elif 0 < len(blob) <= self._limits.max_bytes:
-                todo.append(index)
+                if todo and len(todo[-1]) < _TOGETHER and _same_video(blob, blobs[todo[-1][-1]]):
+                    todo[-1].append(index)
+                else:
+                    todo.append([index])
             else:  # answered from the length alone, so no decoder runs in this process
                 results[index] = prepare(blob, self._limits, self._preprocess)
         with self._turn:
@@ -115,7 +119,9 @@ class _Lane:
         self._start = start
         self.child = start()
 
-    def work(self, blobs: Sequence[bytes | Frame | None], todo: deque[int], results: list[Prepared | None]) -> None:
+    def work(
+        self, blobs: Sequence[bytes | Frame | None], todo: deque[list[int]], results: list[Prepared | None]
+    ) -> None:
         """Take indices from `todo`, which all lanes share, and fill in `results` until none is left.
 
         A second image waits in the child's socket while the first is decoded, so that the child never waits for us.
@@ -125,16 +131,17 @@ class _Lane:
         sent = 0
         second_try: int | None = None
         while True:
-            while len(mine) < 2 and (index := _take(todo)) is not None:
-                mine.append(index)
+            while len(mine) < 2 and (together := _take(todo)) is not None:
+                mine.extend(together)
             if not mine:
+                self.child.video = None
                 return
             self._wait_until_ready()
             try:
-                while sent < len(mine):
+                while sent < min(2, len(mine)):
                     blob = blobs[mine[sent]]
                     assert blob is not None
-                    if sent and len(blob) > _RIDES_ALONG:
+                    if sent and len(self.child.lacks(blob)) > _RIDES_ALONG:
                         break
                     self.child.send(blob, bare=second_try == mine[sent])
                     sent += 1
@@ -167,7 +174,7 @@ class _Lane:
 
 
 class _Child:
-    """One worker process and this end of its socket."""
+    """One worker process and this end of its socket. video : the bytes that it keeps for further frames."""
 
     def __init__(
         self, limits: Limits, preprocess: Preprocess, views: Sequence[Condition], decoder: str, for_a_device: bool
@@ -175,6 +182,7 @@ class _Child:
         self._timeout_s = limits.timeout_s
         self._shape = (1 + len(views), *preprocess.size, 3)
         self._ready = False
+        self.video: bytes | None = None
         names = [view.name for view in views]
         settings = {
             "limits": asdict(limits),
@@ -205,9 +213,16 @@ class _Child:
 
     def send(self, content: bytes | Frame, *, bare: bool = False) -> None:
         """`bare`: of nothing but the picture. Raises OSError where it is gone, TimeoutError where it does not read."""
-        data, moment = (content, math.nan) if isinstance(content, bytes) else (content.data, content.moment)
+        data = self.lacks(content)
+        self.video, moment = (None, math.nan) if isinstance(content, bytes) else (content.data, content.moment)
         self._link.settimeout(self._timeout_s)
         self._link.sendall(REQUEST.pack(len(data), bare, moment) + data)
+
+    def lacks(self, content: bytes | Frame) -> bytes:
+        """What must be sent of it: nothing of a frame of the video that the process keeps."""
+        if isinstance(content, bytes):
+            return content
+        return b"" if content.data is self.video else content.data
 
     def receive(self) -> Prepared:
         """The result for the image that was sent first; its time begins now. Raises as `send` does."""
@@ -248,7 +263,11 @@ class _Child:
         return data
 
 
-def _take(todo: deque[int]) -> int | None:
+def _same_video(one: bytes | Frame, other: bytes | Frame | None) -> bool:
+    return isinstance(one, Frame) and isinstance(other, Frame) and one.data is other.data
+
+
+def _take(todo: deque[list[int]]) -> list[int] | None:
     try:
         return todo.popleft()
     except IndexError:  # another lane has taken the last one

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipfake.images.decoder_child import REPLY, REQUEST, _receive, _reply
+from clipfake.images.decoder_child import REPLY, REQUEST, Requests, _reply
 
 
 @settings(max_examples=20)
@@ -17,7 +17,7 @@ def test_a_request_arrives_whole(data, bare, moment):
     with parent, child:
         sending = threading.Thread(target=parent.sendall, args=(REQUEST.pack(len(data), bare, moment) + data,))
         sending.start()
-        assert _receive(child) == (data, bare, moment)
+        assert Requests(child).next() == (data, bare, moment)
         sending.join()
 
 
@@ -28,7 +28,7 @@ def test_a_parent_that_is_gone_ends_it_at_whatever_place():
         with child:
             parent.sendall(sent)
             parent.close()
-            assert _receive(child) is None
+            assert Requests(child).next() is None
 
 
 def test_a_reply_says_how_long_its_parts_are():

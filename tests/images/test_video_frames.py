@@ -1,12 +1,16 @@
 """Frames of videos: the right one, turned as it should be, and a status for whatever is wrong."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from films import STEP, animation, film
 
 from clipfake.corpus.frames import Frame
-from clipfake.images.decoder_pool import DecoderPool
+from clipfake.images.decoder_pool import DecoderPool, _Child
 from clipfake.images.limits import Limits
+from clipfake.images.prepare import Prepared
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.video_frames import decode_frame
 from clipfake.status import Status
@@ -64,6 +68,38 @@ def test_frames_are_decoded_in_children_within_limits() -> None:
         assert [one.status for one in pool.prepare([Frame(good, 2.9)])] == ["timeout"]
     with DecoderPool(1, Limits(memory_bytes=1 << 20), Preprocess(size=(32, 32))) as pool:
         assert [one.status for one in pool.prepare([Frame(good, 2.9)])] == ["crashed"]
+
+
+def test_a_child_gets_a_video_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frames after the first send nothing, until the child has had something else or is a new one."""
+    pytest.importorskip("av")
+    one, other, still = film(), film("mov", "mpeg4"), animation("gif", frames=1)
+    sent: list[int] = []
+    send = _Child.send
+
+    def noted(child: _Child, content: bytes | Frame, *, bare: bool = False) -> None:
+        sent.append(len(child.lacks(content)))
+        send(child, content, bare=bare)
+
+    def numbers(done: list[Prepared]) -> list[int]:
+        return [round(float(image.pixels.mean()) / STEP) for image in done if image.pixels is not None]
+
+    frames = [Frame(one, step / 10) for step in range(20)]
+    with DecoderPool(1, Limits(), Preprocess(size=(32, 32))) as pool:
+        pool.prepare([still])
+        monkeypatch.setattr(_Child, "send", noted)
+        done = pool.prepare([*frames[:5], still, frames[5], Frame(other, 0.5), Frame(other, 0.6), frames[6]])
+        assert sent == [len(one), 0, 0, 0, 0, len(still), len(one), len(other), 0, len(one)]
+        assert numbers(done) == [0, 1, 2, 3, 4, 0, 5, 5, 6, 6]
+        os.kill(pool.pids()[0], signal.SIGKILL)
+        sent.clear()
+        assert numbers(pool.prepare(frames[:3])) == [0, 1, 2]
+        assert sent[-3:] == [len(one), 0, 0]
+    with DecoderPool(2, Limits(), Preprocess(size=(32, 32))) as pool:
+        pool.prepare([still] * 4)
+        sent.clear()
+        assert numbers(pool.prepare(frames)) == list(range(20))
+        assert sorted(sent) == [0] * 18 + [len(one)] * 2
 
 
 def test_what_is_wrong_has_a_status() -> None:
