@@ -83,9 +83,7 @@ def embed(image: Path, weights: Path) -> None:
     scale = 224 / min(picture.size)
     picture = picture.resize([max(224, round(scale * side)) for side in picture.size], Image.Resampling.BICUBIC)
     left, top = (picture.width - 224) // 2, (picture.height - 224) // 2
-    pixels = torch.from_numpy(np.asarray(picture.crop((left, top, left + 224, top + 224))).copy()).permute(2, 0, 1)[
-        None
-    ]
+    pixels = torch.tensor(np.asarray(picture.crop((left, top, left + 224, top + 224)))).permute(2, 0, 1)[None]
     mean, std = (torch.tensor(config["preprocess"][name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     with torch.inference_mode():
         print(tower((pixels.float() / 255 - mean) / std).norm())
