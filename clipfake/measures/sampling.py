@@ -29,6 +29,15 @@ def epoch_batches(
     return [random.permutation(rows) for rows in np.concatenate(halves, axis=1)]
 
 
+def shuffled_batches(rows: int, batch: int = 128, seed: int = 0, epoch: int = 0) -> list[np.ndarray]:
+    """The batches of one epoch in which each of `rows` rows comes once, in random order; the last has what is left.
+
+    As anchors of random triplets, the rows of a batch have positives and negatives that are even draws of their class.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(rows)
+    return [order[start : start + batch] for start in range(0, rows, batch)]
+
+
 def shard(batch: np.ndarray, rank: int, world: int) -> np.ndarray:
     """Worker `rank`'s share: the `rank`-th of `world` runs of equal length, filled up with -1 where the rows end."""
     length = -(-len(batch) // world)

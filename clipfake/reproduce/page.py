@@ -5,30 +5,50 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from clipfake.measures.classification import MEASURES
+from clipfake.measures.geometry import Components
 from clipfake.measures.split import PARTS
-from clipfake.reproduce.reported import SIZES, reported
+from clipfake.reproduce.reported import COURSES, SIZES, reported
 
 FIGURES = ("loss", "distances", "pca", "variance", "confusion", "metrics")
 
 # An experiment as `experiment.json` holds it: name, variant, slot, data, encoder, trained (bool), sizes and tables by
-# part, confusion by part, baseline and text_alone (accuracies on the test part), notes.
+# part, confusion by part, baseline and text_alone (accuracies on the test part), history, best_epoch, first_component
+# and components (as `variance` gives them), notes.
 Experiment = Mapping[str, Any]
 
 
-def figures(vectors: Mapping[str, Any], y: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple[str, bytes]]:
+ALL = 0.995  # of the variance: what a reader of the source's figures takes for all of it
+
+
+def part_of_components(variant: str) -> str:
+    """Of which part the principal components are, as in the source."""
+    return "test" if variant == "image" else "train"
+
+
+def variance(components: Components) -> dict[str, float | int]:
+    """The share of the first component, and how many components hold ALL of the variance."""
+    cumulative = np.cumsum(components.shares)
+    enough = int(np.searchsorted(cumulative, ALL * cumulative[-1])) + 1
+    return {"first_component": float(components.shares[0]), "components": enough}
+
+
+def figures(
+    vectors: Mapping[str, Any], y: Mapping[str, Any], components: Components, experiment: Experiment
+) -> Iterator[tuple[str, bytes]]:
     """(name of FIGURES, PNG) for an experiment. vectors, y : by part, the head's output (N, d) and the labels (N,).
 
-    As in the source, principal components are those of the test part for images alone, else of the train part.
+    components : of the vectors of `part_of_components`
     """
-    from clipfake.measures.geometry import anchor_distances, principal_components
+    from clipfake.measures.geometry import anchor_distances
     from clipfake.report.figures import training as draw
 
     def titled(what: str) -> str:
         return f"{what}\n{experiment['title']}"
 
-    shown = "test" if experiment["variant"] == "image" else "train"
-    components = principal_components(vectors[shown])
+    shown = part_of_components(experiment["variant"])
     near, far = anchor_distances(vectors["test"], y["test"])
     history, best = experiment["history"], experiment["best_epoch"]
     yield "loss", draw.png(draw.loss_curves(history, best, experiment["margin"], titled("Loss")))
@@ -115,9 +135,31 @@ def page(experiments: Sequence[Experiment], remarks: Sequence[str]) -> str:
             _percent(one["text_alone"]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *_courses(experiments)]
     for one in experiments:
         lines += ["", *_section(one)]
     return "\n".join(lines) + "\n"
+
+
+def _courses(experiments: Sequence[Experiment]) -> Iterator[str]:
+    yield "How the trainings went: the loss by epoch, and the principal components of the head's output (test part for"
+    yield f"images, else train part); all of the variance is {ALL:.1%} of it. The source's are read off its figures."
+    yield ""
+    columns = ("loss at the start", "loss at the end", "epochs", "first component", "components to 100 %")
+    yield f"| experiment | {' | '.join(f'{name} | source' for name in columns)} |"
+    yield f"|---|{'---|' * 2 * len(columns)}"
+    for one in experiments:
+        first, last = one["history"][0], one["history"][-1]
+        ours = (
+            f"{first['train_loss']:.3f}",
+            f"train {last['train_loss']:.3f}, validation {last['val_loss']:.3f}",
+            f"{len(one['history'])}, kept {one['best_epoch'] + 1}",
+            f"{one['first_component']:.1%}",
+            f"{one['components']}",
+        )
+        source = COURSES[one["variant"], one["slot"]]
+        cells = (f"{mine} | {theirs or '–'}" for mine, theirs in zip(ours, source, strict=True))
+        yield f"| {one['name']} | {' | '.join(cells)} |"
 
 
 def worse_than_raw(one: Experiment) -> bool:

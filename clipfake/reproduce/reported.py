@@ -23,6 +23,34 @@ class Reported(NamedTuple):
     inferred: bool
 
 
+class Course(NamedTuple):
+    """How a training of the source went, in its slides' words of their figures; "" where they say nothing.
+
+    start, end : the loss, as a distance; epochs : that were run; first : share of the variance that the first principal
+    component holds; components : how many hold all of it
+    """
+
+    start: str = ""
+    end: str = ""
+    epochs: str = ""
+    first: str = ""
+    components: str = ""
+
+
+# By variant and slot. Some of these texts are copied from one slide to another, so that single figures are soft.
+COURSES = {
+    ("image", "CycleGAN"): Course(end="validation 0.15, train 0.10 below", epochs="5 of 20"),
+    ("image", "ProGAN"): Course(end="train and validation less than 0.03 apart"),
+    ("image", "both"): Course(),
+    ("sum", "CycleGAN"): Course(end="both 0.14", first="62 %", components="50"),
+    ("sum", "ProGAN"): Course(end="both 0.14", epochs="20", first="70.5 %", components="20"),
+    ("sum", "both"): Course(first="74 %", components="17"),
+    ("product", "CycleGAN"): Course("0.18", "0.145 at epoch 20", "more than 32", "62 %", "50"),
+    ("product", "ProGAN"): Course("0.195", "0.14", first="65 %", components="25 to 30"),
+    ("product", "both"): Course(first="65 %", components="50"),
+}
+
+
 def reported(variant: str, slot: str, part: str, measure: str) -> Reported | None:
     """What the source reports of an experiment; None where it reports nothing.
 

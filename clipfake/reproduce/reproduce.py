@@ -18,10 +18,11 @@ from clipfake.detector.heads.linear_projection import FUSIONS
 from clipfake.detector.text_input import TextInput
 from clipfake.errors import NoTextTowerError, UsageError
 from clipfake.measures.classification import classification
+from clipfake.measures.geometry import principal_components
 from clipfake.measures.split import PARTS
 from clipfake.onray.connection import connected
 from clipfake.reproduce.options import ReproduceOptions
-from clipfake.reproduce.page import figures, overview_figure, page, tables_csv
+from clipfake.reproduce.page import figures, overview_figure, page, part_of_components, tables_csv, variance
 from clipfake.reproduce.reported import TOTALS
 from clipfake.scoring.embed import embed
 from clipfake.scoring.options import EmbedOptions, ScanOptions
@@ -129,6 +130,8 @@ def _experiment(
     called, y = scores.decision > 0, {one: data.y[mine] for one, mine in rows.items()}
     confusion = {one: _confusion(y[one], called[mine]) for one, mine in rows.items()}
     provenance = detector.provenance
+    vectors = {one: project(detector.head, part_of(data.take(mine))) for one, mine in rows.items()}
+    components = principal_components(vectors[part_of_components(variant)])
     result = {
         "name": f"{variant}-{name}",
         "title": f"{_TITLES[variant]}, {' and '.join(sets)}, {data.encoder.name}",
@@ -146,11 +149,11 @@ def _experiment(
         "margin": training.head.margin,
         "history": provenance["history"],
         "best_epoch": provenance["best_epoch"],
+        **variance(components),
         "notes": provenance["notes"],
         "left_out": provenance["left_out"],
     }
-    vectors = {one: project(detector.head, part_of(data.take(mine))) for one, mine in rows.items()}
-    for figure, content in figures(vectors, y, result):
+    for figure, content in figures(vectors, y, components, result):
         store.write_bytes(f"{figure}.png", content)
     columns = {"item_id": data.item_id.tolist(), "label": data.y.astype(np.int8), "part": part.tolist()}
     columns |= {"decision": scores.decision, "probability": scores.probability}

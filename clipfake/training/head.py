@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipfake.errors import ClipfakeError
-from clipfake.measures.sampling import balanced_subset, epoch_batches, shard
+from clipfake.measures.sampling import balanced_subset, epoch_batches, shard, shuffled_batches
 from clipfake.onray.trainer import fit, report, saved_state
 from clipfake.onray.worker_network import worker_nodes
 from clipfake.storage.store import Store
@@ -172,14 +172,17 @@ def fit_head(
 
 
 def _pass(model: Any, part: SplitPart, options: HeadOptions, rank: int, world: int, epoch: int, optimizer: Any) -> Any:
-    """One pass over a part in balanced batches, with steps if there is an optimizer; the statistics of all workers."""
+    """One pass over a part in batches, with steps if there is an optimizer; the statistics of all workers."""
     import torch
 
     from clipfake.detector.heads.shared_triplet_loss import TripletStats, shared_triplet_loss
     from clipfake.detector.heads.triplet_loss import PADDING, TripletSums, triplet_draws
 
     total = TripletStats(TripletSums(*[0.0] * len(TripletSums._fields)))
-    batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
+    if options.batches == "balanced":
+        batches = epoch_batches(part.y.tolist(), part.generator.tolist(), options.batch, options.seed, epoch)
+    else:
+        batches = shuffled_batches(len(part.y), options.batch, options.seed, epoch)
     for step, rows in enumerate(batches):
         mine = shard(rows, rank, world)
         inputs = [torch.from_numpy(array) for array in part.inputs(np.maximum(mine, 0))]

@@ -15,6 +15,7 @@ class HeadOptions:
 
     margin : of the triplet loss, in units of distance between unit vectors
     batch : rows a step, over all workers together
+    batches : "balanced" over class and generator, or "shuffled": every row once an epoch, as often as its kind is
     standardise : each dimension of the embeddings first, by mean and deviation of the train part
     stop : what of the rows that stop the training must improve: "auc" or "loss"
     """
@@ -25,6 +26,7 @@ class HeadOptions:
     )
     margin: float = option(0.2, "Margin of the triplet loss.", check=above(0), unset=True)
     batch: int = 128
+    batches: str = "balanced"
     epochs: int = option(40, "Number of epochs, at most.", check=at_least(1), unset=True)
     patience: int = option(
         5, "Epochs without a better validation AUC after which training stops.", check=at_least(1), unset=True

@@ -219,7 +219,7 @@ def _notes(options: TrainOptions) -> list[str]:
     note = f"preset {options.preset}"
     if inferred:
         note += f"; inferred, since its source does not state it: {', '.join(f'{n} {values[n]}' for n in inferred)}"
-        note += ", the RBF kernel, Adam and how triplets are drawn"
+        note += ", the RBF kernel, Adam, a head of one linear layer and where it normalises"
     if options.overridden:
         note += f"; set otherwise: {', '.join(f'{name} {values[name]}' for name in options.overridden)}"
     if options.split == "grouped":

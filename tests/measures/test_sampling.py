@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipfake.errors import UsageError
-from clipfake.measures.sampling import balanced_subset, cost_weights, epoch_batches, shard
+from clipfake.measures.sampling import balanced_subset, cost_weights, epoch_batches, shard, shuffled_batches
 
 SIZES = {(0, "coco"): 500, (0, "pro_gan"): 40, (1, "pro_gan"): 40, (1, "glide"): 300, (1, None): 10}
 LABELS = [label for (label, _), size in SIZES.items() for _ in range(size)]
@@ -53,6 +53,22 @@ def test_the_classes_are_mixed_within_a_batch():
 def test_a_few_rows_make_one_batch():
     (rows,) = epoch_batches([0, 1, 1], [None] * 3, batch=8)
     assert Counter(np.array([0, 1, 1])[rows].tolist()) == {0: 4, 1: 4}
+
+
+@settings(deadline=None)
+@given(rows=st.integers(1, 300), batch=st.integers(2, 128), seed=st.integers(0, 3), epoch=st.integers(0, 3))
+def test_shuffled_every_row_comes_once_an_epoch(rows, batch, seed, epoch):
+    batches = shuffled_batches(rows, batch, seed, epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
+    assert {len(one) for one in batches[:-1]} <= {batch} and len(batches) == -(-rows // batch)
+    assert all(map(np.array_equal, batches, shuffled_batches(rows, batch, seed, epoch)))
+
+
+def test_shuffled_a_small_generator_has_its_share_and_epochs_differ():
+    first, second = (np.concatenate(shuffled_batches(890, 128, 0, epoch)).tolist() for epoch in (0, 1))
+    assert first != second
+    shares = [np.mean([NAMES[i] == "pro_gan" for i in first[:445]]) for first in (first, second)]
+    assert shares == pytest.approx([80 / 890] * 2, abs=0.03)  # balanced, it would be a third
 
 
 @pytest.mark.parametrize("labels", [[0, 0], [1], []])

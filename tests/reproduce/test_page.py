@@ -3,11 +3,13 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 
 from clipfake.measures.classification import MEASURES
+from clipfake.measures.geometry import principal_components
 from clipfake.measures.split import PARTS
-from clipfake.reproduce.page import FIGURES, page, tables_csv, worse_than_raw
+from clipfake.reproduce.page import FIGURES, page, tables_csv, variance, worse_than_raw
 from clipfake.reproduce.reported import reported
 
 
@@ -20,6 +22,8 @@ def experiment(variant: str, slot: str, data: str, accuracy: float = 0.9) -> dic
         "name": f"{variant}-{data}", "title": f"{variant} on {data}", "variant": variant, "slot": slot, "data": data,
         "encoder": "ViT", "fingerprint": "f" * 64, "notes": ["preset source", "a note of its own"], "baseline": 0.91,
         "text_alone": None, "sizes": dict(zip(PARTS, (1000, 200, 300), strict=True)), "tables": tables,
+        "history": [{"train_loss": 0.19, "val_loss": 0.2}, {"train_loss": 0.05, "val_loss": 0.15}], "best_epoch": 0,
+        "first_component": 0.625, "components": 12,
         "confusion": {part: {"tn": 1234, "fp": 5, "fn": 6, "tp": 7} for part in PARTS},
     }  # fmt: skip
 
@@ -40,6 +44,25 @@ def test_a_row_an_experiment_beside_the_source():
     assert found.count("A note of its own.") == 3  # above for all, and in each section
     assert "real called real 1,234, called fake 5" in found
     assert all(f"![{ONE['name']}: {name}]({ONE['name']}/{name}.png)" in found for name in FIGURES)
+
+
+def test_a_row_an_experiment_of_how_its_training_went():
+    rows = [line for line in page([ONE, TWO], []).splitlines() if "0.190" in line]
+    ours = "train 0.050, validation 0.150"
+    assert rows == [
+        f"| image-cycle_gan | 0.190 | – | {ours} | validation 0.15, train 0.10 below | 2, kept 1 | 5 of 20 | 62.5% | – "
+        "| 12 | – |",
+        f"| sum-pro_gan | 0.190 | – | {ours} | both 0.14 | 2, kept 1 | 20 | 62.5% | 70.5 % | 12 | 20 |",
+    ]
+
+
+@pytest.mark.parametrize(("shares", "first", "count"), [((0.9, 0.1), 0.9, 2), ((0.8, 0.196, 0.004), 0.8, 2)])
+def test_all_of_the_variance_is_what_a_reader_of_a_figure_takes_for_it(shares, first, count):
+    random = np.random.default_rng(0)
+    drawn = random.normal(size=(500, len(shares)))
+    basis = np.linalg.qr(drawn - drawn.mean(0))[0]  # columns of mean 0 and equal length, at right angles
+    found = variance(principal_components(basis * np.sqrt(shares)))
+    assert (found["first_component"], found["components"]) == (pytest.approx(first), count)
 
 
 def test_a_head_that_is_worse_than_none_is_said_to_be():

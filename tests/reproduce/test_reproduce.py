@@ -163,6 +163,9 @@ def test_the_tables_are_those_of_the_stored_embeddings_and_splits(done):
             (one,) = [one for one in found if one["name"] == name]
             assert list(one["confusion"][which].values()) == confusion_matrix(y, called).ravel().tolist()
             assert one["sizes"][which] == len(y)
+        spread = np.linalg.eigvalsh(np.cov(v[part == ("test" if name.startswith("image") else "train")].T))[::-1]
+        assert one["first_component"] == pytest.approx(spread[0] / spread.sum(), abs=1e-4)
+        assert one["components"] == int((np.cumsum(spread) / spread.sum() < 0.995).sum()) + 1
 
 
 def test_both_is_split_as_a_whole_and_text_moves_a_row(done):

@@ -30,6 +30,13 @@ def test_the_source_states_its_sizes_its_split_and_its_model_alone():
     }
 
 
+def test_a_patience_of_the_source_stops_at_its_fifth_epoch_and_sits_out_its_bump():
+    """One of its runs stops at epoch 5, which is after the first; another recovers from three bad epochs."""
+    patience = preset("source").values["patience"]
+    assert 1 + patience <= 5
+    assert patience > 3
+
+
 def test_an_unknown_preset_is_refused_with_those_there_are():
     with pytest.raises(UsageError, match="no preset 'best': choose one of recommended, source"):
         preset("best")
