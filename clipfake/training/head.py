@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -105,70 +105,89 @@ def fit_head(
     from torch.nn.parallel import DistributedDataParallel
 
     from clipfake.detector.heads.linear_projection import init_fusion_head
-    from clipfake.detector.heads.shared_triplet_loss import TripletStats, collapsed
-    from clipfake.detector.heads.triplet_loss import TripletSums
+    from clipfake.detector.heads.shared_triplet_loss import collapsed
 
     torch.set_num_threads(1)  # the order of a sum depends on the number of threads
     torch.use_deterministic_algorithms(True)
     start = options.out_dim, options.seed, options.standardise
     head = init_fusion_head(train.x, train.text, options.fusion, *start)
     model: torch.nn.Module = DistributedDataParallel(head) if world > 1 else head
-    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
-    history: list[dict[str, float]] = []
-    epochs: list[TripletStats] = []
-    best: dict[str, Any] = {
-        "epoch": -1,
-        "score": -float("inf"),
-        "state": {k: v.clone() for k, v in head.state_dict().items()},
-    }
+    done = _Progress(head, torch.optim.Adam(model.parameters(), lr=options.learning_rate))
     if saved is not None:
-        head.load_state_dict(saved["head"])
-        optimizer.load_state_dict(saved["optimizer"])
-        history, best = saved["history"], saved["best"]
-        epochs = [TripletStats(TripletSums(*sums)) for sums in saved["sums"]]
-
-    def finished() -> bool:
-        return len(history) >= options.epochs or len(history) - 1 - best["epoch"] >= options.patience
-
-    while not finished():
-        epoch = len(history)
-        stats = _pass(model, train, options, rank, world, epoch, optimizer)
+        done.restore(saved)
+    while not done.finished(options):
+        stats = _pass(model, train, options, rank, world, len(done.history), done.optimizer)
         with torch.no_grad():
             validation = _pass(model, val, options, rank, world, 0, None)
-        epochs.append(stats)
-        history.append(
+        auc = separation(head, train, val, options.seed, rank, world)
+        done.add(stats, validation, auc, auc if options.stop == "auc" else -validation.loss)
+        if collapsed(done.epochs, options.margin):
+            raise ClipfakeError(
+                "the head collapsed, it maps every image to one point: use --miner semi-hard or a lower learning rate"
+            )
+        if report is not None and (done.finished(options) or len(done.history) % EPOCHS_A_CHECKPOINT == 0):
+            report(done.history[-1], done.state())
+    arrays = {name: value.numpy() for name, value in done.best["state"].items()}
+    return TrainedHead(arrays, done.history, done.best["epoch"])
+
+
+class _Progress:
+    """How far a training is.
+
+    history : one entry an epoch; epochs : the TripletStats of each; best : the best epoch, its score and its weights
+    """
+
+    def __init__(self, head: Any, optimizer: Any) -> None:
+        self.head, self.optimizer = head, optimizer
+        self.history: list[dict[str, float]] = []
+        self.epochs: list[Any] = []
+        self.best: dict[str, Any] = {"epoch": -1, "score": -float("inf"), "state": self._weights()}
+
+    def _weights(self) -> dict[str, Any]:
+        return {name: value.clone() for name, value in self.head.state_dict().items()}
+
+    def finished(self, options: HeadOptions) -> bool:
+        """Whether all epochs are done, or the last `options.patience` of them brought nothing."""
+        done = len(self.history)
+        return done >= options.epochs or done - 1 - self.best["epoch"] >= options.patience
+
+    def add(self, stats: Any, validation: Any, auc: float, score: float) -> None:
+        """An epoch: its TripletStats on both parts, the validation rows' AUC, and the score by which epochs compete."""
+        epoch = len(self.history)
+        self.epochs.append(stats)
+        self.history.append(
             {
                 "epoch": epoch,
                 "train_loss": stats.loss,
                 "val_loss": validation.loss,
-                "val_auc": separation(head, train, val, options.seed, rank, world),
+                "val_auc": auc,
                 "active_share": stats.active_share,
                 "positive_distance": validation.positive_distance,
                 "negative_distance": validation.negative_distance,
             }
         )
-        if collapsed(epochs, options.margin):
-            raise ClipfakeError(
-                "the head collapsed, it maps every image to one point: use --miner semi-hard or a lower learning rate"
-            )
-        reached = history[-1]["val_auc"] if options.stop == "auc" else -validation.loss
-        if reached > best["score"]:
-            best = {
-                "epoch": epoch,
-                "score": reached,
-                "state": {k: v.clone() for k, v in head.state_dict().items()},
-            }
-        if report is not None and (finished() or len(history) % EPOCHS_A_CHECKPOINT == 0):
-            state = {
-                "head": head.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "history": history,
-                "best": best,
-                "sums": [list(one.sums) for one in epochs],
-            }
-            report(history[-1], state)
-    arrays = {name: value.numpy() for name, value in best["state"].items()}
-    return TrainedHead(arrays, history, best["epoch"])
+        if score > self.best["score"]:
+            self.best = {"epoch": epoch, "score": score, "state": self._weights()}
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values: what `restore` goes on from."""
+        return {
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "best": self.best,
+            "sums": [list(one.sums) for one in self.epochs],
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Goes back to a saved state."""
+        from clipfake.detector.heads.shared_triplet_loss import TripletStats
+        from clipfake.detector.heads.triplet_loss import TripletSums
+
+        self.head.load_state_dict(saved["head"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.history, self.best = saved["history"], saved["best"]
+        self.epochs = [TripletStats(TripletSums(*sums)) for sums in saved["sums"]]
 
 
 def _pass(model: Any, part: SplitPart, options: HeadOptions, rank: int, world: int, epoch: int, optimizer: Any) -> Any:

@@ -25,16 +25,16 @@ from clipfake.onray.connection import connected
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store, check_new
-from clipfake.training.crossed import fit_model
+from clipfake.training.crossed import Fitted, fit_model
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.deduplication import copies_note, without_copies
 from clipfake.training.head import SplitPart, TrainedHead, train_head
-from clipfake.training.models import RECIPES, HeadRecipe, RbfRecipe, Recipe, part_of
+from clipfake.training.models import RECIPES, HeadRecipe, Model, RbfRecipe, Recipe, part_of
 from clipfake.training.options import HeadOptions, TrainOptions
 from clipfake.training.presets import preset
 from clipfake.training.search import Choice, search_svm
 from clipfake.training.selection import choose
-from clipfake.training.tables import metric_tables, text_alone, verdict_counts
+from clipfake.training.tables import Tables, metric_tables, text_alone, verdict_counts
 
 _FILES = (DESCRIPTION, ARRAYS)
 log = logging.getLogger(__name__)
@@ -81,98 +81,108 @@ def train_on(
         say(note)
     if options.split == "grouped" and {"train", "test"} <= set(data.facts.get("split", ())):
         notes.append("the data set has a split of its own, which is not used: --split official takes it")
-    part = data.parts(options.split, options.head.seed)
-    rows = {name: np.flatnonzero(part == name) for name in PARTS}
-    sizes = part_sizes(data.y, rows)
-    say(
-        "split: "
-        + ", ".join(f"{name} {size['n']} ({size['reals']} real, {size['fakes']} fake)" for name, size in sizes.items())
-    )
-
-    calibrates = np.concatenate([rows["val"], *([rows["train"]] if options.cross_fitted else [])])
-    check_calibration(options.calibration, data.y[calibrates])
+    rows = _rows(data, options, say)
     # For the test card; refuses weights that are not the ones of `data`.
     encoder = load_encoder(data.encoder, precision="fp32")
-    parts = {name: part_of(data.take(r)) for name, r in rows.items()}
+    parts = {name: part_of(data.take(mine)) for name, mine in rows.items()}
     if parts["train"].text is not None and not varies(parts["train"].text):
         notes.append("all items have one text, which can add nothing")
-    storage, candidates = _storage(store), None
-    if options.model == "auto":
-        known = data.take(np.sort(np.concatenate([rows["train"], rows["val"]])))
-        chosen, candidates = choose(known, options, say)
-        notes.append(f"model {chosen}, chosen on train and validation rows by generators left out")
-        options = replace(options, model=chosen)
+    options, candidates = _chosen(data, rows, options, notes, say)
+    storage = _storage(store)
     fitted = fit_model(data, rows, _recipe(options, storage, say), options, say)
-    learned, decision, model = parts["train"], fitted.decision, fitted.model
-    own = data.view[rows["train"]] == 0  # augmented views are not what is scored later
-    reference = fit_reference(
-        learned.x[own], learned.y[own], learned.generator[own].tolist(), parts["val"].x, options.head.seed
-    )
-
     units = {name: data.unit[mine] for name, mine in rows.items()}
-    tables = metric_tables(parts, decision, fitted.calibrator, options.calibration, units)
+    tables = metric_tables(parts, fitted.decision, fitted.calibrator, options.calibration, units)
     if data.text is not None:
         notes += text_alone(parts, tables, units)
-    test = parts["test"]
-    generators = by_generator(
-        test.y,
-        test.generator.tolist(),
-        decision["test"],
-        fitted.calibrator.probability(decision["test"]),
-        decision["test"] > 0,
-        units["test"],
-    )
+    sizes, metrics = part_sizes(data.y, rows), _metrics(fitted, parts, units, tables)
+    learned, own = parts["train"], data.view[rows["train"]] == 0  # augmented views are not what is scored later
     detector = Detector(
         encoder=encoder.description.to_dict(),
         encoder_fingerprint=encoder.description.fingerprint,
-        head=model.head,
-        classifier=model.classifier,
+        head=fitted.model.head,
+        classifier=fitted.model.classifier,
         calibrator=fitted.calibrator,
         thresholds=fitted.thresholds,
-        reference=reference,
+        reference=fit_reference(
+            learned.x[own], learned.y[own], learned.generator[own].tolist(), parts["val"].x, options.head.seed
+        ),
         test_card=encoder.test_card_embedding(),
         test_card_tolerance=TOLERANCE,
-        metrics={
-            **{name: table["detector"] for name, table in tables.items()},
-            "test_by_generator": generators,
-            "val_quantiles": quantiles_by_class(decision["val"], parts["val"].y),
-            "test_macro": macro_mean(generators),
-            "detection_rates": detection_rates(
-                fitted.thresholds, test.y, decision["test"], units["test"], test.generator
-            ),
-            "at_thresholds": rates_at(fitted.thresholds, test.y, decision["test"]),
-            "source_rates": fitted.source_rates,
-            "verdicts": verdict_counts(test.y, decision["test"], fitted.thresholds),
-            "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},
-        },
+        metrics=metrics,
         baseline={name: table["baseline"] for name, table in tables.items()},
         provenance={
-            "encoder": data.encoder.name,
-            "precision": data.precision,
-            "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "data_sha256": data.digest,
-            "left_out": data.left_out,
+            **_origin(data, options, fitted.model),
             "audit": audited.described() if audited else None,
             "duplicates": copies,
             "notes": notes,
             "sizes": sizes,
-            "generators": sorted({str(name) for name in data.generator}),
-            "options": asdict(options),
-            "model": options.model,
             "candidates": candidates,
-            **_history(model.trained),
-            "svm": {
-                "rule": model.rule,
-                "C": model.cost,
-                "search": model.choice and model.choice.described(),
-            },
-            "versions": versions(),
         },
         text=data.text_input,
     )
     detector.save(store)
     storage.delete_tree("")
-    return Trained(detector, model.trained, tables, generators, sizes, notes)
+    return Trained(detector, fitted.model.trained, tables, metrics["test_by_generator"], sizes, notes)
+
+
+def _rows(data: Labelled, options: TrainOptions, say: Callable[[str], None]) -> dict[str, np.ndarray]:
+    """part -> its row numbers. Raises UsageError where a part is too small to train, calibrate or test on."""
+    part = data.parts(options.split, options.head.seed)
+    rows = {name: np.flatnonzero(part == name) for name in PARTS}
+    sizes = part_sizes(data.y, rows).items()
+    say("split: " + ", ".join(f"{name} {n['n']} ({n['reals']} real, {n['fakes']} fake)" for name, n in sizes))
+    calibrates = np.concatenate([rows["val"], *([rows["train"]] if options.cross_fitted else [])])
+    check_calibration(options.calibration, data.y[calibrates])
+    return rows
+
+
+def _chosen(
+    data: Labelled, rows: Mapping[str, np.ndarray], options: TrainOptions, notes: list[str], say: Callable[[str], None]
+) -> tuple[TrainOptions, Any]:
+    """The options with a model in the place of "auto", and how its candidates did, for the record."""
+    if options.model != "auto":
+        return options, None
+    known = data.take(np.sort(np.concatenate([rows["train"], rows["val"]])))
+    model, candidates = choose(known, options, say)
+    notes.append(f"model {model}, chosen on train and validation rows by generators left out")
+    return replace(options, model=model), candidates
+
+
+def _metrics(
+    fitted: Fitted, parts: Mapping[str, SplitPart], units: Mapping[str, np.ndarray], tables: Tables
+) -> dict[str, Any]:
+    """What the detector's description says of how it did on its own data; most of it is of the test part."""
+    test, decision = parts["test"], fitted.decision["test"]
+    probability = fitted.calibrator.probability(decision)
+    generators = by_generator(test.y, test.generator.tolist(), decision, probability, decision > 0, units["test"])
+    return {
+        **{name: table["detector"] for name, table in tables.items()},
+        "test_by_generator": generators,
+        "val_quantiles": quantiles_by_class(fitted.decision["val"], parts["val"].y),
+        "test_macro": macro_mean(generators),
+        "detection_rates": detection_rates(fitted.thresholds, test.y, decision, units["test"], test.generator),
+        "at_thresholds": rates_at(fitted.thresholds, test.y, decision),
+        "source_rates": fitted.source_rates,
+        "verdicts": verdict_counts(test.y, decision, fitted.thresholds),
+        "text_alone": {name: table["text"] for name, table in tables.items() if "text" in table},
+    }
+
+
+def _origin(data: Labelled, options: TrainOptions, model: Model) -> dict[str, Any]:
+    """What a detector was made from and how, for the record."""
+    return {
+        "encoder": data.encoder.name,
+        "precision": data.precision,
+        "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data_sha256": data.digest,
+        "left_out": data.left_out,
+        "generators": sorted({str(name) for name in data.generator}),
+        "options": asdict(options),
+        "model": options.model,
+        **_history(model.trained),
+        "svm": {"rule": model.rule, "C": model.cost, "search": model.choice and model.choice.described()},
+        "versions": versions(),
+    }
 
 
 def _recipe(options: TrainOptions, storage: Store, say: Callable[[str], None]) -> Recipe:
