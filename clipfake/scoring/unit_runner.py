@@ -106,37 +106,36 @@ class UnitRunner:
 
     def _work(self, committer: Committer, chunks: list[Chunk]) -> None:
         """Works the chunks off and commits their units, whatever breaks off meanwhile."""
-        fruitless, apart, broken = 0, False, False
-        while (chunks := [chunk for chunk in chunks if committer.lacks(chunk)]) or committer.committing:
+        left = _Left(chunks)
+        while left.keep(committer.lacks) or committer.committing:
             before = committer.missing, committer.open_units
-            single = all(chunk["rows"] == 1 for chunk in chunks)
-            alone = apart and single and (len(chunks) == 1 or fruitless >= FRUITLESS)
-            given = chunks[:1] if alone else chunks
+            given = left.suspect() or left.chunks
             try:
-                self._execute(committer, given, apart, 1 if broken else self._chunks_a_task)
+                self._execute(committer, given, left.apart, 1 if left.broken else self._chunks_a_task)
                 self._settle(committer)
-                if (committer.missing, committer.open_units) == before:
-                    return  # rows that did not come, though nothing broke off
-                fruitless = 0
-                continue
             except BrokenOffError as error:
-                self._renew(committer)
-                broken = True
-                fruitless = fruitless + 1 if (committer.missing, committer.open_units) == before else 0
                 log.warning("%s: the rest is laid out anew on the nodes that are there", error)
-                if alone and given and fruitless:
-                    self._give_up(committer, given[0], error)
-                    fruitless = FRUITLESS - 1
-                    continue
-                if fruitless >= FRUITLESS and not chunks:
-                    raise ClipfakeError(f"whole units are not committed: {error}; run it again") from error
-                if fruitless == FRUITLESS:
-                    self._check_cluster(committer, error)
-                    apart = True
-                if apart and not single:
-                    chunks, fruitless = [part for chunk in chunks for part in split(chunk, PARTS)], 0
-            half = len(chunks) // 2  # what stopped the work is among the first; the others come before it now
-            chunks = chunks[half:] + chunks[:half]
+                suspect = left.suspect()
+                self._renew(committer)
+                left.broke_off(fruitless=(committer.missing, committer.open_units) == before)
+                if suspect and left.fruitless:
+                    self._give_up(committer, suspect[0], error)
+                    left.fruitless = FRUITLESS - 1
+                else:
+                    self._close_in(committer, left, error)
+                continue
+            if (committer.missing, committer.open_units) == before:
+                return  # rows that did not come, though nothing broke off
+            left.fruitless = 0
+
+    def _close_in(self, committer: Committer, left: "_Left", error: BrokenOffError) -> None:
+        """Orders what is left so that the chunk that stops the work is found, if it is not the cluster."""
+        if left.fruitless >= FRUITLESS and not left.chunks:
+            raise ClipfakeError(f"whole units are not committed: {error}; run it again") from error
+        if left.fruitless == FRUITLESS:
+            self._check_cluster(committer, error)
+            left.apart = True
+        left.rearrange()
 
     def _execute(self, committer: Committer, chunks: list[Chunk], apart: bool, most: int) -> None:
         """One execution. Its patience is longer than what chunks may take that are suspected of stopping the work.
@@ -204,6 +203,47 @@ class UnitRunner:
         committer.add(hand_over(self.store, [item]))
         self._received += 1
         self.progress(1)
+
+
+@dataclass
+class _Left:
+    """The chunks that are still to be worked off, and the search for one that stops the work.
+
+    fruitless : executions in a row that broke off without a row to show
+    apart : whether chunks are taken apart, since one of them is to blame; broken : whether an execution broke off
+    """
+
+    chunks: list[Chunk]
+    fruitless: int = 0
+    apart: bool = False
+    broken: bool = False
+
+    def keep(self, lacks: Callable[[Chunk], bool]) -> bool:
+        """Drops the chunks whose rows have all come; whether any is left."""
+        self.chunks = [chunk for chunk in self.chunks if lacks(chunk)]
+        return bool(self.chunks)
+
+    def single(self) -> bool:
+        """Whether each chunk is one row by now."""
+        return all(chunk["rows"] == 1 for chunk in self.chunks)
+
+    def suspect(self) -> list[Chunk]:
+        """The one row that is to be tried alone; empty where none is."""
+        alone = self.apart and self.single() and (len(self.chunks) == 1 or self.fruitless >= FRUITLESS)
+        return self.chunks[:1] if alone else []
+
+    def broke_off(self, *, fruitless: bool) -> None:
+        """An execution has."""
+        self.broken = True
+        self.fruitless = self.fruitless + 1 if fruitless else 0
+
+    def rearrange(self) -> None:
+        """Smaller chunks where they are taken apart. What stopped the work is among the first: these come last."""
+        if self.apart and not self.single():
+            self.chunks = [part for chunk in self.chunks for part in split(chunk, PARTS)]
+            self.fruitless = 0
+        half = len(self.chunks) // 2
+        self.chunks = self.chunks[half:] + self.chunks[:half]
 
 
 def chunks_a_task(pipeline: Pipeline, chunks: int) -> int:
