@@ -122,9 +122,4 @@ def one_of(*choices: str) -> Check:
 
 
 NUM_CPUS = "CPUs to use where no cluster is named by RAY_ADDRESS."
-num_cpus = partial(
-    option,
-    None,
-    NUM_CPUS,
-    check=at_least(1),
-)
+num_cpus = partial(option, None, NUM_CPUS, check=at_least(1))

@@ -18,8 +18,7 @@ def calibrate(
     ],
     out: Out,
     options: Annotated[
-        ScanOptions,
-        Only("layout", "group_by", "columns", "real", "fake", "allow_outside", "precision", "num_cpus"),
+        ScanOptions, Only("layout", "group_by", "columns", "real", "fake", "allow_outside", "precision", "num_cpus")
     ],
     as_json: Json = False,
 ) -> None:

@@ -17,15 +17,7 @@ def print_metrics(tables: Any) -> None:
                 number(m[key])
                 for key in ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "auc", "ap")
             ]
-            rows.append(
-                (
-                    part,
-                    MODELS[name],
-                    m["n"],
-                    *cells,
-                    number(m["tpr_at_fpr"]["0.05"]),
-                )
-            )
+            rows.append((part, MODELS[name], m["n"], *cells, number(m["tpr_at_fpr"]["0.05"])))
     print_table(("part", "model", "n", "acc", "95% low", "high", "bal acc", "AUC", "AP", "TPR@5%FPR"), rows)
 
 

@@ -16,8 +16,7 @@ def prevalence(
     ] = None,
     top: Annotated[int, typer.Option(help="Number of largest groups to print; the others are added up.", min=1)] = 50,
     audit: Annotated[
-        str | None,
-        typer.Option(help="labels.csv of a `clipfake review`: its random sample gives the share too."),
+        str | None, typer.Option(help="labels.csv of a `clipfake review`: its random sample gives the share too.")
     ] = None,
     as_json: Json = False,
 ) -> None:

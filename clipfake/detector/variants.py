@@ -41,9 +41,5 @@ def by_decoder(detector: Detector, decoder: str) -> Detector:
         )
     encoder = replace(own, decoder=name)
     return replace(
-        detector,
-        encoder=encoder.to_dict(),
-        encoder_fingerprint=encoder.fingerprint,
-        test_card=card,
-        decoders=(),
+        detector, encoder=encoder.to_dict(), encoder_fingerprint=encoder.fingerprint, test_card=card, decoders=()
     )

@@ -30,11 +30,7 @@ def describe(name: str, feature: str = "projected", decoder: str = "exact") -> "
 
 
 def load(
-    encoder: "str | EncoderDescription",
-    *,
-    precision: "Precision" = "fp32",
-    device: str = "cpu",
-    batch_size: int = 32,
+    encoder: "str | EncoderDescription", *, precision: "Precision" = "fp32", device: str = "cpu", batch_size: int = 32
 ) -> "Encoder":
     """The encoder, ready on `device`; of a description, its weights must still be those that were described.
 

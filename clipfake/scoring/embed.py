@@ -15,9 +15,8 @@ from clipfake.scoring.executor import Session, counted_ahead, opened
 from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.listing import image_listing, reading
 from clipfake.scoring.options import EmbedOptions, ScanOptions
-from clipfake.scoring.pipeline import Work
 from clipfake.scoring.run_precision import chosen_decoder, chosen_precision
-from clipfake.scoring.sources import Images, Listing
+from clipfake.scoring.sources import Images, Listing, Work
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings

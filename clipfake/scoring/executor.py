@@ -13,21 +13,13 @@ import pyarrow as pa
 
 from clipfake.errors import BrokenOffError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.onray.autoscaling import nodes_to_plan_for
-from clipfake.onray.connection import (
-    Connection,
-    at_hand,
-    connecting,
-    exit_on_sigterm,
-    failures_told,
-    root_cause,
-)
+from clipfake.onray.connection import Connection, at_hand, connecting, exit_on_sigterm, failures_told, root_cause
 from clipfake.onray.nodes import Node
 from clipfake.onray.private import map_blocks
 from clipfake.scoring import commit
 from clipfake.scoring.commit import Order, Totals
-from clipfake.scoring.pipeline import Pipeline
 from clipfake.scoring.placement import Placement
-from clipfake.scoring.sources import Listing
+from clipfake.scoring.sources import Listing, Pipeline
 from clipfake.scoring.timings import HERE
 from clipfake.scoring.unit_chunks import Chunk, as_row, as_table
 from clipfake.storage.store import Store

@@ -15,11 +15,10 @@ from clipfake.onray.nodes import Node, tell_changes
 from clipfake.scoring.commit import Sink, Totals
 from clipfake.scoring.executor import Session, opened
 from clipfake.scoring.options import JobOptions
-from clipfake.scoring.pipeline import Pipeline, Work
 from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Counts, Planner
 from clipfake.scoring.resume import take_up
-from clipfake.scoring.sources import Listing, Source, restored
+from clipfake.scoring.sources import Listing, Pipeline, Source, Work, restored
 from clipfake.scoring.speed import measured_speed, unit_rows
 from clipfake.scoring.unit_runner import Progress, UnitRunner
 from clipfake.storage.claim import LOCK_FOLDER, Claim, claimed

@@ -24,9 +24,8 @@ from clipfake.scoring.executor import Session, counted_ahead, opened
 from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.listing import image_listing, reading, stored_listing
 from clipfake.scoring.options import NO_IMAGE_READ, ScanOptions
-from clipfake.scoring.pipeline import Work
 from clipfake.scoring.run_precision import chosen_precision
-from clipfake.scoring.sources import Images, Listing, Source, StoredEmbeddings
+from clipfake.scoring.sources import Images, Listing, Source, StoredEmbeddings, Work
 from clipfake.scoring.unit_chunks import with_columns
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris

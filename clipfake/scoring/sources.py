@@ -1,4 +1,4 @@
-"""Where a job's rows come from: images that are read and decoded, or embeddings that are stored already."""
+"""Where a job's rows come from, images or stored embeddings; what is done with their chunks, and by which actors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,17 +8,52 @@ from typing import Any, ClassVar, Protocol
 import pyarrow as pa
 
 from clipfake.corpus.fetch import FetchOptions
+from clipfake.encoder.description import EncoderDescription
 from clipfake.encoder.memory import peak_memory
 from clipfake.images.limits import Limits
 from clipfake.images.resize import GPU_1
 from clipfake.onray.nodes import Node
-from clipfake.scoring.detector_stage import Detect
+from clipfake.scoring.detector_stage import Bundle, Detect
+from clipfake.scoring.options import EmbedOptions
 from clipfake.scoring.part_files import HandOver
-from clipfake.scoring.pipeline import Pipeline, Step, Work
 from clipfake.scoring.placement import BATCH_SIZE, Placement, plan_placement, plan_rescoring
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 
 Listing = Callable[[], pa.RecordBatchReader]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done with each chunk, a table in and a table out, by actors that are all made alike.
+
+    actor : called with `args` it gives what is called with chunks
+    actors : how many of them, each with so many `cpus` and `gpus`
+    calls : chunks that one of them has in hand at a time, in threads of its own
+    """
+
+    actor: Any
+    args: tuple[Any, ...]
+    actors: int
+    cpus: float
+    gpus: float = 0.0
+    calls: int = 1
+
+
+Pipeline = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with the chunks of a plan below `place`, whatever their source.
+
+    detector : None to embed only; what : of an embedding, beside the image's own
+    """
+
+    place: str
+    encoder: EncoderDescription
+    precision: str
+    detector: Bundle | None = None
+    what: EmbedOptions | None = None
 
 
 class Source(Protocol):
@@ -146,9 +181,6 @@ def restored(kind: str, described: Mapping[str, Any]) -> Source:
         return StoredEmbeddings()
     fetch, limits = (
         {name: value for name, value in described.get(part, {}).items() if name in fields}
-        for part, fields in (
-            ("fetch", FetchOptions.__dataclass_fields__),
-            ("limits", Limits.__dataclass_fields__),
-        )
+        for part, fields in (("fetch", FetchOptions.__dataclass_fields__), ("limits", Limits.__dataclass_fields__))
     )
     return Images(FetchOptions(**fetch), Limits(**limits))

@@ -17,8 +17,7 @@ from clipfake.onray import prometheus
 from clipfake.scoring.commit import Committer, Sink, Totals
 from clipfake.scoring.executor import Session
 from clipfake.scoring.part_files import hand_over
-from clipfake.scoring.pipeline import Pipeline
-from clipfake.scoring.sources import Source
+from clipfake.scoring.sources import Pipeline, Source
 from clipfake.scoring.unit_chunks import PROBE, REFUSED, Chunk, as_table, read_chunk, split
 from clipfake.status import Status
 from clipfake.storage.claim import Standing

@@ -102,8 +102,7 @@ class TrainOptions:
     )
     cross_fitted: bool = True
     preset: str = option(
-        "recommended",
-        "recommended, or source (a published system). Other options override its values.",
+        "recommended", "recommended, or source (a published system). Other options override its values."
     )
     overridden: tuple[str, ...] = ()
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clipfake.errors import BrokenOffError
 from clipfake.scoring.executor import InProcess
-from clipfake.scoring.pipeline import Pipeline
+from clipfake.scoring.sources import Pipeline
 from clipfake.scoring.unit_chunks import Chunk, as_table
 
 DEADLY = b"deadly"  # what a JPEG has in it that kills who decodes it on the encoder's device

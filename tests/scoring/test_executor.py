@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from clipfake.errors import ClipfakeError, UsageError
 from clipfake.onray.nodes import Node
 from clipfake.scoring.executor import InProcess, OnRay, counted_ahead, opened
-from clipfake.scoring.pipeline import Step
 from clipfake.scoring.placement import Placement, plan_placement
+from clipfake.scoring.sources import Step
 from clipfake.scoring.unit_chunks import Chunk, as_row
 from clipfake.storage.store import Store
 

@@ -18,11 +18,10 @@ from clipfake.scoring.executor import InProcess
 from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.options import JobOptions
 from clipfake.scoring.part_files import hand_over
-from clipfake.scoring.pipeline import Pipeline, Work
 from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
-from clipfake.scoring.sources import Images
+from clipfake.scoring.sources import Images, Pipeline, Work
 from clipfake.scoring.stages import PrepareOptions
 from clipfake.scoring.unit_chunks import Chunk, as_table, read_chunk
 from clipfake.scoring.unit_runner import FAILING_UNITS

@@ -16,8 +16,7 @@ from clipfake.images.preprocess import Preprocess
 from clipfake.onray.nodes import Node
 from clipfake.scoring.detector_stage import Detect
 from clipfake.scoring.part_files import HandOver
-from clipfake.scoring.pipeline import Work
-from clipfake.scoring.sources import Images, StoredEmbeddings, restored
+from clipfake.scoring.sources import Images, StoredEmbeddings, Work, restored
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode
 
 SMALL = st.integers(1, 1 << 40)

@@ -17,10 +17,9 @@ from clipfake.scoring.commit import Order, Sink, Totals
 from clipfake.scoring.embeddings import embedding_rows
 from clipfake.scoring.executor import InProcess
 from clipfake.scoring.part_files import hand_over
-from clipfake.scoring.pipeline import Step
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
-from clipfake.scoring.sources import Images, Source, StoredEmbeddings
+from clipfake.scoring.sources import Images, Source, Step, StoredEmbeddings
 from clipfake.scoring.unit_chunks import REFUSED, Chunk, as_table, read_chunk
 from clipfake.scoring.unit_runner import UnitRunner, _together, chunks_a_task, in_tasks
 from clipfake.storage.ledger import Ledger

@@ -105,10 +105,7 @@ class Isotonic:
         return {}
 
     def arrays(self) -> dict[str, Tensor]:
-        return {
-            "decisions": torch.from_numpy(self.decisions),
-            "probabilities": torch.from_numpy(self.probabilities),
-        }
+        return {"decisions": torch.from_numpy(self.decisions), "probabilities": torch.from_numpy(self.probabilities)}
 
     @classmethod
     def from_state(cls, described: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Self:

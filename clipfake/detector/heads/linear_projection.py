@@ -178,12 +178,7 @@ HEADS: Mapping[str, type[Projection]] = {one.kind: one for one in (Head, FusionH
 
 
 def init_fusion_head(
-    image: np.ndarray,
-    text: np.ndarray | None,
-    fusion: str,
-    out_dim: int = 128,
-    seed: int = 0,
-    standardise: bool = True,
+    image: np.ndarray, text: np.ndarray | None, fusion: str, out_dim: int = 128, seed: int = 0, standardise: bool = True
 ) -> Head | FusionHead:
     """The head of a name of FUSIONS before training.
 

@@ -20,10 +20,7 @@ def _doubts(found: Found) -> Iterator[Doubt]:
         yield (
             (GOOD, f"{text}; on newer generators it is usually worse.")
             if better
-            else (
-                CARE,
-                f"{text}, less than a linear SVM on the raw embedding ({raw['auc']:.3f}).",
-            )
+            else (CARE, f"{text}, less than a linear SVM on the raw embedding ({raw['auc']:.3f}).")
         )
 
 

@@ -95,10 +95,7 @@ def _doubts(found: Found) -> Iterator[Doubt]:
 def _of_thresholds(found: Found) -> Iterator[Doubt]:
     total, fpr = found["total"], found["flag"]["fpr"]
     if fpr is None:
-        yield (
-            BAD,
-            "The detector has no threshold at a known false-positive rate, so every verdict is `unsure`.",
-        )
+        yield (BAD, "The detector has no threshold at a known false-positive rate, so every verdict is `unsure`.")
         return
     if fpr > 0.01:
         yield (
