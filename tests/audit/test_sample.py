@@ -32,7 +32,7 @@ def manifest(tmp_path) -> str:
     return out
 
 
-def test_each_item_has_its_facts_and_its_thumbnail_in_order(manifest, monkeypatch):
+def test_each_item_has_its_facts_and_its_thumbnail_in_order(manifest, tmp_path, monkeypatch):
     pools: list[int] = []
 
     def here(kind, arguments, method, inputs, actors, *, failed):
@@ -47,7 +47,7 @@ def test_each_item_has_its_facts_and_its_thumbnail_in_order(manifest, monkeypatc
     monkeypatch.setattr(sample, "connected", lambda num_cpus: nullcontext())
     monkeypatch.setattr(sample, "cluster_nodes", lambda: [Node(1.0), Node(64.0)])
     monkeypatch.setattr(sample, "map_actors", here)
-    items = ds.dataset(uris.to_path(manifest)).to_table().sort_by([("item_id", "descending")])
+    items = ds.dataset(tmp_path / "manifest").to_table().sort_by([("item_id", "descending")])
     came: list[int] = []
     found = sample.measured(manifest, items, ScanOptions(), lambda total: came.append(-total) or came.append)
     assert pools == [3]  # no more actors than chunks

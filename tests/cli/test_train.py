@@ -3,11 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from clipfake.cli.app import app
 from clipfake.detector.inspection import load
+from clipfake.measures.metrics import metrics
 from clipfake.training import train as training
 
 
@@ -15,7 +17,8 @@ from clipfake.training import train as training
 def trained(detector, monkeypatch):
     """What the training gives back, and what the command asked of it."""
     bundle = load(str(detector))
-    figures = {"auc": 0.9, "accuracy": 0.8, "n": 10, "nll": 0.3, "brier": 0.1, "ece": 0.1}
+    y, decision = np.arange(20) % 2, np.linspace(-1, 1, 20)
+    figures = metrics(y, decision, (decision + 1) / 2, decision > 0)
     tables = {part: {"detector": dict(figures), "baseline": {**figures, "auc": 0.95}} for part in ("train", "test")}
     notes = ["split as the source did"]
     made = SimpleNamespace(detector=bundle, head=None, tables=tables, by_generator={}, notes=notes, asked=[])

@@ -1,4 +1,4 @@
-"""The job `embed`: a row an image with the encoder's vector; what holds no images is refused; which precision it has."""
+"""The job `embed`: a row an image with the encoder's vector; what is no image is refused; which precision it has."""
 
 import numpy as np
 import pyarrow.dataset as ds
