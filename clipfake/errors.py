@@ -3,6 +3,16 @@
 from enum import IntEnum
 
 
+def one_line(error: BaseException, most: int = 500) -> str:
+    """What an error says, without line breaks; its kind where it says nothing."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:most]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class ExitCode(IntEnum):
     """How a command ended."""
 

@@ -6,8 +6,6 @@ import hashlib
 import logging
 import math
 import os
-import random
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from clipfake.corpus.frames import Frame, moment_of
 from clipfake.corpus.source import Source, open_source
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, one_line
 from clipfake.status import Status
 from clipfake.storage import uri as uris
+from clipfake.storage.retries import retried
 
 if TYPE_CHECKING:
     from clipfake.corpus.parquet_bytes import StoredRow
@@ -221,21 +220,22 @@ class _Reader:
     def attempt(self, read: Callable[[Source], Fetched]) -> Fetched:
         if self.is_remote and self.owner.failures >= _GIVE_UP_AFTER:
             return Fetched(None, Status.UNREADABLE, "the store did not answer for the items before this one")
-        retries = self.owner.options.retries
-        for attempt in range(retries + 1):
+
+        def once() -> Fetched:
             try:
                 if self.source is None:
                     self.source = open_source(self.uri, attempts=1)
-                found = read(self.source)
-            except UsageError as error:  # of the row, not of the user: a scheme that is not supported
-                found = Fetched(None, Status.UNSUPPORTED, str(error))
-            except (OSError, ValueError) as error:
+                return read(self.source)
+            except (OSError, ValueError):
                 self.__exit__()
-                found = _failure(error)
-                if found.status is Status.UNREADABLE and isinstance(error, OSError) and attempt < retries:
-                    time.sleep(random.uniform(0.5, 1.0) * _PAUSE_S * 4**attempt)
-                    continue
-            break
+                raise
+
+        try:
+            found = retried(once, [_PAUSE_S * 4**n for n in range(self.owner.options.retries)], _may_pass)
+        except UsageError as error:  # of the row, not of the user: a scheme that is not supported
+            found = Fetched(None, Status.UNSUPPORTED, str(error))
+        except (OSError, ValueError) as error:
+            found = _failure(error)
         if self.is_remote:
             self.owner.failures = self.owner.failures + 1 if found.status is Status.UNREADABLE else 0
         return found
@@ -258,8 +258,8 @@ def _failure(error: Exception) -> Fetched:
         return Fetched(None, Status.MISSING, "not there any more")
     if isinstance(error, PermissionError) or any(sign in str(error) for sign in _DENIED):
         return Fetched(None, Status.DENIED, "no permission to read it")
-    return Fetched(None, Status.UNREADABLE, _one_line(error))
+    return Fetched(None, Status.UNREADABLE, one_line(error))
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, OSError) and _failure(error).status is Status.UNREADABLE

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from clipfake.corpus.entries import LITTER, Entry, ListedFolder, is_litter
 from clipfake.corpus.tally import Tally
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClipfakeError, UsageError, one_line
 from clipfake.storage import uri as uris
 from clipfake.storage.failures import ANOTHER_REGION, explained
 from clipfake.storage.folders import entries, tree
+from clipfake.storage.retries import retried
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
 
-log = logging.getLogger(__name__)
-
-LIST_RETRIES = 2  # on top of the client's own for each request, which do not cover an answer that breaks off
+PAUSES_S = (0.5, 1.0)  # beside the client's own for each request, which do not cover an answer that breaks off
 
 _MARKER = "empty object that stands for a folder"
 _NO_CONNECTION = ("NETWORK_CONNECTION", "curlCode: 6", "curlCode: 7", "Could not connect", "Couldn't connect")
@@ -39,16 +36,16 @@ def walk_remote(place: str, tally: Tally) -> Iterator[ListedFolder]:
 
     filesystem, top = uris.filesystem(place)
     scheme = uris.scheme_of(place)
-    found = retried(partial(filesystem.get_file_info, top), place)
+    found = _answer(partial(filesystem.get_file_info, top), place)
     if found.type == FileType.NotFound:
         raise UsageError(f"there is nothing at {uris.shown(place)}")
-    all_of_it = retried(partial(tree, filesystem, top, True), place) if scheme == "gs" else None
+    all_of_it = _answer(partial(tree, filesystem, top, True), place) if scheme == "gs" else None
     root = top.rstrip("/")
 
     def children(path: str) -> list[FileInfo]:
         if all_of_it is not None:
             return all_of_it.get(path, [])
-        return retried(partial(entries, scheme, filesystem, path, found.is_file), place)
+        return _answer(partial(entries, scheme, filesystem, path, found.is_file), place)
 
     if found.is_file:
         is_folder = bool(children(root))
@@ -71,33 +68,35 @@ def walk_remote(place: str, tally: Tally) -> Iterator[ListedFolder]:
 def stat_remote(uri: str) -> Entry | None:
     """The entry of an object; None where there is none of that name."""
     filesystem, path = uris.filesystem(uri)
-    found = retried(partial(filesystem.get_file_info, path), uri)
+    found = _answer(partial(filesystem.get_file_info, path), uri)
     return _entry(uri, found) if found.is_file else None
 
 
-def retried(request: Callable[[], _Answer], uri: str) -> _Answer:
-    """The answer of a store to `request()`, asked again with exponential backoff and jitter.
+def _answer(request: Callable[[], _Answer], uri: str) -> _Answer:
+    """The answer of a store to `request()`, asked again where it breaks off.
 
     A store that cannot be reached at all is not asked again: its client has tried for half a minute.
     """
     from pyarrow import ArrowException
 
-    for attempt in range(LIST_RETRIES + 1):
-        try:
-            return request()
-        except FileNotFoundError:
-            raise UsageError(f"there is nothing at {uris.shown(uri)}") from None
-        except (OSError, ArrowException) as error:
-            words = " ".join(str(error).split())
-            if isinstance(error, PermissionError) or "ACCESS_DENIED" in words or "PERMISSION_DENIED" in words:
-                raise UsageError(f"no permission to list {uris.shown(uri)}: {words}") from error
-            if re.search(ANOTHER_REGION, words):
-                raise explained(error) or error from error
-            if attempt == LIST_RETRIES or any(sign in words for sign in _NO_CONNECTION):
-                raise ClipfakeError(f"the listing of {uris.shown(uri)} broke off: {words}") from error
-            log.warning("the store did not answer for %r; asking again: %s", uris.shown(uri), words)
-            time.sleep(random.uniform(0.5, 1.0) * 0.5 * 2**attempt)
-    raise AssertionError
+    def may_pass(error: Exception) -> bool:
+        return _refusal(error, uri) is None and not any(sign in str(error) for sign in _NO_CONNECTION)
+
+    try:
+        return retried(request, PAUSES_S, may_pass, logging.WARNING)
+    except (OSError, ArrowException) as error:
+        broke_off = ClipfakeError(f"the listing of {uris.shown(uri)} broke off: {one_line(error)}")
+        raise _refusal(error, uri) or broke_off from error
+
+
+def _refusal(error: Exception, uri: str) -> Exception | None:
+    """What the user is told where asking again helps nothing."""
+    words = one_line(error)
+    if isinstance(error, FileNotFoundError):
+        return UsageError(f"there is nothing at {uris.shown(uri)}")
+    if isinstance(error, PermissionError) or "ACCESS_DENIED" in words or "PERMISSION_DENIED" in words:
+        return UsageError(f"no permission to list {uris.shown(uri)}: {words}")
+    return (explained(error) or error) if re.search(ANOTHER_REGION, words) else None
 
 
 def _folder(uri: str, found: list[FileInfo], skip: int, tally: Tally) -> tuple[ListedFolder, list[tuple[str, str]]]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from clipfake.corpus.confinement import address_space, confine
 from clipfake.corpus.source import Reading
+from clipfake.errors import one_line
 
 # The first of these that holds bytes (or Hugging Face's struct of bytes and path), unless --columns names one.
 BYTES_COLUMNS = ("image", "image_bytes", "bytes", "img", "jpg", "png", "webp", "data", "content")
@@ -44,7 +45,7 @@ def main() -> None:
             for about, data in answer(file, **order):
                 _send(link, about, data)
         except Exception as error:  # whatever it is, it is the file's fault
-            _send(link, {"damage": " ".join(str(error).split())[:500] or type(error).__name__})
+            _send(link, {"damage": one_line(error)})
             return
         _send(link, {"end": True, "tired": address_space() > idle + memory // 2})
 

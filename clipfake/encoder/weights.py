@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from clipfake.encoder.spec import EncoderSpec
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -59,12 +59,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CLIPFAKE_CACHE") or Path.home() / ".cache" / "clipfake")
 
 
-def one_line(error: BaseException) -> str:
-    """What a library's many-line error says, for the end of a one-line message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
 def hub_file(encoder: str, repository: str, name: str) -> Path:
     """A file of the hub's repository, from its local cache or fetched. `encoder` is for the message. UsageError."""
     from huggingface_hub import hf_hub_download
@@ -94,7 +88,7 @@ def _of_hub(encoder: str, arch: str, download: Callable[[], str]) -> Path:
         raise UsageError(
             f"the weights of {encoder} are not in the local cache and cannot be fetched; copy the cache (HF_HOME) of a "
             f"machine that has them and set HF_HUB_OFFLINE=1, or give a weights file ({arch}/URI), or use random "
-            f"weights ({arch}/untrained) ({one_line(error)})"
+            f"weights ({arch}/untrained) ({one_line(error, 200)})"
         ) from error
     finally:
         hub_logging.set_verbosity(verbosity)
@@ -118,7 +112,7 @@ def _from_store(place: str) -> Path:
     except OSError as error:
         raise UsageError(
             f"cannot fetch the weights {place} to {cache_folder()}; check the keys in the environment, and that "
-            f"CLIPFAKE_CACHE names a folder that can be written and has room ({one_line(error)})"
+            f"CLIPFAKE_CACHE names a folder that can be written and has room ({one_line(error, 200)})"
         ) from error
     return target
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipfake.encoder.description import EncoderDescription
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, first_line
 from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.measures.neighbours import Neighbours
@@ -101,7 +101,7 @@ def _bytes(image: str) -> bytes:
         with filesystem.open_input_stream(path) as file:
             return bytes(file.read(_LIMITS.max_bytes + 1))
     except OSError as error:
-        raise UsageError(f"cannot read {image}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"cannot read {image}: {first_line(error)}") from error
 
 
 def _parts(ledger: Ledger) -> Iterator[tuple[pa.Table, Neighbours]]:

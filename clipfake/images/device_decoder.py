@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, first_line
 from clipfake.images.device_jpeg import DeviceJpeg
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import resize_in_float
@@ -38,7 +38,7 @@ class DeviceDecoder:
         try:
             decode_jpeg([encode_jpeg(torch.zeros((3, 16, 16), dtype=torch.uint8))], device=device)
         except RuntimeError as error:
-            said = str(error).splitlines()[0]
+            said = first_line(error)
             raise UsageError(f"torchvision decodes no JPEG on {device} ({said}): use another --decoder") from error
 
     def pixels(self, jpegs: Sequence[Encoded]) -> tuple[torch.Tensor, list[int]]:

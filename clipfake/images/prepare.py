@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clipfake.corpus.frames import Frame, content_sha256
+from clipfake.errors import one_line
 from clipfake.images.conditions.conditions import Condition
 from clipfake.images.conditions.degradations import bounded
 from clipfake.images.decode import Limits, decode, upright_rgb
@@ -85,7 +86,7 @@ def prepare_image(image: Image.Image, limits: Limits, options: Preprocess, *, de
     try:
         upright = upright_rgb(image)
     except Exception as error:  # Pillow's plugins raise nearly every kind for bad data
-        return Prepared(Status.CORRUPT, (" ".join(str(error).split()) or type(error).__name__)[:200])
+        return Prepared(Status.CORRUPT, one_line(error, 200))
     about = {"width": upright.width, "height": upright.height}
     return _preprocessed(upright, limits, options, decoder, about)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from clipfake.errors import ClipfakeError
+from clipfake.errors import ClipfakeError, first_line
 from clipfake.onray.private import refuses_token, token_mode
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ def _check_token(address: str) -> None:
 
 def _unreachable(address: str, error: Exception) -> ClipfakeError:
     return ClipfakeError(
-        f"no Ray cluster answers at RAY_ADDRESS={address} ({str(error).splitlines()[0]}); start it with `ray start "
+        f"no Ray cluster answers at RAY_ADDRESS={address} ({first_line(error)}); start it with `ray start "
         "--head`, or unset RAY_ADDRESS to run on this machine alone"
     )
 
@@ -231,4 +231,4 @@ def failures_told(message: str) -> Iterator[None]:
 def root_cause(error: BaseException) -> str:
     """The one line that names what went wrong first, out of the many that Ray reports for an error on a worker."""
     named = re.search(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.+)$", str(error), re.MULTILINE)
-    return f"{named[1]}: {named[2]}" if named else f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return f"{named[1]}: {named[2]}" if named else f"{type(error).__name__}: {first_line(error)}"

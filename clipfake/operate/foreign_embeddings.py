@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, first_line
 from clipfake.operate.options import FOREIGN_LAYOUTS
 from clipfake.storage import uri as uris
 from clipfake.storage.store import Store
@@ -179,7 +179,7 @@ def _npy_head(stream: Any, file: str) -> tuple[tuple[int, int], np.dtype, bool]:
     try:
         shape, fortran, kind = readers[np.lib.format.read_magic(stream)](stream)
     except (ValueError, KeyError, EOFError) as error:
-        raise UsageError(f"{file} is no .npy file: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{file} is no .npy file: {first_line(error)}") from None
     if len(shape) != 2 or fortran or kind.kind != "f" or kind.itemsize > 8:
         raise UsageError(f"{file} holds {kind} of shape {shape}: rows of floating-point vectors are wanted, in C order")
     return (int(shape[0]), int(shape[1])), kind, fortran
@@ -193,4 +193,4 @@ def _table(store: Store, file: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(store.path(file), filesystem=store.filesystem)
     except pa.ArrowInvalid as error:
-        raise UsageError(f"{file} is no readable Parquet file: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{file} is no readable Parquet file: {first_line(error)}") from None

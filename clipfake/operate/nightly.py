@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from clipfake.detector.inspection import load
-from clipfake.errors import ClipfakeError, ExitCode, UsageError
+from clipfake.errors import ClipfakeError, ExitCode, UsageError, first_line
 from clipfake.operate.options import NIGHTS_LIMIT, NightlyOptions
 from clipfake.report.drift import drift_of_places
 from clipfake.report.report import PageOptions, make_page, page_place
@@ -164,7 +164,7 @@ def _attempt(entry: dict[str, Any], run: Callable[[], Any]) -> Any:
         return run()
     except Exception as error:  # whatever it is, the other nights are not to wait for it
         log.debug("the night %s failed", entry["date"], exc_info=True)
-        first = (str(error).strip().splitlines() or [""])[0]
+        first = first_line(error)
         told = explained(error) or ClipfakeError(f"{type(error).__name__}: {first}")
         entry |= {"exit_code": told.exit_code, "error": str(told)}
     return None

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clipfake.errors import first_line
 from clipfake.storage import uri as uris
 from clipfake.storage.runs import versions
 from clipfake.storage.store import Store
@@ -82,7 +83,7 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
         weights_s = time.monotonic() - began
         trained.check_test_card(loaded.test_card_embedding(), precision)
     except (ClipfakeError, OSError) as error:
-        return EncoderFacts(str(error).splitlines()[0] if str(error) else type(error).__name__, device)
+        return EncoderFacts(first_line(error), device)
     height, width = description.preprocess.size
     pixels = np.random.default_rng(0).integers(0, 255, (batch_size, height, width, 3), dtype=np.uint8)
     encoded = batch_size * _per_second(lambda: loaded.encode(pixels), MEASURED_S)
@@ -123,7 +124,7 @@ def _read(out: str, name: str) -> str:
     try:
         return Store(out).read_bytes(name).decode("utf-8", "replace")
     except Exception as error:  # a store's client raises what it likes; the driver's table says it
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _missing(source: str) -> str | None:
@@ -133,5 +134,5 @@ def _missing(source: str) -> str | None:
         filesystem, path = uris.filesystem(source)
         there = filesystem.get_file_info(path).type != FileType.NotFound
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return f"{type(error).__name__}: {first_line(error)}"
     return None if there else "it is not there"

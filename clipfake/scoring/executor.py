@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from clipfake.errors import BrokenOffError, ClipfakeError, UsageError, WorkFailedError
+from clipfake.errors import BrokenOffError, ClipfakeError, UsageError, WorkFailedError, first_line
 from clipfake.onray.autoscaling import nodes_to_plan_for
 from clipfake.onray.connection import Connection, at_hand, connecting, exit_on_sigterm, failures_told, root_cause
 from clipfake.onray.nodes import Node
@@ -203,7 +203,7 @@ def _work_failures() -> Iterator[None]:
         raise WorkFailedError(str(error)) from error
     except Exception as error:
         log.debug("what was raised", exc_info=True)
-        said = (str(error).strip().splitlines() or [""])[0]
+        said = first_line(error)
         raise WorkFailedError(
             f"the work failed: {type(error).__name__}: {said}; what was committed stays: run it again"
         ) from error

@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.errors import ClipfakeError, UsageError, first_line
 from clipfake.onray.connection import at_hand, connected
 from clipfake.onray.tasks import map_tasks
 from clipfake.options import refuse_idle
@@ -105,7 +105,7 @@ def _decided(rows: Rows, listing: pa.RecordBatchReader, options: FilterOptions) 
     try:
         rows.ask(f"SELECT ({options.keep})::BOOLEAN FROM $rows LIMIT 0")
     except duckdb.Error as error:
-        raise UsageError(f"--keep is not a condition on the report's columns: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"--keep is not a condition on the report's columns: {first_line(error)}") from None
     rows.ask(
         f"CREATE TEMP TABLE decided AS SELECT item_id, version, coalesce(({options.keep})::BOOLEAN, false) AS stays "
         "FROM $rows"

@@ -1,8 +1,6 @@
 """A chunk on its way through the pipeline: where its rows come from, and the columns that only travel inside."""
 
 import json
-import random
-import time
 from collections.abc import Callable, Iterator
 from typing import TypedDict, TypeVar
 
@@ -10,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipfake.errors import WorkFailedError
+from clipfake.errors import WorkFailedError, one_line
 from clipfake.status import Status
+from clipfake.storage.retries import retried
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
 
@@ -84,14 +83,11 @@ def read_chunk(store: Store, chunk: pa.Table) -> pa.Table:
 
 def insistently(act: Callable[[], T], failed: str) -> T:
     """What `act` returns. A store that fails for a moment is asked again; at last WorkFailedError, `failed` and why."""
-    for pause_s in (*PAUSES_S, None):
-        try:
-            return act()
-        except (OSError, pa.ArrowException) as error:
-            if pause_s is None or isinstance(error, FileNotFoundError):
-                raise WorkFailedError(f"{failed}: {' '.join(str(error).split())[:500]}") from error
-            time.sleep(random.uniform(0.5, 1.0) * pause_s)
-    raise AssertionError
+    failures = (OSError, pa.ArrowException)
+    try:
+        return retried(act, PAUSES_S, lambda e: isinstance(e, failures) and not isinstance(e, FileNotFoundError))
+    except failures as error:
+        raise WorkFailedError(f"{failed}: {one_line(error)}") from error
 
 
 def _listed(store: Store, path: str, group: int) -> pa.Table:

@@ -7,11 +7,11 @@ from pathlib import Path
 import boto3
 import pytest
 
-from clipfake.corpus import objects
 from clipfake.corpus.entries import LITTER
 from clipfake.corpus.listing import list_files, stat_files, walk
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import retries
 from clipfake.storage import uri as uris
 
 ODD = [b"'q\" $(x).jpg", b"new\nline\r.jpg", "😀.jpg".encode(), b"\xff\xfe.jpg", b"n" * 255, b"a#b?c%41;d&e.jpg", b" "]
@@ -206,7 +206,7 @@ def test_s3_keys_that_cannot_be_named_are_counted(s3: str) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(objects.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(uris, "ATTEMPTS", 2)
     yield
 

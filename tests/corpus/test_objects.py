@@ -16,6 +16,7 @@ from clipfake.corpus.listing import list_files, stat_files, walk
 from clipfake.corpus.objects import walk_remote
 from clipfake.corpus.tally import Tally
 from clipfake.errors import ClipfakeError, UsageError
+from clipfake.storage import retries
 from clipfake.storage import uri as uris
 
 KEYS = ("top.jpg", "2026-11-20/p0.jpg", "2026-11-20/p1.jpg", "2026-11-21/a/b/p0.jpg")
@@ -71,7 +72,7 @@ def test_a_marker_hides_no_folder(kind: str, request: pytest.FixtureRequest) -> 
 
 
 def test_an_outage_of_gs_breaks_the_listing_off(gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
     gcs.put(**dict.fromkeys(KEYS, b"1"))
     gcs.fail(503)
     with pytest.raises(ClipfakeError, match="broke off") as caught:
@@ -103,7 +104,7 @@ def test_a_store_that_is_not_there_is_asked_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(uris, "ATTEMPTS", 1)
-    monkeypatch.setattr(objects.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -119,7 +120,7 @@ def test_a_store_that_is_not_there_is_asked_once(
         raise OSError("SlowDown")
 
     with pytest.raises(ClipfakeError):
-        objects.retried(failing, "s3://bucket")
+        objects._answer(failing, "s3://bucket")
     assert len(asked) == 3 and len([record for record in caplog.records if "asking again" in record.message]) == 2
 
 

@@ -13,8 +13,8 @@ from clipfake.encoder.precision import Precision
 from clipfake.encoder.protocol import TextDescription
 from clipfake.encoder.spec import EncoderSpec
 from clipfake.encoder.tower_encoder import DTYPES, device_of, unit_length
-from clipfake.encoder.weights import one_line, weights_file
-from clipfake.errors import UsageError
+from clipfake.encoder.weights import weights_file
+from clipfake.errors import UsageError, one_line
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
@@ -43,7 +43,7 @@ def tokenizer_of(arch: str) -> Tokenizer:
         name = open_clip.get_model_config(arch)["text_cfg"].get("hf_tokenizer_name", "SigLIP's")
         raise UsageError(
             f"the tokenizer of {arch} ({name}) comes from a model hub and cannot be fetched here; leave out --text, or "
-            f"give an architecture with CLIP's own tokenizer, such as ViT-B-32 ({one_line(error)})"
+            f"give an architecture with CLIP's own tokenizer, such as ViT-B-32 ({one_line(error, 200)})"
         ) from error
 
 

@@ -16,8 +16,7 @@ from open_clip.timm_model import TimmModel
 from safetensors import SafetensorError, safe_open
 
 from clipfake.encoder.open_clip.models import open_clip
-from clipfake.encoder.weights import one_line
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, one_line
 
 _SEED = 0
 _IMAGE = "visual."  # what the names of an image tower's tensors begin with
@@ -114,7 +113,7 @@ def building(arch: str, weights: Path | None) -> Iterator[None]:
             Exception
         ) as error:  # open_clip, torch, safetensors and timm each have their own for a file that is wrong
             what = f"the weights {weights} do not fit {arch}" if weights else f"open_clip cannot build {arch} here"
-            raise UsageError(f"{what}: {one_line(error)}") from error
+            raise UsageError(f"{what}: {one_line(error, 200)}") from error
 
 
 def sha256_tower(tower: torch.nn.Module) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from clipfake.encoder.weights import cache_folder, file_at, one_line
-from clipfake.errors import ClipfakeError, UsageError
+from clipfake.encoder.weights import cache_folder, file_at
+from clipfake.errors import ClipfakeError, UsageError, one_line
 from clipfake.storage import uri as uris
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def clip_b16() -> Path:
     except OSError as error:
         raise UsageError(
             f"cannot keep clip-b16 in {target.parent}; let CLIPFAKE_CACHE name a folder that can be written and has "
-            f"room ({one_line(error)})"
+            f"room ({one_line(error, 200)})"
         ) from error
     return target
 
@@ -66,7 +66,7 @@ def _found() -> bytes:
         try:
             data, fingerprint = source()
         except (ClipfakeError, OSError) as error:
-            problem = one_line(error)
+            problem = one_line(error, 200)
         else:
             if fingerprint == FINGERPRINT:
                 return data

@@ -2,8 +2,7 @@
 
 from clipfake.encoder.packed.family import SUFFIX, claims, packed_path
 from clipfake.encoder.packed.packed_file import read_packed
-from clipfake.encoder.weights import one_line
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, one_line
 from clipfake.storage import uri as uris
 from clipfake.storage.store import Store
 
@@ -25,7 +24,7 @@ def deliver(data: bytes, place: str) -> None:
             store.filesystem.create_dir(store.path(), recursive=True)
         store.write_bytes(uris.shown(name), data)
     except OSError as error:
-        raise UsageError(f"cannot write {place}; check the place and the keys ({one_line(error)})") from error
+        raise UsageError(f"cannot write {place}; check the place and the keys ({one_line(error, 200)})") from error
 
 
 def fetch(encoder: str, to: str) -> str:

@@ -14,8 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from clipfake.encoder.packed.quantisation import dequantise
-from clipfake.encoder.weights import one_line
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, one_line
 from clipfake.images.preprocess import Preprocess
 
 KEY: Final = "clipfake.packed"
@@ -105,7 +104,7 @@ def read_packed(path: Path) -> PackedTower:
     try:
         found = path.stat()
     except OSError as error:
-        raise UsageError(f"the packed encoder {path} cannot be read ({one_line(error)})") from error
+        raise UsageError(f"the packed encoder {path} cannot be read ({one_line(error, 200)})") from error
     return _read(path, found.st_mtime_ns, found.st_size)
 
 
@@ -128,7 +127,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> PackedTower:
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"the packed encoder {path} is damaged ({one_line(error)}); copy it again, or pack it again"
+            f"the packed encoder {path} is damaged ({one_line(error, 200)}); copy it again, or pack it again"
         ) from error
     return packed
 

@@ -9,8 +9,7 @@ from clipfake.encoder.packed.packed_file import PackedConfig, PackedTower
 from clipfake.encoder.packed.vision_transformer import VisionTransformer, is_plain
 from clipfake.encoder.precision import Precision
 from clipfake.encoder.tower_encoder import DTYPES
-from clipfake.encoder.weights import one_line
-from clipfake.errors import UsageError
+from clipfake.errors import UsageError, one_line
 
 PREFIX = "visual."  # of the tower's tensors, as in open_clip's files
 
@@ -90,7 +89,7 @@ def _skeleton(config: PackedConfig, feature: str, device: str, precision: Precis
             return cut(tower, config.blocks) if config.blocks is not None else tower
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"the configuration of the packed {config.arch} describes no tower ({one_line(error)}); pack it again"
+            f"the configuration of the packed {config.arch} describes no tower ({one_line(error, 200)}); pack it again"
         ) from None
 
 
