@@ -22,7 +22,8 @@ def calibrate(
     ],
     as_json: Json = False,
 ) -> None:
-    """Calibrate a detector for where it is used, on about 100 labelled images from there. Nothing else changes."""
+    """Calibrate a detector for where it is used. It takes about 100 labelled images from there; only the
+    probabilities and thresholds change."""
     from clipfake.training.calibrate import calibrate as run
 
     with progress_bar() as progress:

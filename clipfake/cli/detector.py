@@ -20,7 +20,7 @@ def show(
     prevalence: Prevalence = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a detector is: encoder, training data, metrics and the baseline's, thresholds with intervals."""
+    """Show what a detector is. Prints encoder, training data, metrics and the baseline's, thresholds with intervals."""
     from clipfake.detector import inspection
     from clipfake.measures.thresholds import check_prevalence
 
@@ -38,7 +38,7 @@ def verify(
     encoder: MovedEncoder = None,
     as_json: Json = False,
 ) -> None:
-    """Verify that a detector works here as where it was trained; exits with 2 where it does not.
+    """Verify that a detector works here as where it was trained. Exits with 2 where it does not.
 
     Loads and audits it, and embeds its test card in each precision that works on this machine."""
     from dataclasses import asdict
@@ -67,7 +67,7 @@ def diff(
     two: Annotated[str, typer.Argument(help="Folder of the second detector.")],
     as_json: Json = False,
 ) -> None:
-    """Show how two detectors differ, and whether they score alike."""
+    """Show how two detectors differ. Says whether they score alike."""
     from dataclasses import asdict
 
     from clipfake.detector import inspection
@@ -90,7 +90,7 @@ def add_decoder(
     encoder: MovedEncoder = None,
     as_json: Json = False,
 ) -> None:
-    """Add the decoder of OTHER to those by which the detector may score, if it changes at most 10 verdicts in 10,000.
+    """Let a detector score by the decoder of OTHER, too. It may change at most 10 verdicts in 10,000.
 
     It takes 3,000 images at least. The detector keeps its fingerprint; by the added decoder it has another one."""
     from clipfake.detector import decoder_change, inspection

@@ -12,7 +12,7 @@ BATCH = 32  # images, as a CPU takes them
 encoder_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Pack an image tower into one small file, show or fetch an encoder.",
+    help="Pack, show or fetch an encoder.",
 )
 
 
@@ -22,7 +22,7 @@ def pack(
     out: Annotated[str, typer.Option(help="Path or URI of the file to write, a .safetensors.")],
     blocks: Annotated[int | None, typer.Option(help="Keep the first N blocks only.", min=1)] = None,
 ) -> None:
-    """Write an image tower with int8 weights: a quarter of the size, without a text tower, in one file."""
+    """Write an image tower with int8 weights into one file. It has a quarter of the size, and no text tower."""
     from clipfake.encoder.packed.delivery import check_place, deliver
     from clipfake.encoder.packed.pack import pack as packed_of
 
@@ -41,7 +41,7 @@ def show(
     decoder: Annotated[str, typer.Option(help="exact, or fast.")] = "exact",
     as_json: Json = False,
 ) -> None:
-    """Show an encoder: architecture, weights, preprocessing, fingerprint, and the bytes of memory it needs on a CPU."""
+    """Show what an encoder is. Prints architecture, weights, preprocessing, fingerprint, and its memory on a CPU."""
     from clipfake.encoder import describe
     from clipfake.encoder.memory import parameters_of, peak_memory
 
@@ -65,7 +65,7 @@ def fetch(
     encoder: Annotated[str, typer.Argument(help="clip-b16, or the place of a packed file.")],
     to: Annotated[str, typer.Option(help="Folder or .safetensors file to write, a path or URI.")],
 ) -> None:
-    """Copy a packed encoder to a place that all nodes reach, for those that reach no model hub."""
+    """Copy a packed encoder to a place of your own. Nodes that reach no model hub read it there."""
     from clipfake.encoder.packed.delivery import fetch as bring
 
     place = bring(encoder, to)

@@ -16,7 +16,7 @@ def import_(
     options: ImportOptions,
     as_json: Json = False,
 ) -> None:
-    """Take embeddings that another tool made: `clipfake score` then scores them without reading an image."""
+    """Take embeddings that another tool made. `clipfake score` then scores them without reading an image."""
     from dataclasses import asdict
 
     from clipfake.operate.import_embeddings import import_embeddings

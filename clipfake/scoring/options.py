@@ -141,7 +141,7 @@ class EmbedOptions:
         if self.text is not None:
             TextTemplate.parse(self.text)
         elif self.allow_words:
-            raise UsageError("--allow-word is about the words of --text; give --text too, or leave it out")
+            raise UsageError("--allow-word belongs to --text: give --text too, or leave --allow-word out")
         if self.conditions:
             choose(self.conditions)
 

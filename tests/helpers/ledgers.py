@@ -1,4 +1,4 @@
-"""Ledgers, items and a detector for the tests of the engine."""
+"""Ledgers, items and a detector that tests of several rooms share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
