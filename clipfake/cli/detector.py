@@ -20,7 +20,7 @@ def show(
     prevalence: Prevalence = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a detector is. Prints encoder, training data, metrics and the baseline's, thresholds with intervals."""
+    """Show what a detector is: encoder, training data, metrics and the baseline's, thresholds with intervals."""
     from clipfake.detector import inspection
     from clipfake.measures.thresholds import check_prevalence
 

@@ -41,7 +41,7 @@ def show(
     decoder: Annotated[str, typer.Option(help="exact, or fast.")] = "exact",
     as_json: Json = False,
 ) -> None:
-    """Show what an encoder is. Prints architecture, weights, preprocessing, fingerprint, and its memory on a CPU."""
+    """Show what an encoder is. Prints architecture, weights, preprocessing, fingerprint, memory on a CPU."""
     from clipfake.encoder import describe
     from clipfake.encoder.memory import parameters_of, peak_memory
 

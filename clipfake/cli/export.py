@@ -14,7 +14,7 @@ def export(
     form: Annotated[str, typer.Option("--format", help="Form of the files: clip-retrieval.")] = "clip-retrieval",
     as_json: Json = False,
 ) -> None:
-    """Write stored embeddings for another tool, as clip-retrieval's .npy and Parquet."""
+    """Write stored embeddings for another tool. The files are clip-retrieval's: .npy and Parquet."""
     from dataclasses import asdict
 
     from clipfake.operate.export_embeddings import export_embeddings

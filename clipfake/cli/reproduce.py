@@ -18,7 +18,7 @@ def reproduce(
     options: ReproduceOptions,
     as_json: Json = False,
 ) -> None:
-    """Run the nine experiments of a published system. They are image, sum and product, each on two data sets and both.
+    """Run the nine experiments of a published system. They are image, sum and product, on two sets and both.
 
     Writes OUT/README.md and tables.csv, and for each experiment a folder with detector, split and figures. Run again,
     it goes on.
