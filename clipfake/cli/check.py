@@ -43,7 +43,7 @@ def check(
     if as_json:
         print_json({"detector": {"name": name, "fingerprint": loaded.fingerprint}, "images": rows})
     else:
-        print("\n\n".join(answer(row) for row in rows))
+        print("\n\n".join(as_text(row) for row in rows))
         print(f"\n{summary(rows)}; detector {name} ({loaded.fingerprint[:12]})")
     if any(row["status"] != "ok" for row in rows):
         raise typer.Exit(ExitCode.TOO_MANY_ERRORS)  # verdicts do not change it
@@ -104,7 +104,7 @@ def how_sure(row: Mapping[str, Any], detector: "Detector") -> str:
     return f"{sure}: where 1 of 100 images is generated, it is right in {percent(right)} of the cases."
 
 
-def answer(row: Mapping[str, Any]) -> str:
+def as_text(row: Mapping[str, Any]) -> str:
     """The answer as lines for a terminal."""
     name = _shown(row["item_id"])
     if row["status"] != "ok":

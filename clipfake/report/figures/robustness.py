@@ -49,7 +49,10 @@ def robustness(rows: Sequence[Row], title: str) -> Figure:
 
 @rc_context(_STYLE)
 def adversarial(rows: Sequence[Row], title: str) -> Figure:
-    """What is left against the bound of the attack, of 255; 0 is clean. rows : of `clipfake.evaluation.attack.adversarial`."""
+    """What is left against the bound of the attack, of 255; 0 is clean.
+
+    rows : of `clipfake.evaluation.attack.adversarial`
+    """
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.subplots()
     _panel(axes, rows, [f"{row['epsilon']:g}" for row in rows])
