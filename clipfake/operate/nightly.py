@@ -164,8 +164,7 @@ def _attempt(entry: dict[str, Any], run: Callable[[], Any]) -> Any:
         return run()
     except Exception as error:  # whatever it is, the other nights are not to wait for it
         log.debug("the night %s failed", entry["date"], exc_info=True)
-        first = first_line(error)
-        told = explained(error) or ClipfakeError(f"{type(error).__name__}: {first}")
+        told = explained(error) or ClipfakeError(f"{type(error).__name__}: {first_line(error)}")
         entry |= {"exit_code": told.exit_code, "error": str(told)}
     return None
 
