@@ -122,6 +122,11 @@ def test_functions_are_short():
     assert long == set()
 
 
+def test_no_two_public_classes_share_a_name():
+    names = Counter(node.name for module in MODULES for node in parsed(module) if isinstance(node, ast.ClassDef))
+    assert [name for name, n in names.items() if n > 1 and not name.startswith("_")] == []
+
+
 def test_every_module_has_its_mirror():
     modules = {name_of(module) for module in MODULES if module.name not in ("__init__.py", "__main__.py")}
     without = {name for name in modules if not (TESTS / Path(name).parent / f"test_{Path(name).name}").exists()}

@@ -6,12 +6,12 @@ import typer
 
 from clipfake.cli.console import print_json
 from clipfake.cli.options import Json, Only
-from clipfake.operate.options import Question
+from clipfake.operate.options import DoctorOptions
 
 
 def doctor(
     question: Annotated[
-        Question, Only("detector", "out", "encoder", "timeout", "num_cpus", "encoders_per_gpu", "scale_to")
+        DoctorOptions, Only("detector", "out", "encoder", "timeout", "num_cpus", "encoders_per_gpu", "scale_to")
     ],
     source: Annotated[str | None, typer.Argument(help="The corpus, manifest or folder of embeddings to score.")] = None,
     as_json: Json = False,

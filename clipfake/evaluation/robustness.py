@@ -20,7 +20,7 @@ from clipfake.detector.named import load_detector
 from clipfake.detector.text_input import TextInput
 from clipfake.errors import ClipfakeError
 from clipfake.evaluation.robustness_tables import sweep
-from clipfake.evaluation.stored_images import Images, images_of, listing
+from clipfake.evaluation.stored_images import StoredImages, images_of, listing
 from clipfake.images.conditions.conditions import Condition, choose, standard
 from clipfake.scoring.embed import embed_listing
 from clipfake.scoring.embeddings import embedding_ledger
@@ -103,7 +103,7 @@ def robustness(
     }
 
 
-def _decisions(ledger: Ledger, detector: Detector, images: Images, width: int) -> tuple[np.ndarray, Counter[str]]:
+def _decisions(ledger: Ledger, detector: Detector, images: StoredImages, width: int) -> tuple[np.ndarray, Counter[str]]:
     """Decisions (N, width) of the images and their views, NaN where there is none, and the images' statuses."""
     keys = zip(images.rows["item_id"].to_pylist(), images.rows["version"].to_pylist(), strict=True)
     at = {key: row for row, key in enumerate(keys)}
@@ -127,7 +127,7 @@ def _decisions(ledger: Ledger, detector: Detector, images: Images, width: int) -
     return decision, status
 
 
-def _template(images: Images, detector: Detector) -> str | None:
+def _template(images: StoredImages, detector: Detector) -> str | None:
     """How the texts of stored embeddings were made, where the detector reads text."""
     if detector.text is None:
         return None
@@ -136,6 +136,6 @@ def _template(images: Images, detector: Detector) -> str | None:
     return str(json.loads(footer["text"])["template"])
 
 
-def _digest(images: Images, what: EmbedOptions) -> str:
+def _digest(images: StoredImages, what: EmbedOptions) -> str:
     made = [images.encoder.fingerprint, images.precision, what.text, what.conditions]
     return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:12]

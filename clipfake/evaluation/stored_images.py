@@ -23,7 +23,7 @@ from clipfake.storage.schemas import MANIFEST_SCHEMA
 
 
 @dataclass(frozen=True)
-class Images:
+class StoredImages:
     """The labelled items of `items` that a folder of embeddings has, in its order.
 
     rows : of MANIFEST_SCHEMA; unit : (N,) of `unit_of`; limits, fetch : as its last run read them
@@ -60,7 +60,7 @@ class Images:
         return read_footer(self.stored.footer)
 
 
-def images_of(embeddings: str, items: Sequence[str]) -> Images:
+def images_of(embeddings: str, items: Sequence[str]) -> StoredImages:
     """The labelled images of a folder of embeddings whose item_id is in `items` and that could be read."""
     stored = stored_embeddings(uris.place(embeddings))
     wanted = pc.field("item_id").isin(pa.array(items, pa.string()))
@@ -71,7 +71,7 @@ def images_of(embeddings: str, items: Sequence[str]) -> Images:
     options: dict[str, Any] = next(
         (run["options"] for run in reversed(read_records(stored.store)) if run["command"] == "embed"), {}
     )
-    return Images(
+    return StoredImages(
         stored,
         rows.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA),
         np.array(list(unit), object),
@@ -80,7 +80,7 @@ def images_of(embeddings: str, items: Sequence[str]) -> Images:
     )
 
 
-def listing(images: Images) -> pa.RecordBatchReader:
+def listing(images: StoredImages) -> pa.RecordBatchReader:
     """The items as `embed` takes them."""
 
     def batches() -> Iterator[pa.RecordBatch]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from clipfake.images.jpeg_scans import Frame, frame_of
+from clipfake.images.jpeg_scans import FrameHeader, frame_of
 
 _MAX_PIXELS: Final = 1 << 26  # as floats 0.8 GB of the device's memory; larger ones are few
 # Of luma against chroma, (across, down): those that nvJPEG's documentation lists.
@@ -44,7 +44,7 @@ def for_device(opened: JpegImageFile, data: bytes, turn: int) -> DeviceJpeg | No
     return DeviceJpeg(frame.width, frame.height, turn, frame.end) if fits else None
 
 
-def _colours(opened: JpegImageFile, frame: Frame) -> bool:
+def _colours(opened: JpegImageFile, frame: FrameHeader) -> bool:
     """Whether it is grey or YCbCr, in a sampling that is taken."""
     first, *others = frame.sampling
     if opened.mode == "L":

@@ -19,7 +19,7 @@ Segment = tuple[int, int, bytes]
 
 
 @dataclass(frozen=True)
-class Frame:
+class FrameHeader:
     """What a JPEG's only frame says.
 
     bits : a sample; identifiers : a byte for each component; sampling : (across, down) of each
@@ -36,7 +36,7 @@ class Frame:
     end: int
 
 
-def frame_of(data: bytes) -> Frame | None:
+def frame_of(data: bytes) -> FrameHeader | None:
     """The frame of a file with one frame, at least one scan after it, and an end marker; else None."""
     frames: list[tuple[int, bytes]] = []
     scans, end = 0, None
@@ -51,7 +51,7 @@ def frame_of(data: bytes) -> Frame | None:
         ((marker, content),) = frames
         bits, height, width, count = struct.unpack_from(">BHHB", content)
         components = [content[6 + 3 * number : 9 + 3 * number] for number in range(count)]
-        return Frame(
+        return FrameHeader(
             marker == _BASELINE, marker == _PROGRESSIVE, bits, width, height,
             bytes(one[0] for one in components), tuple((one[1] >> 4, one[1] & 15) for one in components), end,
         )  # fmt: skip

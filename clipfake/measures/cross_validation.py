@@ -35,7 +35,7 @@ class FoldAuc:
         return f"{self.auc:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-class Model(Protocol):
+class Estimator(Protocol):
     """What of scikit-learn's classifiers is used here."""
 
     def fit(self, x: Any, y: np.ndarray) -> Any: ...
@@ -64,7 +64,7 @@ def folds(y: np.ndarray, unit: Sequence[str]) -> np.ndarray | None:
     return fold if whole else None
 
 
-def cross_validated(model: Model, x: Any, y: np.ndarray, fold: np.ndarray) -> tuple[FoldAuc, np.ndarray]:
+def cross_validated(model: Estimator, x: Any, y: np.ndarray, fold: np.ndarray) -> tuple[FoldAuc, np.ndarray]:
     """What the model makes of rows it was not fitted on: how well that tells the label, and (N,) their scores.
 
     x : (N, D), dense or sparse; fold : from `folds`. Scores are comparable within a fold.

@@ -31,7 +31,7 @@ from clipfake.operate.checks import (
     expected_speed,
 )
 from clipfake.operate.node_facts import EncoderFacts, encoder_facts, node_facts
-from clipfake.operate.options import Question
+from clipfake.operate.options import DoctorOptions
 from clipfake.scoring.placement import Placement
 from clipfake.scoring.speed import measured_speed
 from clipfake.storage import uri as uris
@@ -39,7 +39,7 @@ from clipfake.storage.runs import versions
 from clipfake.storage.store import Store
 
 
-def doctor(question: Question) -> list[Finding]:
+def doctor(question: DoctorOptions) -> list[Finding]:
     """All findings, in the order in which a run would meet them. Raises UsageError for what is no place at all."""
     source, out = (uris.place(text) if text else None for text in (question.source, question.out))
     found, trained = [], None
@@ -66,7 +66,7 @@ def exit_code(findings: Sequence[Finding]) -> ExitCode:
 
 
 def _of_the_cluster(
-    question: Question, source: str | None, out: str | None, trained: Detector | None
+    question: DoctorOptions, source: str | None, out: str | None, trained: Detector | None
 ) -> Iterator[Finding]:
     nodes = cluster_nodes()
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
@@ -103,7 +103,7 @@ def _of_the_cluster(
 
 
 def _of_the_encoder(
-    question: Question, out: str | None, nodes: list[Node], placement: Placement, trained: Detector
+    question: DoctorOptions, out: str | None, nodes: list[Node], placement: Placement, trained: Detector
 ) -> Iterator[Finding]:
     precision = trained.provenance.get("precision", "fp32")
     arguments = (

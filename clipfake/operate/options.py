@@ -32,7 +32,7 @@ class NightlyOptions:
 
 
 @dataclass(frozen=True)
-class Question:
+class DoctorOptions:
     """What is to be run, and how it is to be laid out."""
 
     source: str | None = None

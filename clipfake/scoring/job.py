@@ -18,7 +18,7 @@ from clipfake.scoring.options import JobOptions
 from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Counts, Planner
 from clipfake.scoring.resume import take_up
-from clipfake.scoring.sources import Listing, Pipeline, Source, Work, restored
+from clipfake.scoring.sources import Listing, Pipeline, RowSource, Work, restored
 from clipfake.scoring.speed import measured_speed, unit_rows
 from clipfake.scoring.unit_runner import Progress, UnitRunner
 from clipfake.storage.claim import LOCK_FOLDER, Claim, claimed
@@ -46,7 +46,7 @@ class Job:
 
     name: str
     ledger: Ledger
-    source: Source
+    source: RowSource
     listing: Listing
     work: Work
     sinks: Callable[[str, Ledger | None], list[Sink]]
@@ -231,7 +231,7 @@ class _Run:
             close_plan(self.store, plan)
         return plan.items - (self.totals.rows - before)
 
-    def _placement(self, source: Source, nodes: list[Node], items: int) -> Placement:
+    def _placement(self, source: RowSource, nodes: list[Node], items: int) -> Placement:
         job, options = self.job, self.options
         return source.placement(job.work, nodes, items, options.batch_size, job.views, options.encoders_per_gpu)
 

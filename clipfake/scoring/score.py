@@ -25,7 +25,7 @@ from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.listing import image_listing, reading, stored_listing
 from clipfake.scoring.options import NO_IMAGE_READ, ScanOptions
 from clipfake.scoring.run_precision import chosen_precision
-from clipfake.scoring.sources import Images, Listing, Source, StoredEmbeddings, Work
+from clipfake.scoring.sources import Images, Listing, RowSource, StoredEmbeddings, Work
 from clipfake.scoring.unit_chunks import with_columns
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
@@ -79,7 +79,7 @@ def _scoring(
 ) -> Job:  # fmt: skip
     """What `score` does with a listing of images, or of `stored` embeddings."""
     store, saves = Store(uris.place(out)), None
-    source: Source = StoredEmbeddings() if stored else Images(options.fetch, options.limits)
+    source: RowSource = StoredEmbeddings() if stored else Images(options.fetch, options.limits)
     trained = variant(load_detector(detector), options.image_only, options.decoder)
     found = read_footer(stored.footer) if stored else {}
     if stored:

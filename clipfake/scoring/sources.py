@@ -56,7 +56,7 @@ class Work:
     what: EmbedOptions | None = None
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """What differs between the sources.
 
     kind : its name in plans and run records
@@ -175,7 +175,7 @@ class StoredEmbeddings:
         return {}
 
 
-def restored(kind: str, described: Mapping[str, Any]) -> Source:
+def restored(kind: str, described: Mapping[str, Any]) -> RowSource:
     """The source of a plan. Fields that are missing have their defaults, those that are not known here are left out."""
     if kind == StoredEmbeddings.kind:
         return StoredEmbeddings()

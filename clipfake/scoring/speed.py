@@ -4,7 +4,7 @@ import math
 
 import pyarrow as pa
 
-from clipfake.scoring.sources import Source
+from clipfake.scoring.sources import RowSource
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
@@ -14,7 +14,7 @@ UNIT_ROWS_LIMITS = (256, 1_000_000)
 UNIT_BYTES = 512 << 20
 
 
-def unit_rows(store: Store, command: str, source: Source, device: str, kept: Ledger, views: int) -> int:
+def unit_rows(store: Store, command: str, source: RowSource, device: str, kept: Ledger, views: int) -> int:
     """Rows for UNIT_SECONDS at the speed of this folder's last run of the same kind on the same device.
 
     Never more than UNIT_BYTES of the vectors that `kept` gets: a unit is in this process' memory when it commits.

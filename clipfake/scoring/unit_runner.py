@@ -17,7 +17,7 @@ from clipfake.onray import prometheus
 from clipfake.scoring.commit import Committer, Sink, Totals
 from clipfake.scoring.executor import Session
 from clipfake.scoring.part_files import hand_over
-from clipfake.scoring.sources import Pipeline, Source
+from clipfake.scoring.sources import Pipeline, RowSource
 from clipfake.scoring.unit_chunks import PROBE, REFUSED, Chunk, as_table, read_chunk, split
 from clipfake.status import Status
 from clipfake.storage.claim import Standing
@@ -49,7 +49,7 @@ class UnitRunner:
 
     store: Store
     plan: Plan
-    source: Source
+    source: RowSource
     pipeline: Callable[[], Pipeline]
     sinks: list[Sink]
     claims: list[Standing]

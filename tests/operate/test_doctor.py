@@ -9,7 +9,7 @@ from clipfake.cli import doctor as command
 from clipfake.errors import ClipfakeError
 from clipfake.operate import doctor as examination
 from clipfake.operate.checks import FAIL, WARN
-from clipfake.operate.doctor import Question, doctor, exit_code
+from clipfake.operate.doctor import DoctorOptions, doctor, exit_code
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_a_cluster_that_does_not_answer_is_a_finding(warm_ray, monkeypatch, free
         raise ClipfakeError(f"no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{free_port()}")
 
     monkeypatch.setattr(examination, "connected", unreachable)
-    found = {finding.check: finding for finding in doctor(Question(detector=str(tmp_path)))}
+    found = {finding.check: finding for finding in doctor(DoctorOptions(detector=str(tmp_path)))}
     assert exit_code(list(found.values())) == 1
     assert "no Ray cluster answers" in found["cluster"].said
     assert found["detector"].state == FAIL
@@ -30,7 +30,7 @@ def test_a_cluster_that_does_not_answer_is_a_finding(warm_ray, monkeypatch, free
 @pytest.mark.slow
 def test_a_whole_examination(warm_ray, pictures, detector, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
-    found = doctor(Question(str(pictures), str(detector), str(out)))
+    found = doctor(DoctorOptions(str(pictures), str(detector), str(out)))
     by_check = {finding.check: finding for finding in found}
     names = {"auth", "detector", "cluster", "layout", "versions", "clock", "disk", "/dev/shm", "storage", "source"}
     assert by_check.keys() == names | {"encoder", "speed"}
@@ -39,11 +39,11 @@ def test_a_whole_examination(warm_ray, pictures, detector, tmp_path, capsys, mon
     assert not out.exists()  # nothing is left of the file that the nodes read
 
     monkeypatch.setattr(examination, "doctor", lambda question: found)
-    command.doctor(Question(), as_json=True)
+    command.doctor(DoctorOptions(), as_json=True)
     assert json.loads(capsys.readouterr().out)["exit_code"] == 0
     monkeypatch.setattr(
         examination, "doctor", lambda question: [*found, by_check["auth"], replace(found[0], state=FAIL)]
     )
     with pytest.raises(command.typer.Exit):
-        command.doctor(Question())
+        command.doctor(DoctorOptions())
     assert "FAIL " in capsys.readouterr().out

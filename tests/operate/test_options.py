@@ -3,7 +3,7 @@
 import pytest
 
 from clipfake.errors import UsageError
-from clipfake.operate.options import NightlyOptions, Question
+from clipfake.operate.options import DoctorOptions, NightlyOptions
 from clipfake.scoring.options import ScanOptions
 
 
@@ -22,4 +22,4 @@ def test_what_cannot_be_is_refused_in_one_line(options, says):
 
 def test_a_node_gets_a_second_to_answer():
     with pytest.raises(UsageError, match="--timeout must be at least 1"):
-        Question(timeout=0.5)
+        DoctorOptions(timeout=0.5)

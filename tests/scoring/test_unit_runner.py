@@ -19,7 +19,7 @@ from clipfake.scoring.executor import InProcess
 from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.plan import Planner
 from clipfake.scoring.score import _report_rows
-from clipfake.scoring.sources import Images, Source, Step, StoredEmbeddings
+from clipfake.scoring.sources import Images, RowSource, Step, StoredEmbeddings
 from clipfake.scoring.unit_chunks import REFUSED, Chunk, as_table, read_chunk
 from clipfake.scoring.unit_runner import UnitRunner, _together, chunks_a_task, in_tasks
 from clipfake.storage.ledger import Ledger
@@ -67,7 +67,7 @@ def planned(ledger: Ledger, listing: pa.Table, unit_rows: int = 64, chunk_rows: 
     return Planner(ledger, open_plans(ledger)).write("run", listing.to_reader(), "images", unit_rows, chunk_rows)
 
 
-def runner(ledger: Ledger, plan, cluster: Cluster, source: Source = IMAGES, **others) -> UnitRunner:
+def runner(ledger: Ledger, plan, cluster: Cluster, source: RowSource = IMAGES, **others) -> UnitRunner:
     sinks = [Sink(ledger, lambda rows: _report_rows(rows, detector="d", run_id="run"), "rewrites")]
     made = {"claims": [], "progress": lambda n: None, "stall_s": 600.0, **others}
     return UnitRunner(

@@ -72,7 +72,7 @@ def load_text(described: EncoderDescription, precision: Precision, device: str, 
     """Raises UsageError for a tokenizer or weights that are not to be had."""
     from clipfake.encoder.open_clip import text
 
-    return text.TextEncoder.load(described, precision=precision, device=device, batch_size=batch_size)
+    return text.TextTower.load(described, precision=precision, device=device, batch_size=batch_size)
 
 
 def _described(spec: EncoderSpec, weights_sha256: str, feature: str, decoder: str) -> EncoderDescription:

@@ -20,7 +20,7 @@ Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
 def describe_text(encoder: EncoderDescription) -> TextDescription:
-    """Builds the text tower once. Raises UsageError as `TextEncoder.load` does."""
+    """Builds the text tower once. Raises UsageError as `TextTower.load` does."""
     tokenizer_of(encoder.arch)
     tower = build_text_tower(encoder.arch, weights_file(EncoderSpec.parse(encoder.name)))
     return TextDescription(sha256_tower(tower), text_dim(encoder.arch))
@@ -47,8 +47,8 @@ def tokenizer_of(arch: str) -> Tokenizer:
         ) from error
 
 
-class TextEncoder:
-    """A text tower on a device. Made by `TextEncoder.load`; one thread at a time. `dtype` is as the `Encoder`'s."""
+class TextTower:
+    """A text tower on a device. Made by `TextTower.load`; one thread at a time. `dtype` is as the `Encoder`'s."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class TextEncoder:
     @classmethod
     def load(
         cls, encoder: EncoderDescription, *, precision: Precision = "fp32", device: str = "cpu", batch_size: int = 32
-    ) -> "TextEncoder":
+    ) -> "TextTower":
         """The text tower that belongs to a vision tower; whether the weights are those described, loading that says.
 
         Raises UsageError for a tokenizer, weights, a precision or a device that are not to be had.

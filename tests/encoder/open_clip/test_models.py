@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from clipfake.encoder import load
 from clipfake.encoder.open_clip.models import NANO, embedded_tags, embedded_weights
-from clipfake.encoder.open_clip.text import TextEncoder
+from clipfake.encoder.open_clip.text import TextTower
 
 V1 = f"{NANO}/v1"
 
@@ -47,7 +47,7 @@ def test_both_towers_give_what_open_clip_gives(pictures):
     pixels = np.stack([preprocess(one, encoder.description.preprocess) for one in pictures])
     np.testing.assert_allclose(encoder.encode(pixels), wanted, atol=1e-5, rtol=0)
     np.testing.assert_allclose(
-        TextEncoder.load(encoder.description).encode(["camera; png", "re-synthesised"]), told, atol=1e-5, rtol=0
+        TextTower.load(encoder.description).encode(["camera; png", "re-synthesised"]), told, atol=1e-5, rtol=0
     )
     assert encoder.description.trained
     assert (encoder.description.weights, encoder.description.uri) == ("v1", None)

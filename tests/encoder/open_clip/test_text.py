@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clipfake.encoder import describe
-from clipfake.encoder.open_clip.text import TextEncoder, describe_text, tokenizer_of
+from clipfake.encoder.open_clip.text import TextTower, describe_text, tokenizer_of
 from clipfake.encoder.open_clip.tower import build_text_tower, build_tower, sha256_tower
 from clipfake.errors import UsageError
 
@@ -22,11 +22,11 @@ def by_open_clip(texts: list[str], weights: Path | None = None) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> TextEncoder:
-    return TextEncoder.load(describe(f"{ARCH}/untrained"), batch_size=2)
+def encoder() -> TextTower:
+    return TextTower.load(describe(f"{ARCH}/untrained"), batch_size=2)
 
 
-def test_embeddings_are_open_clips_own(encoder: TextEncoder) -> None:
+def test_embeddings_are_open_clips_own(encoder: TextTower) -> None:
     found = encoder.encode(TEXTS)
     assert found.shape == (5, encoder.dim) == (5, 256)
     assert found.dtype == encoder.dtype == np.float32
@@ -36,14 +36,14 @@ def test_embeddings_are_open_clips_own(encoder: TextEncoder) -> None:
 
 
 def test_and_with_weights_from_a_file(checkpoints: dict[str, Path]) -> None:
-    loaded = TextEncoder.load(describe(f"{ARCH}/{checkpoints['.safetensors']}"))
+    loaded = TextTower.load(describe(f"{ARCH}/{checkpoints['.safetensors']}"))
     np.testing.assert_allclose(
         loaded.encode(TEXTS), by_open_clip(TEXTS, checkpoints[".safetensors"]), rtol=0, atol=1e-5
     )
 
 
-def test_bf16_is_stored_as_float16(encoder: TextEncoder) -> None:
-    half = TextEncoder.load(describe(f"{ARCH}/untrained"), precision="bf16")
+def test_bf16_is_stored_as_float16(encoder: TextTower) -> None:
+    half = TextTower.load(describe(f"{ARCH}/untrained"), precision="bf16")
     found = half.encode(TEXTS)
     assert found.dtype == half.dtype == np.float16
     assert (found.astype(np.float32) * encoder.encode(TEXTS)).sum(axis=1).min() > 0.999
