@@ -222,7 +222,7 @@ def test_its_options_are_those_of_score_but_for_what_a_night_is():
     from clipfake.cli.score import score
 
     own, theirs = (set(inspect.signature(with_options(one)).parameters) for one in (command, score))
-    assert theirs - own == {"source", "dry_run", "as_json", "image_only"}
+    assert theirs - own == {"source", "dry_run", "as_json", "image_only", "decoder"}
     assert own - theirs == {"corpus", "date", "pages", "against", "again"}
 
 
