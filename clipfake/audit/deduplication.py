@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from clipfake.audit.duplicates import THRESHOLD, Copies, as_codes, exact_copies, grouped, near_copies, surplus
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
-from clipfake.storage.vectors import matrix_of
+from clipfake.storage.vectors import matrix_of, parquet_writer
 
 EXAMPLES = 10  # sets of copies that are named
 _COLUMNS = ("item_id", "status", "label", "split", "group_id", "content_sha256")
@@ -134,7 +133,7 @@ def write_manifest_without(
     """
     schema = MANIFEST_SCHEMA.with_metadata(footer("manifest", {"duplicates": how, **about}))
     at = written = 0
-    with out.writing("part-00000.parquet") as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with out.writing("part-00000.parquet") as sink, parquet_writer(sink, schema) as writer:
         for batch in rows:
             ok = pc.equal(batch["status"], "ok").to_numpy(zero_copy_only=False)
             mine = slice(at, at + int(ok.sum()))

@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import list_corpus
@@ -23,7 +22,7 @@ from clipfake.storage import uri as uris
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.store import Store, check_new
-from clipfake.storage.vectors import vector_column
+from clipfake.storage.vectors import parquet_writer, vector_column
 
 COMPARED = 32  # images that are embedded to verify
 LEAST_COSINE = 0.99  # float16, another JPEG library or another resize keep more; another encoder or its weights less
@@ -79,7 +78,7 @@ def _write(part: VectorFile, ledger: Ledger, file: str, root: str) -> np.ndarray
     """Writes one part; -> rows, rows without a finite vector, and rows that were not of length 1."""
     schema = ledger.schema.with_metadata(dict(ledger.footer))
     counts = np.zeros(3, np.int64)
-    with ledger.store.writing(file) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with ledger.store.writing(file) as sink, parquet_writer(sink, schema) as writer:
         for batch in part.batches():
             table, bad, scaled = _rows(batch, ledger.schema, root)
             writer.write_table(table.cast(schema))

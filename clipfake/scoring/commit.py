@@ -24,7 +24,8 @@ from clipfake.storage.store import Check, Store, nothing_to_check
 from clipfake.storage.units import Unit, close_unit
 
 FAILING_COMMITS = 3  # in a row, after which all of the work fails
-COMMITS = 4  # at a time: each has a unit in memory
+COMMITS = 4  # at a time, at least: each has a unit in memory
+ACTORS_A_COMMIT = 4  # that make rows as fast as one commit takes them, or more slowly
 UNFAMILIAR = (0.95, 0.99)  # quantiles of unfamiliarity beyond which rows are counted
 
 
@@ -168,7 +169,12 @@ class Committer:
         self._under_way: dict[Future[Totals], int] = {}
         self._forget: list[str] = []  # parts that nobody needs any more; the last ones go with the plan
         self._failing = 0
+        self._at_a_time = COMMITS
         self.failed: dict[int, Exception] = {}  # units whose commit failed: they stay open
+
+    def expect(self, actors: int) -> None:
+        """Has enough units committed at a time for the rows of so many actors."""
+        self._at_a_time = max(COMMITS, actors // ACTORS_A_COMMIT)
 
     def add(self, heard: pa.Table) -> int:
         """Takes what was heard of chunks, as HEARD; how many new rows that are (Ray may run a task again)."""
@@ -256,11 +262,11 @@ class Committer:
         return unit is not None and bool(unit.missing[first : first + chunk["rows"]].any())
 
     def _send(self) -> None:
-        """Has what is whole committed, COMMITS at a time; of units that replace rows, which may be in one file, one."""
+        """Has what is whole committed, some at a time; of units that replace rows, which may be in one file, one."""
         replacing = any(self._open[number].replaces for number in self._under_way.values())
         for number in list(self._whole):
             unit = self._open[number]
-            if len(self._under_way) == COMMITS:
+            if len(self._under_way) >= self._at_a_time:
                 return
             if replacing and unit.replaces:
                 continue

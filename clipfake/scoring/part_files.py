@@ -32,7 +32,7 @@ HEARD = pa.schema(
 class HandOver:
     """Chunks -> what the driver hears of them, HEARD; or a refusal. In the place of the actor that it makes and calls.
 
-    It takes the chunks of a task, which become one part, or one that came through another actor.
+    It takes the chunks of a task, or what another actor made of them; they become one part.
     """
 
     def __init__(self, place: str, make: Callable[[], Any]) -> None:
@@ -42,8 +42,9 @@ class HandOver:
     def __call__(self, table: pa.Table) -> pa.Table:
         made: list[pa.Table] = []
         began = time.monotonic()
-        for one in single(table) if CHUNKS in table.column_names else [table]:
-            if made and time.monotonic() - began > TASK_S:
+        first = CHUNKS in table.column_names
+        for one in single(table) if first else map(pa.Table.from_batches, zip(table.to_batches())):
+            if made and first and time.monotonic() - began > TASK_S:
                 break
             made.append(self._actor(one))
         refused = [one for one in made if REFUSED in one.column_names]

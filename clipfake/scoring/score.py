@@ -4,10 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
-
-import pyarrow as pa
 
 from clipfake.corpus.tally import Tally
 from clipfake.detector.named import identify, load_detector
@@ -24,9 +21,9 @@ from clipfake.scoring.executor import Session, counted_ahead, opened
 from clipfake.scoring.job import Job, Outcome, run_job
 from clipfake.scoring.listing import image_listing, reading, stored_listing
 from clipfake.scoring.options import NO_IMAGE_READ, ScanOptions
+from clipfake.scoring.report_rows import report_rows
 from clipfake.scoring.run_precision import chosen_precision
 from clipfake.scoring.sources import Images, Listing, RowSource, StoredEmbeddings, Work
-from clipfake.scoring.unit_chunks import with_columns
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.embeddings import stored_embeddings
@@ -113,7 +110,7 @@ def _scoring(
     )
 
     def sinks(run_id: str, saving: Ledger | None) -> list[Sink]:
-        report = Sink(ledger, partial(_report_rows, detector=trained.fingerprint, run_id=run_id), "rewrites")
+        report = Sink(ledger, partial(report_rows, detector=trained.fingerprint, run_id=run_id), "rewrites")
         if saving is None:
             return [report]
         return [Sink(saving, partial(embedding_rows, schema=saving.schema), "saved"), report]
@@ -122,11 +119,3 @@ def _scoring(
     described = replace(options, precision=precision, decoder=description.decoder).described()
     options_used = {"source": place, "detector": detector, **described}
     return Job("score", ledger, source, listing, work, sinks, saves, options_used)
-
-
-def _report_rows(rows: pa.Table, *, detector: str, run_id: str) -> pa.Table:
-    now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
-    for name, value in (("detector", pa.scalar(detector)), ("run_id", pa.scalar(run_id)), ("scored_at", now)):
-        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
-    # Embeddings may be older than some of the columns, and a row that was given up has none of a detector.
-    return with_columns(rows, REPORT_SCHEMA).select(REPORT_SCHEMA.names).cast(REPORT_SCHEMA)

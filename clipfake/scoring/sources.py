@@ -1,5 +1,6 @@
 """Where a job's rows come from, images or stored embeddings; what is done with their chunks, and by which actors."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +20,9 @@ from clipfake.scoring.part_files import HandOver
 from clipfake.scoring.placement import BATCH_SIZE, Placement, plan_placement, plan_rescoring
 from clipfake.scoring.stages import Encode, Prepare, PrepareAndEncode, PrepareOptions
 
+CHUNKS_A_TASK = 16  # at most
+PIXELS_A_TASK = 640 << 20  # bytes that go from a decoding actor to an encoding one together, unless a chunk has more
+
 Listing = Callable[[], pa.RecordBatchReader]
 
 
@@ -28,7 +32,8 @@ class Step:
 
     actor : called with `args` it gives what is called with chunks
     actors : how many of them, each with so many `cpus` and `gpus`
-    calls : chunks that one of them has in hand at a time, in threads of its own
+    calls : tasks that one of them has in hand at a time, in threads of its own
+    together : chunks of a task, at most
     """
 
     actor: Any
@@ -37,6 +42,7 @@ class Step:
     cpus: float
     gpus: float = 0.0
     calls: int = 1
+    together: int = CHUNKS_A_TASK
 
 
 Pipeline = tuple[Step, ...]
@@ -138,7 +144,11 @@ class Images:
         if not placement.preparers:
             both = (partial(Prepare, work.place, prepare), encode)
             return (_last(work, PrepareAndEncode, *both, calls=PrepareAndEncode.CALLS, placement=placement),)
-        first = Step(Prepare, (work.place, prepare), placement.preparers, placement.preparer_cpus, calls=Prepare.CALLS)
+        pixels = placement.chunk_rows * (1 + len(views)) * math.prod(work.encoder.preprocess.size) * 3
+        first = Step(
+            Prepare, (work.place, prepare), placement.preparers, placement.preparer_cpus, calls=Prepare.CALLS,
+            together=max(1, min(CHUNKS_A_TASK, PIXELS_A_TASK // pixels)),
+        )  # fmt: skip
         return first, _last(work, encode, calls=Encode.CALLS if for_a_device else 1, placement=placement)
 
     def longest(self, rows: int) -> float:

@@ -23,7 +23,7 @@ from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import EXACT
 from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.timings import with_seconds
-from clipfake.scoring.unit_chunks import JPEG, PIXELS, REFUSED, VIEWS, mark, read_chunk
+from clipfake.scoring.unit_chunks import JPEG, PIXELS, REFUSED, VIEWS, mark, read_chunk, single
 from clipfake.status import Status
 from clipfake.storage.schemas import ENCODING, FACTS
 from clipfake.storage.store import Store
@@ -47,7 +47,7 @@ class PrepareOptions:
 
 
 class Prepare:
-    """Chunk -> its items with facts and pixels: uint8 (1 + views) x H x W x 3 a row, zeros unless it is ok.
+    """Chunks -> their items with facts and pixels: uint8 (1 + views) x H x W x 3 a row, zeros unless it is ok.
 
     Where a device decodes, with pixels or a JPEG, each null where there is none. CALLS chunks at a time are in hand:
     the bytes of one are read while the other is decoded.
@@ -64,10 +64,13 @@ class Prepare:
             for_a_device=options.for_a_device,
         )  # fmt: skip
 
-    def __call__(self, chunk: pa.Table) -> pa.Table:
-        items, fetched = self.read(chunk)
-        with self._cores:
-            return self.decode(items, fetched)
+    def __call__(self, chunks: pa.Table) -> pa.Table:
+        made = []
+        for chunk in single(chunks):
+            items, fetched = self.read(chunk)
+            with self._cores:
+                made.append(self.decode(items, fetched))
+        return pa.concat_tables(made)
 
     def items(self, table: pa.Table) -> pa.Table:
         """The same for items that are at hand: rows with the manifest's columns."""

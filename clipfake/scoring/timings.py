@@ -22,6 +22,7 @@ SECONDS = (READING, "_decode_s", ENCODING, "_detect_s")
 BEGAN, ENCODED = "_began", "_encoded"  # seconds since 1970: when a row's chunk began to be read, and was encoded
 NAMES = {"fetch": "reading", "decode": "decoding", "encode": "the encoder", "detect": "the detector"}
 WRITING = "writing"
+MOST_CHUNKS = 65_536  # whose times are kept: 2 MB
 HERE = "here"  # the node of a process that no Ray knows
 
 
@@ -55,6 +56,8 @@ class StageTimes:
         for who, began in other._first.items():
             self._first[who] = min(self._first.get(who, math.inf), began)
         self._chunks.extend(other._chunks)
+        if len(self._chunks) > 4 * MOST_CHUNKS:
+            self._merge_chunks()
         self.rows.update(other.rows)
         self.writing += other.writing
 
@@ -84,6 +87,16 @@ class StageTimes:
             who, spent = chunk[_by(ENCODING)], chunk[f"{ENCODING}_sum"]
             self._first[who] = min(self._first.get(who, math.inf), chunk[ENCODED] - spent)
             self._chunks.extend((chunk[BEGAN], chunk[ENCODED], chunk["count_all"], spent))
+
+    def _merge_chunks(self) -> None:
+        """Makes one of the chunks that were encoded at about the same time."""
+        chunks = np.array(self._chunks).reshape(-1, 4)
+        began, encoded, rows, spent = chunks[np.argsort(chunks[:, 1])].T
+        spans = np.linspace(encoded[0], encoded[-1], MOST_CHUNKS // 2)
+        _, first = np.unique(np.searchsorted(spans, encoded), return_index=True)
+        merged = [np.minimum.reduceat(began, first), np.maximum.reduceat(encoded, first)]
+        merged += [np.add.reduceat(rows, first), np.add.reduceat(spent, first)]
+        self._chunks = array("d", np.column_stack(merged).ravel())
 
     def steady(self) -> dict[str, float] | None:
         """images_per_second in the steady state, its seconds, and the share of them in which the encoders `waited`.

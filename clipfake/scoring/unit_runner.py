@@ -17,7 +17,7 @@ from clipfake.onray import prometheus
 from clipfake.scoring.commit import Committer, Sink, Totals
 from clipfake.scoring.executor import Session
 from clipfake.scoring.part_files import hand_over
-from clipfake.scoring.sources import Pipeline, RowSource
+from clipfake.scoring.sources import CHUNKS_A_TASK, Pipeline, RowSource
 from clipfake.scoring.unit_chunks import PROBE, REFUSED, Chunk, as_table, read_chunk, split
 from clipfake.status import Status
 from clipfake.storage.claim import Standing
@@ -26,8 +26,7 @@ from clipfake.storage.units import Plan, Unit
 
 log = logging.getLogger(__name__)
 
-CHUNKS_AT_A_TIME = 20_000  # that one execution gets: bounds what Ray Data's driver keeps in mind
-CHUNKS_A_TASK = 16  # at most
+TASKS_AT_A_TIME = 20_000  # that one execution gets: bounds what Ray Data's driver keeps in mind
 TASKS_A_CALL = 8  # at least
 FRUITLESS = 2  # executions in a row that may break off without a row to show, before chunks are taken apart
 PARTS = 8  # into which a chunk is taken apart
@@ -59,7 +58,7 @@ class UnitRunner:
     session: Session
     failed: dict[int, str] = field(default_factory=dict, init=False)  # number of a unit -> what failed
     _received: int = field(default=0, init=False)
-    _chunks_a_task: int = field(default=CHUNKS_A_TASK, init=False)
+    _chunks_a_task: int = field(default=CHUNKS_A_TASK, init=False)  # at most, once actors turn out to be slow
 
     def run(self) -> dict[int, str]:
         """The units that failed, and why; the others are committed.
@@ -67,7 +66,7 @@ class UnitRunner:
         Raises UsageError where the actors cannot do the work, ClipfakeError where the cluster gives nothing or where
         unit after unit fails.
         """
-        for units in _together(self.plan.units):
+        for units in _together(self.plan.units, lambda: TASKS_AT_A_TIME * self.pipeline()[0].together):
             committer = Committer(self.store, units, self.sinks, self.claims, self.totals, self.session.commit)
             try:
                 self._work(committer, list(committer.chunks()))
@@ -145,6 +144,7 @@ class UnitRunner:
             return
         longest = self.source.longest(max(chunk["rows"] for chunk in chunks)) if apart else 0.0
         pipeline = self.pipeline()
+        committer.expect(pipeline[-1].actors)
         tasks = in_tasks(chunks, min(most, chunks_a_task(pipeline, len(chunks))))
         tables = self.session.run(pipeline, tasks, max(self.stall_s, longest))
         with closing(tables):
@@ -248,12 +248,10 @@ class _Left:
 def chunks_a_task(pipeline: Pipeline, chunks: int) -> int:
     """How many chunks an actor gets together: what Ray Data costs the driver is by the task.
 
-    As many tasks as keep all actors at work to the end; where chunks go from actor to actor, as pixels, one chunk each.
+    As many tasks as keep all actors at work to the end.
     """
-    if len(pipeline) != 1:
-        return 1
-    (step,) = pipeline
-    return max(1, min(CHUNKS_A_TASK, chunks // (step.actors * step.calls * TASKS_A_CALL)))
+    hands = max(step.actors * step.calls for step in pipeline)
+    return max(1, min(pipeline[0].together, chunks // (hands * TASKS_A_CALL)))
 
 
 def in_tasks(chunks: list[Chunk], most: int) -> list[list[Chunk]]:
@@ -267,12 +265,12 @@ def in_tasks(chunks: list[Chunk], most: int) -> list[list[Chunk]]:
     return tasks
 
 
-def _together(units: tuple[Unit, ...]) -> Iterator[list[Unit]]:
-    """Consecutive units of at most CHUNKS_AT_A_TIME chunks together (one unit at least)."""
+def _together(units: tuple[Unit, ...], most: Callable[[], int]) -> Iterator[list[Unit]]:
+    """Consecutive units of about so many chunks together, at `most` as it is then; one unit at least."""
     left = iter(units)
     for first in left:
-        group, chunks = [first], len(first.chunks)
-        while chunks < CHUNKS_AT_A_TIME and (more := list(islice(left, 1))):
+        group, chunks, enough = [first], len(first.chunks), most()
+        while chunks < enough and (more := list(islice(left, 1))):
             group += more
             chunks += len(more[0].chunks)
         yield group

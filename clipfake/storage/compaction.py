@@ -25,6 +25,7 @@ from clipfake.storage.runs import new_run_id
 from clipfake.storage.schemas import REPORT_SCHEMA
 from clipfake.storage.store import KIND_KEY, Check, Store, StoredFile, kind_of, nothing_to_check
 from clipfake.storage.units import PLAN_FOLDER
+from clipfake.storage.vectors import parquet_writer
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def _merge(store: Store, sources: list[str], target: str, check: Check) -> int:
     places, expected = _places(store, sources)
     schema = schema.with_metadata({**(schema.metadata or {}), SOURCES_KEY: json.dumps(places).encode()})
     written = 0
-    with store.writing(target, check) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with store.writing(target, check) as sink, parquet_writer(sink, schema) as writer:
         for table in _row_groups(store, sources, schema):
             writer.write_table(table)
             written += table.num_rows

@@ -4,15 +4,19 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
 from clipfake.storage.committed import SOURCES_KEY, committed_files
 from clipfake.storage.footers import read_footer
 from clipfake.storage.store import Check, Store, nothing_to_check
+from clipfake.storage.vectors import parquet_writer
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +92,10 @@ class Ledger:
         """Names of the committed files."""
         return committed_files(self.store)
 
-    def dataset(self) -> pads.Dataset:
+    def dataset(self) -> "pads.Dataset":
         """All committed rows, each once; also while a compaction swaps files."""
+        import pyarrow.dataset as pads  # and pandas with it: processes that only commit do without
+
         paths = [self.store.path(name) for name in self.files()]
         return pads.dataset(paths, filesystem=self.store.filesystem, schema=self.schema, format="parquet")
 
@@ -137,7 +143,7 @@ class Ledger:
         written = 0
         with (
             self.store.writing(name, check) as sink,
-            pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=True) as writer,
+            parquet_writer(sink, schema) as writer,
         ):
             for batch in batches:
                 writer.write_batch(batch.cast(schema) if batch.schema != schema else batch)

@@ -1,7 +1,10 @@
-"""Vectors in fixed-size list columns: from a matrix to a column, and back."""
+"""Vectors in fixed-size list columns: from a matrix to a column, and back; and into Parquet."""
+
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def vector_column(rows: int, ok: np.ndarray, vectors: np.ndarray) -> pa.Array:
@@ -29,3 +32,9 @@ def filled_matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     full = np.zeros((len(column), vectors.shape[1]), vectors.dtype)
     full[rows] = vectors
     return full
+
+
+def parquet_writer(sink: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of rows that may have vectors: those never repeat, and dictionaries of them take most of the time."""
+    others = [field.name for field in schema if not pa.types.is_fixed_size_list(field.type)]
+    return pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=others, write_statistics=others)

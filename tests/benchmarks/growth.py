@@ -42,10 +42,10 @@ class NullPrepare:
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         from clipfake.scoring.timings import with_seconds
-        from clipfake.scoring.unit_chunks import PIXELS, read_chunk
+        from clipfake.scoring.unit_chunks import PIXELS, read_chunk, single
         from clipfake.storage.schemas import ENCODING, FACTS
 
-        table = read_chunk(self.store, chunk)
+        table = pa.concat_tables(read_chunk(self.store, one) for one in single(chunk))
         rows = table.num_rows
         for field in (*FACTS, *ENCODING):
             table = table.append_column(field, pa.nulls(rows, field.type))

@@ -1,5 +1,7 @@
 """Units commit whole, once, in any order of arrival; what is lost on the way is noticed."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -161,14 +163,16 @@ def test_units_that_replace_rows_are_committed_one_after_the_other(ledger, items
     assert ledger.dataset().to_table()["status"].to_pylist() == ["ok"] * 7
 
 
-def test_so_many_units_are_committed_at_a_time(ledger, items, report_rows):
-    units = [Unit("run", number, (1,)) for number in range(COMMITS + 2)]
+@pytest.mark.parametrize(("actors", "most"), [(1, COMMITS), (32, 8)])
+def test_so_many_units_are_committed_at_a_time(ledger, items, report_rows, actors, most):
+    units = [Unit("run", number, (1,)) for number in range(most + 2)]
     there = Elsewhere()
     work = committer(ledger, units, commit=there.commit)
+    work.expect(actors)
     for unit in units:
         row = report_rows(items([unit.name])).append_column(UNIT, pa.array([unit.path]))
         came(work, ledger, row.append_column("rewrites", pa.nulls(1, pa.string())).append_column(ROW, pa.array([0])))
-    assert len(there.orders) == COMMITS
+    assert len(there.orders) == most
     there.work()
     work.settle(0.0)
     assert len(there.orders) == 2
@@ -307,3 +311,12 @@ def test_a_committer_that_was_cut_off_is_back_after_the_claim_has_passed_on(
     assert ledger.files() == [UNITS[0].name]
     assert ledger.dataset().to_table()["item_id"].to_pylist() == [f"file:///c/0-{i}" for i in range(4)]
     assert ledger.store.read_bytes(UNITS[0].name) == before
+
+
+def test_a_process_that_commits_imports_little():
+    """Ray may start one for each unit: torch or pandas in it would take seconds of a core."""
+    code = (
+        "import sys; import clipfake.scoring.commit, clipfake.scoring.report_rows, clipfake.scoring.embeddings;"
+        "print(sorted({'torch', 'pandas', 'duckdb', 'ray', 'sklearn'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

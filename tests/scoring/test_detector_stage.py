@@ -15,7 +15,7 @@ from clipfake.errors import ClipfakeError
 from clipfake.measures.thresholds import Threshold
 from clipfake.scoring.detector_stage import Apply, read_embeddings
 from clipfake.scoring.listing import stored_listing
-from clipfake.scoring.score import _report_rows
+from clipfake.scoring.report_rows import report_rows
 from clipfake.storage.compaction import compact
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import Ledger
@@ -42,7 +42,7 @@ def test_old_and_new_files_in_one_chunk_keep_what_they_have(tmp_path):
         for name in ("decision", "probability", "unfamiliarity"):
             stored = stored.append_column(name, pa.array(np.zeros(len(files))))
         stored = stored.append_column("verdict", pa.array(["real"] * len(files)))
-        rows = _report_rows(stored, detector="d", run_id="r")
+        rows = report_rows(stored, detector="d", run_id="r")
         assert rows.schema == REPORT_SCHEMA
         found = {r["item_id"]: (r["group_id"], r["declared"]) for r in rows.to_pylist()}
         expected = {

@@ -20,7 +20,7 @@ from clipfake.scoring.options import JobOptions
 from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Planner
-from clipfake.scoring.score import _report_rows
+from clipfake.scoring.report_rows import report_rows
 from clipfake.scoring.sources import Images, Pipeline, Work
 from clipfake.scoring.stages import PrepareOptions
 from clipfake.scoring.unit_chunks import Chunk, as_table, read_chunk
@@ -86,7 +86,7 @@ class Here:
 
 def job_of(ledger: Ledger, listing: pa.Table, source: Images = READ) -> Job:
     def sinks(run_id: str, saving: Ledger | None) -> list[Sink]:
-        return [Sink(ledger, partial(_report_rows, detector="d", run_id=run_id), "rewrites")]
+        return [Sink(ledger, partial(report_rows, detector="d", run_id=run_id), "rewrites")]
 
     work = Work(ledger.store.uri, ENCODER, "fp32")  # type: ignore[arg-type]
     return Job("score", ledger, source, listing.to_reader, work, sinks)

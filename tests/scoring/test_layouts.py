@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
-from clipfake.scoring import executor, sources
+from clipfake.scoring import executor, placement, sources, unit_runner
 from clipfake.scoring.options import JobOptions, ScanOptions
 from clipfake.scoring.score import score
 
@@ -33,6 +33,8 @@ def rows_of(folder: Path) -> dict[str, dict]:
 
 def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, monkeypatch: pytest.MonkeyPatch):
     plan, found = sources.plan_placement, {}
+    monkeypatch.setitem(placement.ROWS_PER_CHUNK, "cpu", 8)
+    monkeypatch.setattr(unit_runner, "chunks_a_task", lambda pipeline, chunks: min(3, pipeline[0].together))
     for name, batch in RUNS:
         layouts = []
 

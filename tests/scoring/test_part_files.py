@@ -92,6 +92,19 @@ def test_an_actor_gets_chunk_after_chunk_and_its_rows_stay_where_it_is(ledger, i
     assert Actor.closed == before + 1
 
 
+def test_what_another_actor_made_of_a_task_comes_chunk_by_chunk(ledger, items):
+    seen = []
+
+    def through(table: pa.Table) -> pa.Table:
+        seen.append(table.num_rows)
+        return table
+
+    made = [read_chunk(ledger.store, as_table([chunk])) for chunk in chunks(ledger, items)]
+    heard = HandOver(ledger.store.uri, lambda: through)(pa.concat_tables(made))
+    assert seen == heard["rows"].to_pylist() == [2, 2, 1]
+    assert len(set(heard["part"].to_pylist())) == 1
+
+
 def test_an_actor_that_took_long_begins_no_other_chunk(ledger, items, monkeypatch):
     monkeypatch.setattr("clipfake.scoring.part_files.TASK_S", -1.0)
     heard = HandOver(ledger.store.uri, lambda: Actor(ledger.store))(as_table(chunks(ledger, items)))

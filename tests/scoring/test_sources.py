@@ -45,7 +45,7 @@ def called(made: Any) -> Any:
 def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
     monkeypatch.setattr("clipfake.scoring.sources.peak_memory", lambda encoder, precision, batch: 1 << 30)
     nodes = [Node(16.0, gpus, "here")]
-    work = Work("file:///out", SimpleNamespace(preprocess=None, decoder="exact"), "fp32")  # type: ignore[arg-type]
+    work = Work("file:///out", SimpleNamespace(preprocess=Preprocess.from_dict({"size": 224}), decoder="exact"), "fp32")  # type: ignore[arg-type]
     for source, kinds in (
         (Images(FetchOptions(), Limits()), [Prepare, Encode] if gpus else [PrepareAndEncode]),
         (StoredEmbeddings(), [Detect]),

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from clipfake.cli.outcome import slowest, steady
+from clipfake.scoring import timings
 from clipfake.scoring.timings import StageTimes, with_seconds
 
 
@@ -89,6 +90,19 @@ def test_two_encoders_share_the_time():
     found = made.steady()
     assert found is not None
     assert (found["images_per_second"], found["waited"]) == (pytest.approx(10.0), pytest.approx(0.0))
+
+
+def test_what_is_kept_of_chunks_is_bounded_and_the_steady_rate_stays(monkeypatch):
+    whole, bounded = StageTimes(), StageTimes()
+    for i in range(800):
+        one = StageTimes()
+        chunks(one, [(f"g {i % 2}", 10.0 + i, 12.0 + i, 1.5)])
+        whole.add(one)
+        with monkeypatch.context() as patched:
+            patched.setattr(timings, "MOST_CHUNKS", 100)
+            bounded.add(one)
+    assert len(bounded._chunks) <= 4 * 100
+    assert bounded.steady() == pytest.approx(whole.steady(), rel=0.05)
 
 
 def test_a_short_run_has_no_steady_state(times):

@@ -18,7 +18,7 @@ from clipfake.scoring.embeddings import embedding_rows
 from clipfake.scoring.executor import InProcess
 from clipfake.scoring.part_files import hand_over
 from clipfake.scoring.plan import Planner
-from clipfake.scoring.score import _report_rows
+from clipfake.scoring.report_rows import report_rows
 from clipfake.scoring.sources import Images, RowSource, Step, StoredEmbeddings
 from clipfake.scoring.unit_chunks import REFUSED, Chunk, as_table, read_chunk
 from clipfake.scoring.unit_runner import UnitRunner, _together, chunks_a_task, in_tasks
@@ -27,6 +27,8 @@ from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.units import Unit, open_plans
 
 IMAGES = Images(FetchOptions(), Limits(timeout_s=7.0))
+
+ALONE = Step(object, (), 1_000, 1.0)  # so many actors that each task has one chunk
 
 
 class Cluster:
@@ -68,11 +70,11 @@ def planned(ledger: Ledger, listing: pa.Table, unit_rows: int = 64, chunk_rows: 
 
 
 def runner(ledger: Ledger, plan, cluster: Cluster, source: RowSource = IMAGES, **others) -> UnitRunner:
-    sinks = [Sink(ledger, lambda rows: _report_rows(rows, detector="d", run_id="run"), "rewrites")]
+    sinks = [Sink(ledger, lambda rows: report_rows(rows, detector="d", run_id="run"), "rewrites")]
     made = {"claims": [], "progress": lambda n: None, "stall_s": 600.0, **others}
     return UnitRunner(
-        ledger.store, plan, source, lambda: (), sinks, made["claims"], Totals(), made["progress"], made["stall_s"],
-        cluster,  # type: ignore[arg-type]
+        ledger.store, plan, source, lambda: (ALONE,), sinks, made["claims"], Totals(), made["progress"],
+        made["stall_s"], cluster,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -256,16 +258,16 @@ def test_a_task_has_chunks_of_one_unit_that_follow_one_another(units, most):
 
 
 def test_how_many_chunks_a_task_has():
-    """So many that each of the actors' calls gets several tasks; where pixels travel, one."""
-    one, two = Step(object, (), 2, 1.0, calls=3), Step(object, (), 4, 1.0)
+    """So many that each of the actors' calls gets several tasks, and no more than the first of them can hand on."""
+    one, two = Step(object, (), 2, 1.0, calls=3), Step(object, (), 4, 1.0, together=4)
     assert [chunks_a_task((one,), chunks) for chunks in (1, 95, 96, 480, 10**6)] == [1, 1, 2, 10, 16]
-    assert chunks_a_task((two, one), 10**6) == 1
+    assert [chunks_a_task((two, one), chunks) for chunks in (95, 96, 10**6)] == [1, 2, 4]
 
 
 @given(sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=12))
 def test_every_unit_is_worked_off_once_in_order(sizes):
     units = tuple(Unit("run", i, (1,) * n) for i, n in enumerate(sizes))
-    groups = list(_together(units))
+    groups = list(_together(units, lambda: 20_000))
     assert tuple(unit for group in groups for unit in group) == units
     assert all(sum(len(u.chunks) for u in group[:-1]) < 20_000 for group in groups)
     assert np.all([len(group) > 0 for group in groups])

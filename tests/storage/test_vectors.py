@@ -2,11 +2,12 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipfake.storage.vectors import filled_matrix, matrix_of, vector_column
+from clipfake.storage.vectors import filled_matrix, matrix_of, parquet_writer, vector_column
 
 
 @given(st.lists(st.booleans(), max_size=12), st.sampled_from(["float16", "float32"]), st.booleans(), st.integers(0, 3))
@@ -32,3 +33,13 @@ def test_the_width_is_that_of_the_type_also_without_rows():
 def test_a_null_row_may_hold_nulls(kind):
     column = pa.array([None, [1.0, 2.0]], pa.list_(kind, 2))
     assert filled_matrix(column).tolist() == [[0, 0], [1, 2]]
+
+
+def test_a_file_has_dictionaries_and_statistics_of_all_but_vectors(tmp_path):
+    rows = pa.table({"item_id": ["a", "b"], "embedding": pa.array([None, [1.0, 2.0]], pa.list_(pa.float16(), 2))})
+    with (tmp_path / "x.parquet").open("wb") as sink, parquet_writer(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    columns = pq.read_metadata(tmp_path / "x.parquet").row_group(0)
+    assert [columns.column(i).has_dictionary_page for i in range(2)] == [True, False]
+    assert [columns.column(i).is_stats_set for i in range(2)] == [True, False]
+    assert pq.read_table(tmp_path / "x.parquet").equals(rows)
