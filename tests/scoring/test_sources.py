@@ -54,6 +54,7 @@ def test_each_has_its_layout_and_its_actors(gpus, monkeypatch):
         *before, last = source.pipeline(work, placement, saving=False)
         assert [*(step.actor for step in before), called(last.args[1])] == kinds
         assert last.actor is HandOver
+        assert [step.together for step in before] == [4] * len(before)  # 4 x 1,024 x 224 x 224 x 3 are 617 MB
         assert placement.device == ("cuda" if gpus else "cpu")
         assert source.first_unit_rows(placement.device, 0) >= 1
 
@@ -75,7 +76,7 @@ SHAPES = {
 def test_the_plan_of_actors_knows_the_decoder(decoder, nodes, per_gpu, encoders, decode, check, monkeypatch):
     """Where the GPUs decode, the cores beside them check, two children an actor; else four decode."""
     monkeypatch.setattr("clipfake.scoring.sources.peak_memory", lambda encoder, precision, batch: 1 << 30)
-    work = Work("file:///out", SimpleNamespace(preprocess=None, decoder=decoder), "bf16")  # type: ignore[arg-type]
+    work = Work("file:///out", SimpleNamespace(preprocess=Preprocess.from_dict({"size": 224}), decoder=decoder), "bf16")  # type: ignore[arg-type]
     source = Images(FetchOptions(), Limits())
     placement = source.placement(work, nodes, 1 << 30, None, 0, per_gpu)
     assert (placement.encoders, placement.encoder_gpus) == encoders
