@@ -7,8 +7,10 @@ Units are committed by processes of their own, on nodes that may be cut off: the
 their steps come whenever they come, and one that was thought dead may make its file visible a second time.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 ITEMS = ("a", "b")
 
@@ -60,7 +62,7 @@ class Store:
 
 WAIT = Store("wait")
 # Yields the store after a step (None: only a look; WAIT: nothing can be done yet), gets it as it is then.
-Steps = Generator[Store | None, Store, None]
+Steps = Generator[Store | None, Store, Any]
 
 
 class LostError(Exception):
@@ -107,8 +109,12 @@ def finish(run: str, store: Store, rules: Rules) -> Steps:
             store = yield store.drop(name)
 
 
-def score(run: str, store: Store, rules: Rules) -> Steps:
-    """As `run_job`: finish, take up, plan, commit."""
+def score(run: str, store: Store, rules: Rules, halves: bool = False) -> Steps:
+    """As `run_job`: finish, take up, plan, commit.
+
+    halves : the listing goes on for long: where nothing was left open, what is new makes several plans, each of which
+        counts when those before it are worked off
+    """
     store = yield replace(store, claim=run)
     yield from finish(run, store, rules)
     store = yield None
@@ -124,15 +130,33 @@ def score(run: str, store: Store, rules: Rules) -> Steps:
         check(run, store)
     store = yield replace(store, lists=kept, plans=frozenset(plan for plan, _ in kept))
     new = [(run, item) for item in ITEMS if item not in done | planned]  # of the look before: planning takes long
-    if new:
-        store = yield replace(store, lists=store.lists | frozenset(new))
+    if halves and not todo:
+        for number, (_, item) in enumerate(new):
+            half = [(f"{run}p{number}", item)]
+            store = yield from publish(run, store, half, rules)
+            store = yield from work(run, store, half)
+    else:
+        store = yield from publish(run, store, new, rules)
+        store = yield from work(run, store, [*todo, *new])
+    yield replace(store, claim="")
+
+
+def publish(run: str, store: Store, units: list[tuple[str, str]], rules: Rules) -> Steps:
+    """As `publish_plan`: item lists, a count of them and a check, plan.json."""
+    if units:
+        store = yield replace(store, lists=store.lists | frozenset(units))
         if rules.check_before_plan:
-            if not store.lists.issuperset(new):
+            if not store.lists.issuperset(units):
                 raise LostError
             check(run, store)
         store = yield None
-        store = yield replace(store, plans=store.plans | {run})
-    for plan, item in [*todo, *new]:
+        store = yield replace(store, plans=store.plans | {plan for plan, _ in units})
+    return store
+
+
+def work(run: str, store: Store, units: list[tuple[str, str]]) -> Steps:
+    """As `UnitRunner`: an order for each unit, and at last the plans go."""
+    for plan, item in units:
         check(run, store)  # a committer does that, too, and may sleep after it
         store = yield replace(store, orders=store.orders | {(run, plan, item, False)})
         while (run, plan, item, False) in store.orders:
@@ -140,8 +164,8 @@ def score(run: str, store: Store, rules: Rules) -> Steps:
         if (plan, item) in store.lists:
             raise LostError
     check(run, store)
-    store = yield replace(store, plans=store.plans - {run} - {plan for plan, _ in todo})
-    yield replace(store, claim="")
+    store = yield replace(store, plans=store.plans - {plan for plan, _ in units})
+    return store
 
 
 def on_the_nodes(store: Store, twins: bool = False) -> list[Store]:
@@ -175,7 +199,7 @@ def compact(run: str, store: Store, rules: Rules) -> Steps:
     yield replace(store, claim="")
 
 
-KINDS = {"score": score, "compact": compact}
+KINDS = {"score": score, "halves": partial(score, halves=True), "compact": compact}
 
 
 @dataclass(frozen=True)
@@ -224,11 +248,19 @@ def settled(store: Store, rules: Rules) -> Store:
     return store
 
 
-def explore(rules: Rules, runs: Mapping[str, int], *, twins: bool, at_most: int = 2_000_000) -> Found:
+def explore(
+    rules: Rules,
+    runs: Mapping[str, int],
+    *,
+    twins: bool = False,
+    kinds: Sequence[str] = ("score", "compact"),
+    at_most: int = 2_000_000,
+) -> Found:
     """All states that two writers reach. A fault: an item twice, one that was there and is gone, one never scored.
 
     runs : how many runs each of the writers, A and B, may begin
     twins : as for `on_the_nodes`
+    kinds : what a run may be, of KINDS
     """
     first = (Store(), Writer(), Writer(), frozenset())
     todo, known, found = [first], {first}, Found()
@@ -251,7 +283,7 @@ def explore(rules: Rules, runs: Mapping[str, int], *, twins: bool, at_most: int 
             if writer.kind:
                 nexts = [step(name, writer, store, rules), (Writer(writer.number + 1), store)]  # it goes on, or crashes
             elif writer.number < runs[name]:
-                nexts = [step(name, replace(writer, kind=kind), store, rules) for kind in KINDS]
+                nexts = [step(name, replace(writer, kind=kind), store, rules) for kind in kinds]
             nexts += [(writer, after) for after in on_the_nodes(store, twins)] if name == "A" else []
             for changed, after in filter(None, nexts):
                 state = (after, changed, other, ever) if name == "A" else (after, one, changed, ever)

@@ -194,7 +194,7 @@ class Scene:
         name, decision, file = row
         narrow = {path.stem for path in self.folder.glob("*.narrow")}
         unit = UNIT_FILE.fullmatch(file)
-        if unit is not None and unit[1] in narrow:
+        if unit is not None and unit[1].partition("-p")[0] in narrow:  # of a long listing there are several plans
             return decision is None
         if decision is None:
             return unit is None and bool(narrow)  # a file that was merged, of whichever

@@ -30,9 +30,14 @@ PLACES = {
     "_finish": "beside a merge",
     "take_up": "taking up what is open",
     "open_plans": "taking up what is open",
+    "_left_open": "taking up what is open",
     "publish_plan": "before the plan counts",
     "write": "planning",
+    "plans": "planning",
     "hand_over": "handing rows over",
+    "close_plan": "at the end",
+    "write_record": "at the end",
+    "release": "at the end",
 }
 
 
@@ -194,7 +199,7 @@ def place() -> str:
         if frame.f_code.co_name in PLACES and "clipfake" in frame.f_code.co_filename:
             return PLACES[frame.f_code.co_name]
         frame = frame.f_back  # type: ignore[assignment]
-    return "at the start or the end"
+    return "at the start"
 
 
 def node(orders: Connection, act: Act, noted: Path) -> None:
