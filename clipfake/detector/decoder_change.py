@@ -59,7 +59,7 @@ def measured(detector: Detector, own: str, other: str, encoder: str | None = Non
         raise UsageError(
             f"one is of {found['precision']}, the other of {made['precision']}: give both of one precision"
         )
-    if described.decoder == GPU_1 and any(run["device"] != "cuda" for run in read_records(theirs.store)):
+    if described.decoder == GPU_1 and any(run.get("device") != "cuda" for run in read_records(theirs.store)):
         raise UsageError(
             f"{other} was made without a GPU, which decodes otherwise: embed on the machines that will score"
         )

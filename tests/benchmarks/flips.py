@@ -2,6 +2,7 @@
 
     python tests/benchmarks/flips.py CORPUS --layout artifact --encoder ViT-S-32-alt/untrained --out FOLDER
     python tests/benchmarks/flips.py CORPUS --detector field/v1 [--items 200]
+    python tests/benchmarks/flips.py EMB --detector field/v1 --near 0.08 [--items 200]
 
 Embeds the corpus and trains a detector in FOLDER, unless that is there already; then encodes all images again by each
 pair of precision and decoder and prints one JSON line for each: how far embeddings and decisions move, and how many of
@@ -9,6 +10,8 @@ pair of precision and decoder and prints one JSON line for each: how far embeddi
 activations far from the others, which half precision treats worse.
 With --detector a trained one scores some of the JPEG, PNG and WebP files below CORPUS, spread evenly, by each decoder
 in fp32; of each decoder the pixels are compared too.
+With --near CORPUS is a folder of embeddings by the detector: of its images all are scored whose decision lies that near
+to a threshold, and so many of the others at random, which show whether decisions move as far as that at all.
 """
 
 import argparse
@@ -42,6 +45,7 @@ WAYS: tuple[tuple[Precision, str], ...] = (
     ("fp32", "exact"),
 )
 BATCH = 256
+COLUMNS = ["uri", "member", "offset", "size", "version"]
 
 
 def clipfake(*arguments: str) -> None:
@@ -73,9 +77,24 @@ def compared(x: np.ndarray, reference: np.ndarray, detector: Detector) -> dict[s
 
 def by_decoders(corpus: Path, detector: Detector, items: int) -> None:
     """A line for each decoder: what it changes against exact, for that detector."""
-    encoder = load(EncoderDescription.from_dict(detector.encoder))
     files = sorted(path for path in corpus.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
-    blobs = [path.read_bytes() for path in files[:: max(1, len(files) // items)]]
+    compare_decoders([path.read_bytes() for path in files[:: max(1, len(files) // items)]], detector)
+
+
+def near_thresholds(emb: str, detector: Detector, near: float, items: int) -> None:
+    """The same of the images near to a threshold, and then of others."""
+    rows = stored_embeddings(uris.place(emb)).dataset().to_table(filter=pc.field("status") == "ok")
+    decision = detector.score(np.stack(rows["embedding"].to_numpy())).decision
+    apart = np.min([np.abs(decision - threshold.decision) for threshold in detector.thresholds], axis=0)
+    others = np.random.default_rng(0).permutation(np.flatnonzero(apart >= near))[:items]
+    for what, chosen in (("near", np.flatnonzero(apart < near)), ("others", others)):
+        refs = [ItemRef(**row) for row in rows.select(COLUMNS).take(chosen).to_pylist()]
+        sys.stdout.write(json.dumps({"of": len(rows), what: len(refs)}) + "\n")
+        compare_decoders([item.data for item in fetch(refs)], detector)
+
+
+def compare_decoders(blobs: list[bytes], detector: Detector) -> None:
+    encoder = load(EncoderDescription.from_dict(detector.encoder))
     pixels, vectors = {}, {}
     for decoder in ("exact", "fast", "gpu"):
         with DecoderPool(1, Limits(), encoder.description.preprocess, decoder=decoder) as pool:
@@ -96,8 +115,12 @@ def main() -> None:
     parser.add_argument("--encoder", default="ViT-S-32-alt/untrained")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--detector")
+    parser.add_argument("--near", type=float)
     parser.add_argument("--items", type=int, default=200)
     args = parser.parse_args()
+    if args.near:
+        near_thresholds(args.corpus, load_detector(args.detector), args.near, args.items)
+        return
     if args.detector:
         by_decoders(Path(args.corpus), load_detector(args.detector), args.items)
         return
@@ -108,11 +131,10 @@ def main() -> None:
         clipfake("embed", args.corpus, "--layout", args.layout, "--encoder", args.encoder, "--out", str(emb))
         clipfake("train", str(emb), "--out", str(bundle))
     detector = Detector.load(Store(uris.place(str(bundle))))
-    columns = ["uri", "member", "offset", "size", "version"]
     ok = pc.field("status") == "ok"
     names = stored_embeddings(uris.place(str(emb))).files()
-    rows = ds.dataset([str(emb / name) for name in names]).to_table([*columns, "embedding"], filter=ok)
-    refs = [ItemRef(**row) for row in rows.select(columns).to_pylist()]
+    rows = ds.dataset([str(emb / name) for name in names]).to_table([*COLUMNS, "embedding"], filter=ok)
+    refs = [ItemRef(**row) for row in rows.select(COLUMNS).to_pylist()]
     reference = np.array(rows["embedding"].to_pylist(), np.float32)
     for precision, decoder in WAYS:
         encoder = load(args.encoder, precision=precision)
