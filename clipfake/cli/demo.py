@@ -31,16 +31,24 @@ def demo(
         _print_shipped(result.shipped, out)
     print("The detector that was trained here:")
     print_training(result.trained, f"{out}/detector")
-    m = result.held_out
-    rows = [(m["reals"], m["fakes"], *(number(m[key]) for key in ("real_accuracy", "fake_accuracy", "auc")))]
-    print("The generator that training never saw:")
-    print_table(("real", "fake", "real acc", "fake acc", "AUC"), rows)
+    print("The same model, each family of small decoders left out in turn, on scenes that it has not seen either:")
+    rows = [
+        (name, m["reals"], m["fakes"], *(number(m[key]) for key in ("real_accuracy", "fake_accuracy")), _interval(m))
+        for name, m in sorted(result.left_out.items(), key=lambda item: item[1]["auc"])
+    ]
+    print_table(("left out", "real", "fake", "real acc", "fake acc", "AUC [95 %, over scenes]"), rows)
+    if wrong := [name for name, m in result.left_out.items() if m["auc"] < 0.5]:
+        print(f"It decides the wrong way round (AUC below 0.5) on {', '.join(wrong)}: chance would do better there.")
     print("The crawl, with three broken files in it:")
     finish(result.scored, f"{out}/reports", as_json=False, dry_run=False)
     print(
         "What may be believed of this second detector: nothing about other pictures. It shows the way, and knows only "
         f"pictures of small decoders that were made here. Its page: {out}/report.html"
     )
+
+
+def _interval(m: dict[str, float | None]) -> str:
+    return f"{number(m['auc'])} [{number(m['auc_low'])}, {number(m['auc_high'])}]"
 
 
 def _print_shipped(shipped: "Shipped", out: str) -> None:

@@ -25,7 +25,7 @@ def sections(
         from clipfake.evaluation.pgd import PgdOptions
 
         found["adversarial"] = lambda items: pgd.adversarial(
-            embeddings, detector, items, count, PgdOptions(), progress, num_cpus
+            embeddings, detector, items, count, PgdOptions(), progress, num_cpus, transfer=what.transfer
         )
     return found
 
@@ -59,16 +59,20 @@ def print_robustness(result: Any) -> None:
     if found := result.get("adversarial"):
         print(f"\nadversarial: {found['items']} images, PGD, {found['steps']} steps, {found['norm']}.")
         _print_left_out({"unreadable": found["unreadable"]} if found["unreadable"] else {})
-        rows = [
-            (
-                row["epsilon"] or "clean",
-                *(number(row[f"{kind}_accuracy"]) for kind in ("balanced", "real", "fake")),
-                *_rates(row),
+        _print_by_epsilon(found["by_epsilon"])
+        if through := found.get("transfer"):
+            of = through["surrogate"]
+            print(
+                f"\ntransfer: the same images, moved to fool a {of['rule']} ({of['reals']} real, {of['fakes']} fake), "
+                f"whose AUC on them is {number(of['auc'])}; judged by the detector."
             )
-            for row in found["by_epsilon"]
-        ]
-        names = ("bal acc", "real acc", "fake acc", *_rate_names(found["by_epsilon"][0]))
-        print_table(("epsilon, of 255", *names), rows)
+            _print_by_epsilon(through["by_epsilon"])
+
+
+def _print_by_epsilon(found: Any) -> None:
+    kinds = ("balanced_accuracy", "real_accuracy", "fake_accuracy", "auc")
+    rows = [(row["epsilon"] or "clean", *(number(row[kind]) for kind in kinds), *_rates(row)) for row in found]
+    print_table(("epsilon, of 255", "bal acc", "real acc", "fake acc", "AUC", *_rate_names(found[0])), rows)
 
 
 def _print_left_out(statuses: Any) -> None:

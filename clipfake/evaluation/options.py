@@ -61,7 +61,10 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class RereadOptions:
-    """Which measurements read the images again. adversarial : how many images are attacked, None for no attack"""
+    """Which measurements read the images again.
+
+    adversarial : how many images are attacked, None for no attack; transfer : also by who does not have the detector
+    """
 
     robustness: bool = option(
         False,
@@ -80,7 +83,14 @@ class RereadOptions:
         given_as=str,
     )
     adversarial: int | None = option(None, "Attack this many images by gradient, half of them of each class, e.g. 100.")
+    transfer: bool = option(
+        False,
+        "Attack them also through a model of the attacker's own, trained by the same encoder on what is not attacked.",
+        flag="--transfer",
+    )
 
     def __post_init__(self) -> None:
         if (self.conditions or self.enlarger) and not self.robustness:
             raise UsageError("--conditions and --enlarger say what --robustness measures: give it too")
+        if self.transfer and self.adversarial is None:
+            raise UsageError("--transfer is a way to attack the images of --adversarial: say how many, for example 100")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clipfake.detector.bundle import Detector
+from clipfake.detector.classifiers.kinds import Classifier
 from clipfake.encoder.protocol import Encoder
 from clipfake.errors import UsageError
 
@@ -40,8 +41,8 @@ class PgdOptions:
             raise UsageError("the epsilons of an attack must rise")
 
 
-def decide(encoder: Encoder, detector: Detector) -> Decide:
-    """The detector's decision as a function of pixels that has a gradient. `encoder` computes in fp32."""
+def decide(encoder: Encoder, detector: Detector | Classifier) -> Decide:
+    """The decision as a function of pixels that has a gradient. `encoder` computes in fp32."""
 
     def decision(pixels: Tensor) -> Tensor:
         return detector.differentiable(encoder.differentiable(pixels))
@@ -98,6 +99,19 @@ def attack(
         found.append(np.where(better, scored, found[-1]))
         pictures.append(np.where(better[:, None, None, None], moved, pictures[-1]))
     return np.stack(found, axis=1), np.stack(pictures)
+
+
+def transferred(
+    decision: Decide, score: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, y: np.ndarray,
+    seeds: Sequence[str], options: PgdOptions, device: str = "cpu",
+) -> np.ndarray:  # fmt: skip
+    """As `attack`, decisions (N, epsilons) without the clean ones, where `decision` is a surrogate's.
+
+    Who cannot ask the detector cannot keep what fooled it: each bound's pictures are judged as the surrogate left them.
+    """
+    towards = np.where(np.asarray(y) == 1, -1.0, 1.0)
+    moved = (pgd(decision, pixels, towards, epsilon, seeds, options, device) for epsilon in options.epsilons)
+    return np.stack([score(pictures) for pictures in moved], axis=1)
 
 
 def _noise(seed: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -11,12 +11,14 @@ import numpy as np
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import write_manifest
 from clipfake.detector import named
+from clipfake.detector.bundle import Detector
 from clipfake.encoder.packed.clip_b16 import cached_file
 from clipfake.encoder.packed.family import CLIP_B16
 from clipfake.encoder.precision import AUTO
 from clipfake.errors import UsageError
+from clipfake.images.synthetic.decoders import PATCH
 from clipfake.images.synthetic.demo import GROUP_BY, DemoCorpus, make_demo_corpus
-from clipfake.measures.metrics import metrics
+from clipfake.measures.cells import Scored, cell
 from clipfake.onray.connection import connected
 from clipfake.report.options import PageOptions
 from clipfake.report.report import make_page
@@ -28,8 +30,10 @@ from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
 from clipfake.storage.latest_rows import latest_rows
 from clipfake.storage.store import Store
-from clipfake.training.dataset import read_labelled
+from clipfake.training.dataset import Labelled, read_labelled
+from clipfake.training.folds import grouped_folds
 from clipfake.training.head import HeadOptions
+from clipfake.training.models import RECIPES, part_of
 from clipfake.training.train import Trained, TrainOptions, train
 
 NANO = "clipfake-nano/v1"
@@ -50,13 +54,13 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Demo:
-    """What came out. shipped : None where no detector of the package could score; held_out : metrics on the generator
-    that training never saw.
+    """What came out. shipped : None where no detector of the package could score; left_out : family of generators ->
+    `cell` on its pictures, of a model that has seen neither the family nor the scenes.
     """
 
     shipped: Shipped | None
     trained: Trained
-    held_out: dict[str, Any]
+    left_out: dict[str, dict[str, Any]]
     scored: Outcome
 
 
@@ -64,7 +68,7 @@ def run_demo(
     out: Path, images: str | None, num_cpus: int | None, progress: Callable[[int], Progress], say: Callable[[str], None]
 ) -> Demo:
     """Scores `images`, by default pictures that it makes, with the package's detector; then makes a detector: index,
-    embed, train, judge the held-out generator, score a crawl. All of it lies below `out`.
+    embed, train, leave each generator out in turn, score a crawl. All of it lies below `out`.
 
     Raises UsageError where `out` is there already and not empty, and where `images` cannot be read.
     """
@@ -84,11 +88,11 @@ def run_demo(
         say("5/6 training a detector of our own")
         head = HeadOptions()
         trained = train(str(out / "train_embeddings"), str(out / "detector"), TrainOptions(head, num_cpus=num_cpus))
-        held_out = _judge(trained, str(out / "held_out_embeddings"))
+        left_out = _left_out(trained, str(out / "train_embeddings"), str(out / "held_out_embeddings"))
         say(f"6/6 scoring {corpus.crawl} with it")
         scored = score(str(corpus.crawl), str(out / "detector"), str(out / "reports"), options, progress)
     make_page(str(out / "reports"), str(out / "report.html"), PageOptions())
-    return Demo(shipped, trained, held_out, scored)
+    return Demo(shipped, trained, left_out, scored)
 
 
 def _encoder(options: ScanOptions, say: Callable[[str], None]) -> tuple[str, ScanOptions]:
@@ -132,7 +136,25 @@ def _called_fake(reports: str, truth: Path) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def _judge(trained: Trained, embeddings: str) -> dict[str, Any]:
-    data = read_labelled(embeddings)
-    scores = trained.detector.score(np.ascontiguousarray(data.x))
-    return metrics(data.y, scores.decision, scores.probability, scores.decision > 0)
+def _left_out(trained: Trained, train: str, held_out: str) -> dict[str, dict[str, Any]]:
+    """Family -> `cell` by scene. Each of training is left out in turn, with a fifth of the scenes, by the model that
+    was taken; the one that training never saw is judged by the detector itself.
+    """
+    data, detector = read_labelled(train), trained.detector
+    options = TrainOptions.of_record(detector.provenance["options"])
+    recipe, folds = RECIPES[options.model], grouped_folds(data.y, data.unit, options.head.seed)
+    table = {}
+    for family in sorted(set(data.source)):
+        mine = data.source == family
+        cost, decision = recipe.cost(data.take(~mine), options), np.zeros(len(data.y))
+        for fold in folds:
+            model = recipe.fit(data.take(~mine & ~fold), cost, options)
+            decision[mine & fold] = model.decision(part_of(data.take(mine & fold)))
+        table[family] = _cell(data.take(mine), decision[mine], detector)
+    new = read_labelled(held_out)
+    return table | {PATCH: _cell(new, detector.score(np.ascontiguousarray(new.x)).decision, detector)}
+
+
+def _cell(data: Labelled, decision: np.ndarray, detector: Detector) -> dict[str, Any]:
+    units = np.unique(data.unit, return_inverse=True)[1]
+    return cell(Scored(data.y, decision, detector.calibrator.probability(decision), units, ()))

@@ -51,7 +51,7 @@ def save(result: Result, store: Store) -> None:
 
 def tables(result: Result) -> Iterator[tuple[str, bytes]]:
     """(file name, contents): NAME.parquet and NAME.csv of each protocol, a row a cell, and real_sources.* of `own`;
-    robustness.*, a row a condition, and adversarial.*, a row an epsilon.
+    robustness.*, a row a condition, and adversarial.* and transfer.*, a row an epsilon.
 
     Nested values become columns: tpr_at_fpr_0.05, confusion_tn, verdicts_real_unsure, tpr_at_threshold_0.05, ...
     """
@@ -62,6 +62,8 @@ def tables(result: Result) -> Iterator[tuple[str, bytes]]:
     for name, key in (("robustness", "conditions"), ("adversarial", "by_epsilon")):
         if name in result:
             yield from _files(name, [_flat(one) for one in result[name][key]])
+    if through := result.get("adversarial", {}).get("transfer"):
+        yield from _files("transfer", [_flat(one) for one in through["by_epsilon"]])
 
 
 def figures(result: Result) -> Iterator[tuple[str, bytes]]:

@@ -40,10 +40,19 @@ def test_the_tables_name_the_worst_condition_and_what_was_left_out(capsys):
         for name, drop in drops
     ]
     struck = [{"epsilon": epsilon, "balanced_accuracy": 0.5, **about} for epsilon in (0, 8)]
+    through = [{**row, "fake_accuracy": 0.8125} for row in struck]
+    theirs = {"rule": "linear SVM on 30 rows", "reals": 14, "fakes": 16, "auc": 0.6875}
     print_robustness(
         {
             "robustness": {"items": 4, "left_out": {"missing": 3}, "conditions": rows},
-            "adversarial": {"items": 4, "unreadable": 2, "steps": 20, "norm": "L-infinity", "by_epsilon": struck},
+            "adversarial": {
+                "items": 4,
+                "unreadable": 2,
+                "steps": 20,
+                "norm": "L-infinity",
+                "by_epsilon": struck,
+                "transfer": {"by_epsilon": through, "surrogate": theirs},
+            },
         }
     )
     found = capsys.readouterr().out
@@ -51,5 +60,7 @@ def test_the_tables_name_the_worst_condition_and_what_was_left_out(capsys):
     assert "Left out: 3 missing." in found
     assert "Left out: 2 unreadable." in found
     assert "FPR at 5.0%" in found
+    assert "to fool a linear SVM on 30 rows (14 real, 16 fake), whose AUC on them is 0.688" in " ".join(found.split())
+    assert found.index("adversarial:") < found.index("transfer:") < found.index("0.812")
     for cell in ("jpeg-30", "0.062", "12.5%", "clean"):
         assert cell in found

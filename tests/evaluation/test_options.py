@@ -23,6 +23,8 @@ def test_what_cannot_be_is_refused_in_one_line(options, says):
 def test_what_reads_the_images_again_is_told_with_it():
     with pytest.raises(UsageError, match="give it too"):
         RereadOptions(conditions=("jpeg",))
+    with pytest.raises(UsageError, match="--transfer is a way to attack"):
+        RereadOptions(transfer=True)
     assert RereadOptions(robustness=True, enlarger="a:b").enlarger == "a:b"
 
 

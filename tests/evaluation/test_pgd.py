@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipfake.detector.bundle import Detector
+from clipfake.detector.classifiers.linear import Linear
 from clipfake.encoder import load
 from clipfake.errors import UsageError
-from clipfake.evaluation.pgd import PgdOptions, attack, decide, pgd
+from clipfake.evaluation.pgd import PgdOptions, attack, decide, pgd, transferred
 from clipfake.images.decode import Limits
 from clipfake.images.prepare import prepare
 from clipfake.storage.store import Store
@@ -69,6 +70,16 @@ def test_what_a_larger_bound_does_not_improve_stays_as_it_was():
     assert decisions.tolist() == [[-2, -1, 0, 0]] * 2
     assert np.array_equal(pictures[2], pictures[3])
     assert np.abs(pictures[3].astype(int) - 100).max() == 2
+
+
+def test_who_cannot_ask_the_detector_keeps_nothing_that_fooled_it():
+    clean = np.full((2, 4, 5, 3), 100, np.uint8)
+
+    def score(found: np.ndarray) -> np.ndarray:  # a judge who likes a change of 2 best
+        return -np.abs(np.abs(found.astype(float) - 100).mean(axis=(1, 2, 3)) - 2)
+
+    found = transferred(linear, score, clean, np.zeros(2), ["a", "b"], PgdOptions((1, 2, 4), steps=4))
+    assert found.tolist() == [[-1, 0, -2]] * 2
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"epsilons": ()}, {"epsilons": (0, 1)}, {"epsilons": (4, 2)}])
@@ -137,3 +148,20 @@ def test_what_is_left_falls_with_epsilon_and_is_of_pictures_that_can_be_saved(en
     Image.fromarray(pictures[2][0]).save(tmp_path / "moved.png")
     again = prepare((tmp_path / "moved.png").read_bytes(), Limits(), encoder.description.preprocess).pixels
     assert np.array_equal(again, pictures[2][0])
+
+
+def test_a_surrogate_by_the_same_encoder_moves_the_detector_less_than_an_attack_on_itself(encoder, pixels):
+    """Two directions of the embedding that share a part: what the one is pushed along, the other follows in part."""
+    random = np.random.default_rng(0)
+    shared, own, other = (torch.from_numpy(random.normal(size=encoder.description.dim)) for _ in range(3))
+    target, stranger = Linear(shared + own, 0.0), Linear(shared + other, 0.0)
+
+    def score(found: np.ndarray) -> np.ndarray:
+        return target.decision(torch.from_numpy(encoder.encode(found))).numpy()
+
+    y, seeds, options = np.arange(8) % 2, [str(i) for i in range(8)], PgdOptions((4,), steps=3)
+    clean, direct = attack(decide(encoder, target), score, pixels, y, seeds, options)[0].T
+    through = transferred(decide(encoder, stranger), score, pixels, y, seeds, options)[:, 0]
+    towards = np.where(y == 1, -1, 1)
+    assert np.median((through - clean) * towards) > 0
+    assert np.median((direct - through) * towards) > 0

@@ -8,14 +8,18 @@ import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.detector.bundle import Detector
+from clipfake.detector.classifiers.linear import Linear
 from clipfake.encoder import load
 from clipfake.errors import UsageError
+from clipfake.evaluation import attack as module
 from clipfake.evaluation.attack import _sample, adversarial
-from clipfake.evaluation.pgd import PgdOptions, attack, decide
+from clipfake.evaluation.pgd import PgdOptions, attack, decide, transferred
 from clipfake.evaluation.robustness import RobustnessOptions, robustness
 from clipfake.evaluation.robustness_tables import operating_row, sweep
 from clipfake.evaluation.stored_images import images_of
@@ -45,7 +49,7 @@ def flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictures, detector, tmp_path):
+def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictures, detector, tmp_path, monkeypatch):
     corpus, emb = tmp_path / "corpus", str(tmp_path / "emb")
     corpus.mkdir()
     for i in range(8):
@@ -89,8 +93,9 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
     assert other["views"] != found["views"]
     assert other["conditions"][0]["n"] == 4
 
-    options = PgdOptions((2,), steps=2)
-    struck = adversarial(emb, str(detector), items, 6, options, quiet)
+    options, stranger = PgdOptions((2,), steps=2), Linear(torch.linspace(-1, 1, encoder.description.dim).double(), 0.0)
+    monkeypatch.setattr(module, "surrogate", lambda *given: (stranger, {"rule": "linear"}))
+    struck = adversarial(emb, str(detector), items, 6, options, quiet, transfer=True)
     assert (struck["items"], struck["unreadable"], struck["epsilons"]) == (4, 2, (2,))
     chosen = images_of(emb, items).rows
     rows = [i for i in _sample(chosen["item_id"].to_pylist(), chosen["label"].to_numpy(), 6, 0) if i not in (3, 5)]
@@ -103,9 +108,17 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
         return scorer.score(encoder.encode(these)).decision
 
     expected, _ = attack(decide(encoder, scorer), score, pixels, np.array(rows) % 2, names, options)
-    for column, row in enumerate(struck["by_epsilon"]):
-        left = operating_row(np.array(rows) % 2, expected[:, column], np.arange(len(rows)), scorer.thresholds)
-        assert flat({key: row[key] for key in left}) == pytest.approx(flat(left))
+    through = transferred(decide(encoder, stranger), score, pixels, np.array(rows) % 2, names, options)
+    theirs = stranger.decision(torch.from_numpy(encoder.encode(pixels))).numpy()
+    assert struck["transfer"]["surrogate"] == {"rule": "linear", "auc": roc_auc_score(np.array(rows) % 2, theirs)}
+    for table, decisions in (
+        (struck["by_epsilon"], expected),
+        (struck["transfer"]["by_epsilon"], np.concatenate([expected[:, :1], through], axis=1)),
+    ):
+        for row, mine in zip(table, decisions.T, strict=True):
+            left = operating_row(np.array(rows) % 2, mine, np.arange(len(rows)), scorer.thresholds)
+            assert flat({key: row[key] for key in left}) == pytest.approx(flat(left))
+            assert row["auc"] == roc_auc_score(np.array(rows) % 2, mine)
 
 
 def test_options_are_checked_before_anything_is_read(tmp_path):

@@ -271,6 +271,7 @@ def _evaluation(name: str = "cycle_gan", robust: bool = True) -> dict[str, Any]:
         },
         "adversarial": {
             "by_epsilon": [_cell("", 0.8) | {"epsilon": 0}, _cell("", 0.02) | {"epsilon": 8}],
+            "transfer": {"by_epsilon": [_cell("", 0.8) | {"epsilon": 0}, _cell("", 0.3) | {"epsilon": 8}]},
             "items": 64,
             "steps": 20,
         },
