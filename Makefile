@@ -27,6 +27,10 @@ bench: .venv/.installed-dev
 	$(if $(IMAGES),$(BIN)/python tests/benchmarks/startup.py $(firstword $(IMAGES)))
 	$(if $(IMAGES),$(BIN)/python tests/benchmarks/cluster.py $(firstword $(IMAGES)))
 	$(BIN)/python tests/benchmarks/growth.py 1000 10000 100000 1000000
+	$(BIN)/python tests/benchmarks/growth.py --chunk 1024 --work prepared 100000 1000000
+	$(BIN)/python tests/benchmarks/scale.py --measure
+	$(BIN)/python tests/benchmarks/scale.py --tasks
+	$(BIN)/python tests/benchmarks/scale.py --docs docs
 	$(BIN)/python tests/benchmarks/listing.py
 	$(BIN)/python tests/benchmarks/plan_incremental.py 1000000 3000000 10000000
 	$(BIN)/python tests/benchmarks/fuzz_decode.py --count 50000

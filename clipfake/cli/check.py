@@ -69,11 +69,19 @@ def images_at(file: str) -> list[str]:
 
 def answer(row: Mapping[str, Any], detector: "Detector") -> dict[str, Any]:
     """The row, and what it means: `threshold_fpr`, the smallest rate of real images that reach the threshold which this
-    image reaches, None for none; and `how_sure`, in a sentence, None where there is no score.
+    image reaches, None for none; `next_threshold`, the lowest that it does not reach, None for none; and `how_sure`, in
+    a sentence, None where there is no score.
     """
-    reached = [t.fpr for t in detector.thresholds if row["decision"] is not None and row["decision"] >= t.decision]
-    fpr = min(reached, default=None)
-    return {**row, "threshold_fpr": fpr, "how_sure": how_sure(row, detector) if row["status"] == "ok" else None}
+    scored = row["status"] == "ok"
+    reached = [t.fpr for t in detector.thresholds if scored and row["decision"] >= t.decision]
+    above = [t for t in detector.thresholds if scored and row["decision"] < t.decision]
+    lowest = min(above, key=lambda t: t.decision, default=None)
+    return {
+        **row,
+        "threshold_fpr": min(reached, default=None),
+        "next_threshold": lowest and {"fpr": lowest.fpr, "probability": detector.probability_at(lowest.decision)},
+        "how_sure": how_sure(row, detector) if scored else None,
+    }
 
 
 def how_sure(row: Mapping[str, Any], detector: "Detector") -> str:
@@ -111,7 +119,7 @@ def as_text(row: Mapping[str, Any]) -> str:
         return f"{name}: no answer\n  {row['status']}: {printed(row['error'])}"
     far = row["unfamiliarity"]
     lines = [
-        ("probability", f"{row['probability']:.3f} that it is generated, {_reached(row)}"),
+        ("probability", f"{row['probability']:.3f} that it is generated; {_reached(row)}"),
         ("unfamiliarity", "not measured" if far is None else f"{far:.3f}, where 0.99 is farther from the training "
                                                              "images than 99 % of such images"),
         ("the file says", printed(row["declared"]) if row["declared"] else "nothing of being generated"),
@@ -147,9 +155,13 @@ def printed(text: str) -> str:
 
 
 def _reached(row: Mapping[str, Any]) -> str:
-    if row["threshold_fpr"] is None:
-        return "and no threshold is reached"
-    return f"and it reaches the threshold at a false-positive rate of {percent(row['threshold_fpr'])}"
+    """Which thresholds are reached, and where the next one is: it may be far above a probability of a half."""
+    reached, above = row["threshold_fpr"], row["next_threshold"]
+    next_one = above and f"{percent(above['fpr'])} false positives, which is at {above['probability']:.3f}"
+    if reached is None:
+        return f"below the lowest threshold, for {next_one}" if above else "the detector has no threshold"
+    found = f"it reaches the threshold for {percent(reached)} false positives"
+    return f"{found}, not that for {next_one}" if above else found
 
 
 def _shown(item_id: str) -> str:

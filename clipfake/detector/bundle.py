@@ -145,6 +145,10 @@ class Detector:
             self.reference.unfamiliarity(x) if self.reference is not None else np.full(len(x), np.nan),
         )
 
+    def probability_at(self, decision: float) -> float:
+        """The calibrated probability of an image with this decision, such as that of a threshold."""
+        return float(self.calibrator.probability(np.array([decision]))[0])
+
     def differentiable(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """(N, D) and (N, T) -> (N,) float64 decisions with a gradient: for a few rows."""
         inputs = [x] if text is None else [x, text]

@@ -46,7 +46,7 @@ def export_embeddings(embeddings: str, out: str, form: str = FORMATS[0]) -> Expo
     total, all_rows = _counts(ledger)
     if not total:
         raise UsageError(f"{embeddings} holds no image that was embedded: there is nothing to export")
-    tables = _tables(ledger)
+    tables = (own_rows(table) for table in _read(ledger, list(_COLUMNS)))
     sizes = [min(PART_ROWS, total - first) for first in range(0, total, PART_ROWS)]
     left: pa.Table | None = None
     for number, size in zip(count(), sizes):
@@ -96,10 +96,6 @@ def _counts(ledger: Ledger) -> tuple[int, int]:
     """Rows that are exported, and all rows."""
     both = [(own_rows(t).num_rows, t.num_rows) for t in _read(ledger, ["status", "view"])]
     return sum(own for own, _ in both), sum(rows for _, rows in both)
-
-
-def _tables(ledger: Ledger) -> Iterator[pa.Table]:
-    return (own_rows(table) for table in _read(ledger, list(_COLUMNS)))
 
 
 def _read(ledger: Ledger, columns: list[str]) -> Iterator[pa.Table]:

@@ -96,11 +96,10 @@ def nightly(
     for entry, night in zip([*done, *earlier], [*nights, *before], strict=True):
         if entry["error"] is None and (entry in done or entry["rows"]):  # an earlier night's page where it changed
             _shown(entry, crawl, night, detector, out, _page(pages, night), options.against)
+    codes = {entry["exit_code"] for entry in done} | {entry["exit_code"] for entry in earlier} & {ExitCode.FAILED}
     return {
         "command": "nightly",
-        "exit_code": _worst(
-            [entry["exit_code"] for entry in (*done, *(e for e in earlier if e["exit_code"] == ExitCode.FAILED))]
-        ),
+        "exit_code": min(codes - {ExitCode.DONE}, default=ExitCode.DONE),
         "detector": key,
         "reports": uris.place(out),
         "nights": done,
@@ -179,7 +178,3 @@ def _compacted(place: str) -> dict[str, Any]:
 
 def _page(pages: str, night: date) -> str:
     return f"{pages.rstrip('/')}/{night}.html"
-
-
-def _worst(codes: list[ExitCode]) -> ExitCode:
-    return min(set(codes) - {ExitCode.DONE}, default=ExitCode.DONE)

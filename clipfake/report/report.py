@@ -99,7 +99,7 @@ def summarise(place: str, options: PageOptions, compared: Drift | None = None) -
         "run_id": options.run_id,
         "below": options.below,
         "footer": {name: footer.get(name) for name in ("encoder", "precision", "version")},
-        "thresholds": thresholds,
+        "thresholds": [t | {"probability": bundle and bundle.probability_at(t["decision"])} for t in thresholds],
         "bundle": described(bundle) if bundle else None,
         "records_declared": "declared" in footer["columns"],
         "no_prevalence": no_prevalence,

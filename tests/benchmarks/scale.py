@@ -2,8 +2,9 @@
 
 python tests/benchmarks/scale.py --docs docs      the tables of docs/scale.md on the terminal, and docs/scale.png
 python tests/benchmarks/scale.py --measure        bytes of a row and processor time of a commit, on this machine
+python tests/benchmarks/scale.py --tasks          the driver's processor time for a task of Ray Data
 
-GPUs' rates are inputs; what the driver costs is growth.py's, what a commit costs is this file's.
+GPUs' rates are inputs.
 """
 
 import argparse
@@ -20,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from cluster_model import Costs, bound, seconds_for
 
 IMAGES = 10**9
-TASK_S = 0.005  # of the driver's processor, a task of Ray Data: growth.py
+TASK_S = 0.006  # of the driver's processor, a task of Ray Data: --tasks
 PLAN_US = 4.4  # an item, in the driver: --measure
 COMMIT_US = {"score": 4.4, "embed": 16.4}  # a row, and so for what follows: --measure
 ROWS_A_UNIT = {"score": 1_000_000, "embed": 524_288}  # at the speed of many GPUs: speed.py
 TASKS_AT_A_TIME, ACTORS_A_COMMIT, COMMITS = 20_000, 4, 4
-STARTS_S = {"gpu": 30.0, "cpu": 15.0}  # until the actors of an execution are there: startup.py, and issue 19's machine
+# Until an execution works: 1 ms for each of its tasks, and its actors, startup.py (on GPUs of issue 19's machine).
+STARTS_S = {"gpu": 20.0 + 30.0, "cpu": 20.0 + 15.0}
 ACTORS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
@@ -75,11 +77,15 @@ JOBS = (SMALL, ONE_CHUNK, BEFORE, LARGE, CORE)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--tasks", action="store_true")
     parser.add_argument("--docs", type=Path, help="folder for scale.png")
     asked = parser.parse_args()
     if asked.measure:
         for work in COMMIT_US:
             measure(work)
+        return
+    if asked.tasks:
+        tasks()
         return
     print("| job | actors | images/s, simulated | hours for 10^9 | of what the actors alone would do | the limit |")
     print("|---|---|---|---|---|---|")
@@ -109,7 +115,10 @@ def figure(path: Path) -> None:
         if job not in (ONE_CHUNK, BEFORE):
             axis.plot(ACTORS, [n * job.rate for n in ACTORS], ":", color=colour, lw=1)
     axis.set(xscale="log", yscale="log", xlabel="actors (GPUs, or cores)", ylabel="images per second")
-    axis.set_title("10^9 images, or 10^8 in chunks, starts included; dotted: the actors alone", fontsize=9, loc="left")
+    axis.axhline(1e6 / PLAN_US, color="grey", lw=1, ls="--", label="what one process plans")
+    axis.set_title(
+        "whole jobs of 10^8 or 10^9 images, starts included; dotted: the actors alone", fontsize=9, loc="left"
+    )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)
@@ -193,6 +202,37 @@ def measure(work: str, rows: int = 1 << 18) -> None:
             f"{(watch.driver_mb - before) / rows * 2**20:.0f} bytes of memory, "
             f"committed {size(store, unit.name) / rows:.0f} bytes a row"
         )
+
+
+class Nothing:
+    """In the place of an actor."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return pa.table({"rows": [1]})
+
+
+def tasks(count: int = 2_000) -> None:
+    """Tasks of 16 chunks for actors that do nothing, of one kind and of two: what each takes of this process."""
+    from clipfake.onray.connection import connected
+    from clipfake.scoring.executor import OnRay
+    from clipfake.scoring.sources import Step
+    from clipfake.scoring.unit_chunks import Chunk
+
+    path = "_plan/20261126T000000-abcdef/000123.items"
+    task = [Chunk(path=path, unit=0, group=i, offset=0, rows=1024, first=1024 * i) for i in range(16)]
+    with connected(None):
+        for kinds in (1, 2):
+            began = time.process_time()
+            dataset = OnRay._dataset(tuple(Step(Nothing, (), 1, 0.5) for _ in range(kinds)), [task] * count)
+            built = time.process_time()
+            for seen, _ in enumerate(dataset.iter_batches(batch_size=None, batch_format="pyarrow")):
+                if seen == 99:  # the actors are there
+                    first = time.process_time()
+            print(
+                f"kinds of actors: {kinds}; ms a task: to put it in {1e3 * (built - began) / count:.2f}, "
+                f"to run it {1e3 * (time.process_time() - first) / (count - 100):.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -103,6 +103,16 @@ def test_how_sure_one_may_be(trained, given, fpr, sentence):
     assert found["how_sure"] in check.as_text(found)
 
 
+def test_a_high_probability_below_a_threshold_is_explained(trained):
+    low, high = (f"{trained.probability_at(decision):.3f}" for decision in (0.5, 1.0))
+    told = [
+        check.as_text(check.answer(row(*given), trained)) for given in ((0.0, "real"), (0.7, "unsure"), (2.0, "fake"))
+    ]
+    assert f"; below the lowest threshold, for 5 % false positives, which is at {low}\n" in told[0]
+    assert f"threshold for 5 % false positives, not that for 1 % false positives, which is at {high}\n" in told[1]
+    assert "; it reaches the threshold for 1 % false positives\n" in told[2]
+
+
 def test_without_thresholds_nobody_knows(trained):
     assert "no threshold" in check.how_sure(row(1.0, "fake"), replace(trained, thresholds=()))
 

@@ -64,12 +64,15 @@ def test_from_the_page_to_the_audited_share(report, detector, tmp_path):
 
 @pytest.mark.slow
 def test_labels_of_members_become_embeddings_and_a_detector(detector, tmp_path):
-    """The whole way of labels.csv, as review.js writes it, whose rows name members of a tar."""
+    """The whole way of labels.csv, as review.js writes it, whose rows name members of a tar: train and calibrate."""
     labels = reviewed(detector, tmp_path)
     run("index", labels, "--layout", "csv", "--out", tmp_path / "labelled")
     run("embed", tmp_path / "labelled", "--for", detector, "--out", tmp_path / "embeddings")
     trained = ("--model", "linear", "--allow-shortcuts", "--out", tmp_path / "trained")
     run("train", tmp_path / "embeddings", *trained)
+    calibrated = run("calibrate", detector, "--on", labels, "--out", tmp_path / "calibrated", "--json")
+    known = json.loads(calibrated)["provenance"]["calibrated"]
+    assert (known["reals"], known["fakes"]) == (60, 60)
     arguments = ("prevalence", tmp_path / "reports", "--detector", detector, "--audit", labels, "--json")
     assert json.loads(run(*arguments))["audit"]["whole"]["n"] == 120
 

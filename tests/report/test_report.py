@@ -88,6 +88,9 @@ def test_the_share_of_fakes_is_corrected_where_the_detector_is_known(tmp_path, d
     # 16 % are flagged by a detector that flags 20 % of fakes and 10 % of reals.
     assert found["total"]["prevalence"]["value"] == pytest.approx((0.16 - 0.1) / (0.2 - 0.1))
     assert found["folders"][0]["prevalence"] == found["days"][0]["prevalence"]
+    assert [t["probability"] for t in found["thresholds"]] == [
+        bundle.probability_at(t.decision) for t in bundle.thresholds
+    ]
     assert "60" in render_report(found, {})
     assert "--detector" in summarise(f"{tmp_path}/r", PageOptions())["no_prevalence"]
 

@@ -1,7 +1,5 @@
 """Units commit whole, once, in any order of arrival; what is lost on the way is noticed."""
 
-import subprocess
-import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -311,12 +309,3 @@ def test_a_committer_that_was_cut_off_is_back_after_the_claim_has_passed_on(
     assert ledger.files() == [UNITS[0].name]
     assert ledger.dataset().to_table()["item_id"].to_pylist() == [f"file:///c/0-{i}" for i in range(4)]
     assert ledger.store.read_bytes(UNITS[0].name) == before
-
-
-def test_a_process_that_commits_imports_little():
-    """Ray may start one for each unit: torch or pandas in it would take seconds of a core."""
-    code = (
-        "import sys; import clipfake.scoring.commit, clipfake.scoring.report_rows, clipfake.scoring.embeddings;"
-        "print(sorted({'torch', 'pandas', 'duckdb', 'ray', 'sklearn'} & {*sys.modules}))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

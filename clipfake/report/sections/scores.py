@@ -78,6 +78,7 @@ def _thresholds(found: Found) -> list[dict[str, Any]]:
     rates = ((found["bundle"] or {}).get("metrics") or {}).get("at_thresholds", {})
     return [
         {
+            "probability": None,  # without the bundle
             **t,
             "interval": Threshold(t["fpr"], t["decision"], t["reals"]).fpr_interval(),
             "flagged": flagged,
