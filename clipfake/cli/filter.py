@@ -17,10 +17,14 @@ def filter_(
     num_cpus: NumCpus = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a corpus without what a condition leaves out. Run again, it goes on where it stopped."""
+    """Copy a corpus without what a condition leaves out. Run again, it goes on where it stopped.
+
+    Where --out ends in .txt, .parquet or .npy it gets a list of what stays: item_ids, or the sorted uids of DataComp.
+    """
     from dataclasses import asdict
 
     from clipfake.scoring.filter import filter_corpus
+    from clipfake.scoring.filtered_list import is_list
 
     found = filter_corpus(source, reports, out, options, num_cpus)
     if as_json:
@@ -29,5 +33,5 @@ def filter_(
     would = "would be " if options.dry_run else ""
     print(
         f"{found.listed} items: {found.kept} {would}kept, {found.dropped} {would}dropped, {found.without_row} of them "
-        f"without a row -> {found.files + found.already_done} files in {out}"
+        f"without a row -> {'' if is_list(out) else f'{found.files + found.already_done} files in '}{out}"
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest
 from clipfake.errors import ClipfakeError, UsageError, first_line
@@ -24,6 +25,7 @@ from clipfake.onray.connection import at_hand, connected
 from clipfake.onray.tasks import map_tasks
 from clipfake.options import refuse_idle
 from clipfake.scoring.filtered_files import PARQUET, TAR, Container, filter_container, pack_files
+from clipfake.scoring.filtered_list import is_list, write_list
 from clipfake.scoring.options import MANIFEST, FilterOptions
 from clipfake.storage import uri as uris
 from clipfake.storage.claim import claimed
@@ -59,7 +61,8 @@ def filter_corpus(
     """Writes the items of `source` that the condition keeps into the folder `out`.
 
     Tars become tars and Parquet files Parquet files of the same names, with members and rows as they were and in order;
-    other files are packed into tars. Raises UsageError, before anything is written, for a condition that DuckDB does
+    other files are packed into tars. Where `out` is the name of a list, .txt, .parquet or .npy, it gets the ids of what
+    stays. Raises UsageError, before anything is written, for a condition that DuckDB does
     not take, for a folder that another filter wrote, and where the report has rows of several detectors.
     """
     place, store, found = uris.place(source), Store(uris.place(out)), FilterSummary()
@@ -67,6 +70,14 @@ def filter_corpus(
     with rows_of(open_report(reports).dataset()) as rows:
         chosen = chosen_detector(detectors(rows), options.detector, reports)
         listed = _decided(latest(rows, chosen), _listing(place, options), options)
+        if is_list(out):
+            kept, found.files = _kept(listed, found, options), 1
+            if options.dry_run:
+                for _ in kept:
+                    pass
+            else:
+                write_list(kept, store.uri)
+            return found
         if options.dry_run:
             for _ in _containers(listed, place, found, options):
                 found.files += 1
@@ -101,7 +112,7 @@ def _listing(place: str, options: FilterOptions) -> pa.RecordBatchReader:
 
 
 def _decided(rows: Rows, listing: pa.RecordBatchReader, options: FilterOptions) -> pa.RecordBatchReader:
-    """uri, member, size and `stays` (null without a row) of the listed items, in the listing's order."""
+    """item_id, uri, member, size and `stays` (null without a row) of the listed items, in the listing's order."""
     try:
         rows.ask(f"SELECT ({options.keep})::BOOLEAN FROM $rows LIMIT 0")
     except duckdb.Error as error:
@@ -112,9 +123,21 @@ def _decided(rows: Rows, listing: pa.RecordBatchReader, options: FilterOptions) 
     )
     rows.register("listing", listing)
     return rows.stream(
-        "SELECT l.uri, l.member, l.size, d.stays FROM listing l LEFT JOIN decided d USING (item_id, version)",
+        "SELECT item_id, l.uri, l.member, l.size, d.stays FROM listing l LEFT JOIN decided d USING (item_id, version)",
         SCAN["batch_size"],
     )
+
+
+def _kept(listed: pa.RecordBatchReader, found: FilterSummary, options: FilterOptions) -> Iterator[pa.Array]:
+    """The item_ids of what stays, a batch at a time; `found` is counted on the way."""
+    for batch in listed:
+        stays = pc.fill_null(batch["stays"], options.without_row == "keep")
+        kept = batch["item_id"].filter(stays)
+        found.listed += len(batch)
+        found.kept += len(kept)
+        found.dropped += len(batch) - len(kept)
+        found.without_row += batch["stays"].null_count
+        yield kept
 
 
 def _containers(

@@ -140,6 +140,24 @@ def test_dry_run_counts_and_writes_nothing(shards: Path, report, tmp_path: Path)
     assert (found.kept, found.files) == (10, 3) and not (tmp_path / "clean").exists()
 
 
+def test_a_list_of_what_stays(shards: Path, report, tmp_path: Path):
+    reports, options = report(shards, "webdataset", {"00.jpg"}), FilterOptions("verdict = 'real'", layout="webdataset")
+    text, table = tmp_path / "kept.txt", tmp_path / "kept.parquet"
+    found = filter_corpus(str(shards), reports, str(text), options)
+    assert found == FilterSummary(12, kept=10, dropped=2, without_row=1, files=1)
+    listed = list_corpus(uris.place(str(shards)), "webdataset", LayoutOptions()).read_all()["item_id"].to_pylist()
+    assert text.read_text().splitlines() == [one for one in listed if not one.endswith(("#00.jpg", "#23.jpg"))]
+    dry = FilterOptions("verdict = 'real'", layout="webdataset", dry_run=True)
+    assert filter_corpus(str(shards), reports, str(table), dry) == found and not table.exists()
+    filter_corpus(str(shards), reports, str(table), options)
+    assert pq.read_table(table)["item_id"].to_pylist() == text.read_text().splitlines()
+    with pytest.raises(UsageError, match="32 hexadecimal digits"):
+        filter_corpus(str(shards), reports, str(tmp_path / "kept.npy"), options)
+    assert not (tmp_path / "kept.npy").exists()
+    with pytest.raises(UsageError, match="lies in the corpus"):
+        filter_corpus(str(shards), reports, str(shards / "kept.txt"), options)
+
+
 SLOW = """
 import sys, time
 from clipfake.scoring import filter as module
