@@ -179,8 +179,11 @@ class _Fetch:
                 self.results[index] = _changed()
             elif index not in self.results:
                 wanted[int(self.rows[index].member or 0)].append(index)
+        first = self.rows[indices[0]]
+        key = f"{first.uri} {first.version}" if source.is_version(first.version) else None
         try:
-            for found in read_rows(source, sorted(wanted), self.options.bytes_column, self.options.max_bytes):
+            options = self.options
+            for found in read_rows(source, sorted(wanted), options.bytes_column, options.max_bytes, key):
                 for index in wanted[found.row]:
                     self.results[index] = self._row(found, source.etag)
         except DamagedError as error:

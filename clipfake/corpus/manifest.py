@@ -30,6 +30,7 @@ from clipfake.storage.uri import check_within_reach, is_local, item_id, shown
 log = logging.getLogger(__name__)
 
 ROW_GROUP_ROWS = 100_000
+STREAM_ROWS = 10_000  # of a listing that somebody waits for
 PART_ROWS = 5_000_000
 
 _ID_KEY, _PART_KEY, _PARTS_KEY = b"clipfake.manifest", b"clipfake.part", b"clipfake.parts"
@@ -68,7 +69,7 @@ def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) 
     _check_out(place, out)
     group = _grouping(options.group_by)
     tally = Tally()
-    items, first = _begin(place, layout, options, tally)
+    items, first = _begin(place, layout, options, tally, ROW_GROUP_ROWS)
     summary, census = ManifestSummary(), Counter[tuple[str, str]]()
     footer = {
         KIND_KEY: b"manifest",
@@ -109,13 +110,13 @@ def list_corpus(place: str, layout: str, options: LayoutOptions, tally: Tally | 
     Raises what it raises, and what concerns the place as a whole before it returns.
     """
     group = _grouping(options.group_by)
-    items, first = _begin(place, layout, options, Tally() if tally is None else tally)
+    items, first = _begin(place, layout, options, Tally() if tally is None else tally, STREAM_ROWS)
 
     def batches() -> Iterator[pa.RecordBatch]:
         batch, summary, census = first, ManifestSummary(), Counter[tuple[str, str]]()
         while batch:
             yield _record_batch(batch, group, summary, census)
-            batch = list(islice(items, ROW_GROUP_ROWS))
+            batch = list(islice(items, STREAM_ROWS))
         _warn(summary, options)
 
     return pa.RecordBatchReader.from_batches(MANIFEST_SCHEMA, batches())
@@ -182,10 +183,12 @@ def _rule(layout: str, options: LayoutOptions) -> Layout:
     return rule
 
 
-def _begin(place: str, layout: str, options: LayoutOptions, tally: Tally) -> tuple[Iterator[Item], list[Item]]:
-    """The items of a place and the first of them. Raises UsageError where there is none."""
+def _begin(
+    place: str, layout: str, options: LayoutOptions, tally: Tally, rows: int
+) -> tuple[Iterator[Item], list[Item]]:
+    """The items of a place and the first `rows` of them. Raises UsageError where there is none."""
     items = _rule(layout, options).items(place, options, tally)
-    first = list(islice(items, ROW_GROUP_ROWS))
+    first = list(islice(items, rows))
     if not first:
         seen = "".join(f"; {count} skipped: {kind}" for kind, count in tally.skipped.items())
         raise UsageError(f"nothing at {shown(place)} is an item of the layout {layout}{seen}")

@@ -1,10 +1,12 @@
-"""Listing an object store, or another filesystem that pyarrow opens: streamed, one folder at a time in memory."""
+"""Listing an object store, or another filesystem that pyarrow opens: streamed, a few folders at a time in memory."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +21,7 @@ from clipfake.storage.retries import retried
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
 
+LIST_THREADS = 8  # folders that are asked for side by side
 PAUSES_S = (0.5, 1.0)  # beside the client's own for each request, which do not cover an answer that breaks off
 
 _MARKER = "empty object that stands for a folder"
@@ -30,7 +33,8 @@ def walk_remote(place: str, tally: Tally) -> Iterator[ListedFolder]:
     """As `listing.walk`, of a place that is not local.
 
     A place that is an object and a prefix is the prefix, and the object too where it is not empty. Empty objects that
-    stand for a folder (its name, or Hadoop's `name_$folder$`) are counted. On gs:// all is listed in one go.
+    stand for a folder (its name, or Hadoop's `name_$folder$`) are counted. On gs:// all is listed in one go, elsewhere
+    LIST_THREADS folders side by side: that many are in memory.
     """
     from pyarrow.fs import FileType
 
@@ -55,14 +59,29 @@ def walk_remote(place: str, tally: Tally) -> Iterator[ListedFolder]:
             yield ListedFolder(place, [_entry(place, found)], [])
         if not is_folder:
             return
-    pending = [root]
-    while pending:
-        path = pending.pop()
-        uri = uris.join(place, path[len(root) + 1 :])
-        folder, below = _folder(uri, children(path), len(path) + 1, tally)
-        yield folder
-        kept = set(folder.folders)
-        pending.extend(path for child, path in reversed(below) if child in kept)
+    pending = [_Asked(root)]
+    with ThreadPoolExecutor(LIST_THREADS, thread_name_prefix="clipfake-listing") as pool:
+        try:
+            while pending:
+                for asked in pending[: -LIST_THREADS - 1 : -1]:  # the next ones while this one is worked off
+                    asked.answer = asked.answer or pool.submit(children, asked.path)
+                path, answer = pending[-1].path, pending.pop().answer
+                assert answer is not None
+                uri = uris.join(place, path[len(root) + 1 :])
+                folder, below = _folder(uri, answer.result(), len(path) + 1, tally)
+                yield folder
+                kept = set(folder.folders)
+                pending.extend(_Asked(path) for child, path in reversed(below) if child in kept)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A folder that is to be listed, and what the store says of it."""
+
+    path: str
+    answer: Future[list[FileInfo]] | None = None
 
 
 def stat_remote(uri: str) -> Entry | None:

@@ -7,7 +7,7 @@ import errno
 import json
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import BoundedSemaphore
@@ -51,14 +51,18 @@ class StoredTexts:
     parts: Iterator[tuple[int, dict[str, list[str | None]]]]
 
 
-def read_rows(source: Readable, rows: list[int], wanted: str | None = None, most: int = MEMORY) -> Iterator[StoredRow]:
+def read_rows(
+    source: Readable, rows: list[int], wanted: str | None = None, most: int = MEMORY, key: str | None = None
+) -> Iterator[StoredRow]:
     """Each of the sorted `rows` that the file has. Raises DamagedError, or OSError where bytes could not be had.
 
     wanted : the column, else the first that holds bytes
     most : bytes of an image beyond which only its size is told
+    key : names the file and its version: rows that follow those of the last call are not read from their row group's
+        beginning again
     """
     left = max(MAX_UNPACKED, MAX_RATIO * source.size)
-    with _AT_A_TIME, closing(_ask(source, what="rows", rows=rows, wanted=wanted, most=most)) as answer:
+    with _AT_A_TIME, closing(_ask(source, what="rows", rows=rows, wanted=wanted, most=most, key=key)) as answer:
         for about, data in answer:
             size = about["size"]
             left -= len(data or b"")
@@ -86,6 +90,7 @@ class _Child:
         with theirs:
             self.process = confinement.start("clipfake.corpus.parquet_child", theirs, str(MEMORY))
         self.link = Connection(ours.detach())
+        self.key: str | None = None  # of the file that it has at hand
 
     def answer(self, source: Readable, order: dict[str, Any]) -> _Answer:
         """The parts of its answer. Raises OSError where it was killed."""
@@ -119,7 +124,7 @@ class _Child:
         return found
 
 
-_idle: list[_Child] = []  # list.append and list.pop are one step each
+_idle: list[_Child] = []  # list.append, list.pop and list.remove are one step each
 
 
 @atexit.register
@@ -128,15 +133,21 @@ def _end() -> None:
         _idle.pop().kill()
 
 
-def _ask(source: Readable, **order: Any) -> _Answer:
-    child = None
-    while _idle and child is None:
-        child = _idle.pop()
-        if child.process.poll() is not None:
+def _taken(key: str | None) -> _Child | None:
+    """An idle process, if there is one: that which has the file of this key at hand, else any."""
+    for child in [*(one for one in list(_idle) if key is not None and one.key == key), *list(_idle)[::-1]]:
+        with suppress(ValueError):  # another thread took it
+            _idle.remove(child)
+            if child.process.poll() is None:
+                return child
             child.kill()
-            child = None
-    child = child or _Child()
-    whole = False
+    return None
+
+
+def _ask(source: Readable, **order: Any) -> _Answer:
+    key = order.get("key")
+    child = _taken(key) or _Child()
+    child.key, whole = key, False
     try:
         yield from child.answer(source, order)
         whole = True

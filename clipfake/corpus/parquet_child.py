@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
 from multiprocessing.connection import Connection
 from typing import IO, Any, cast
 
@@ -34,15 +36,22 @@ def main() -> None:
     link, memory = Connection(os.dup(sys.stdin.fileno())), int(sys.argv[1])
     confine(memory)
     idle = address_space()
+    key, kept = None, None  # the file and column that the last order was about
     while True:
         try:
             order = json.loads(link.recv_bytes())
         except (EOFError, OSError):
             return
-        answer: Callable[..., Iterator[Part]] = stored_rows if order.pop("what") == "rows" else stored_texts
         file = cast(IO[bytes], Reading(_Parent(link, order.pop("size"))))
+        asked = (order.pop("key", None), order.get("wanted"))
         try:
-            for about, data in answer(file, **order):
+            if order.pop("what") == "texts":
+                key, kept, answer = None, None, stored_texts(file, **order)
+            else:
+                if kept is None or key != asked or key[0] is None:
+                    key, kept = asked, StoredRows(file, order["wanted"])
+                answer = kept.told(order["rows"], order["most"])
+            for about, data in answer:
                 _send(link, about, data)
         except Exception as error:  # whatever it is, it is the file's fault
             _send(link, {"damage": one_line(error)})
@@ -50,38 +59,58 @@ def main() -> None:
         _send(link, {"end": True, "tired": address_space() > idle + memory // 2})
 
 
-def stored_rows(file: IO[bytes], rows: list[int], wanted: str | None, most: int) -> Iterator[Part]:
-    """Each of the sorted `rows` that the file has: row, path (beside the bytes), size (None: null); up to `most` bytes.
+class StoredRows:
+    """The images of a file, a few rows at a time. Rows that follow those that were asked for last are read on."""
 
-    A row group in need is read once, a few rows at a time. Raises ArrowException or OSError for a damaged file.
-    """
-    table = _opened(file)
-    column = find_bytes_column(table.schema_arrow, wanted)
-    if column is None:
-        raise pa.ArrowInvalid("no column with image bytes")
-    columns = [column, f"{column.removesuffix('.bytes')}.path"] if column.endswith(".bytes") else [column]
-    first = 0
-    for group in range(table.num_row_groups):
-        end = first + table.metadata.row_group(group).num_rows
-        needed = {row for row in rows if first <= row < end}
-        row = first
-        for batch in table.iter_batches(_ROWS, [group], columns, use_threads=False) if needed else ():
-            for value in batch.column(0):
-                if row in needed:
-                    found = value.as_py()
-                    data, path = (found, None) if not isinstance(found, dict) else (found["bytes"], found.get("path"))
-                    size = None if data is None else len(data)
-                    yield {"row": row, "path": path, "size": size}, data if size and size <= most else None
-                row += 1
-            if row > max(needed):
-                break
-        first = end
+    def __init__(self, file: IO[bytes], wanted: str | None) -> None:
+        self._table = _opened(file)
+        column = find_bytes_column(self._table.schema_arrow, wanted)
+        if column is None:
+            raise pa.ArrowInvalid("no column with image bytes")
+        self._columns = [column]
+        if column.endswith(".bytes"):
+            self._columns.append(f"{column.removesuffix('.bytes')}.path")
+        metadata = self._table.metadata
+        self._ends = list(accumulate(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)))
+        self._group, self._first = -1, 0
+        self._values: pa.Array = pa.array([])  # of the rows from `_first` on
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+
+    def told(self, rows: list[int], most: int) -> Iterator[Part]:
+        """Row, path (beside the bytes), size (None: null) of each of the sorted `rows` that there are; `most` bytes.
+
+        Raises ArrowException or OSError for a damaged file.
+        """
+        for row in rows:
+            if not self._come_to(row):
+                continue
+            found = self._values[row - self._first].as_py()
+            data, path = (found, None) if not isinstance(found, dict) else (found["bytes"], found.get("path"))
+            size = None if data is None else len(data)
+            yield {"row": row, "path": path, "size": size}, data if size and size <= most else None
+
+    def _come_to(self, row: int) -> bool:
+        """Reads on to that row, or from the beginning of its row group; whether there is one."""
+        group = bisect_right(self._ends, row)
+        if group == len(self._ends):
+            return False
+        if group != self._group or row < self._first:
+            self._group, self._first, self._values = group, self._ends[group - 1] if group else 0, pa.array([])
+            self._batches = self._table.iter_batches(_ROWS, [group], self._columns, use_threads=False)
+        while row >= self._first + len(self._values):
+            self._first += len(self._values)
+            batch = next(self._batches, None)
+            if batch is None:
+                self._group = -1
+                return False
+            self._values = batch.column(0)
+        return True
 
 
 def stored_texts(file: IO[bytes], names: list[str], wanted: str | None) -> Iterator[Part]:
     """First columns ((name, type) pairs), image (the column of bytes), rows; then rows and texts (by name), in order.
 
-    names : the columns that are read, where the file has them. Raises as `stored_rows`.
+    names : the columns that are read, where the file has them. Raises as `StoredRows.told`.
     """
     table = _opened(file)
     schema = table.schema_arrow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from threading import Lock
 
 from clipfake.storage.uri import shown
 
@@ -19,10 +20,14 @@ LOSSES = (UNREADABLE_FOLDER, UNREADABLE_FILE, DOUBLED_MEMBER, CUT_CONTAINER)
 
 @dataclass(slots=True)
 class Tally:
-    """Counts by kind. A kind is a short phrase in the singular, such as "FIFO" or "truncated_container"."""
+    """Counts by kind. A kind is a short phrase in the singular, such as "FIFO" or "truncated_container".
+
+    Threads may count side by side.
+    """
 
     skipped: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    _one: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @property
     def lost(self) -> int:
@@ -37,12 +42,16 @@ class Tally:
 
     def skip(self, kind: str, uri: str) -> None:
         """Count something that is not an item."""
-        if not self.skipped[kind]:
+        with self._one:
+            self.skipped[kind] += 1
+            first = self.skipped[kind] == 1
+        if first:
             log.warning("skipped (%s): %r; more of this kind are only counted", kind, shown(uri))
-        self.skipped[kind] += 1
 
     def warn(self, kind: str, uri: str, meaning: str) -> None:
         """Count something that is listed, but that the user should know of."""
-        if not self.warnings[kind]:
+        with self._one:
+            self.warnings[kind] += 1
+            first = self.warnings[kind] == 1
+        if first:
             log.warning("%s: %r: %s; more of this kind are only counted", kind, shown(uri), meaning)
-        self.warnings[kind] += 1

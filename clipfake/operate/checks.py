@@ -15,6 +15,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 ITEMS = 1 << 40  # plan as for a corpus without end
 CLOCK_WARN_S, CLOCK_FAIL_S = 5.0, 900.0  # object stores refuse requests that are signed a quarter of an hour off
 DISK_FULL, DISK_FREE = 0.95, 10 << 30  # Ray 2.60 spills nothing more to a disk that is 95 % full
+PLANNED_MB = 40  # of temporary files for a million listed items (docs/benchmarks.md)
 ALONE = ("clipfake", "python", "ray")  # versions that must be equal; others only warn
 
 
@@ -107,6 +108,12 @@ def check_disk(node: str, free: int, total: int) -> Finding:
     if free < (1 - DISK_FULL) * total:
         return Finding("disk", node, FAIL, f"{said}: above {DISK_FULL:.0%} Ray spills nothing and runs stop")
     return Finding("disk", node, WARN if free < DISK_FREE else OK, said)
+
+
+def check_temporary(folder: str, free: int) -> Finding:
+    """Where this process puts what exceeds its memory while it plans, reads reports and audits."""
+    room = f"{free / 1e9:.0f} GB free in {folder}: planning takes {PLANNED_MB} MB for a million items"
+    return Finding("temporary", "", WARN if free < DISK_FREE else OK, f"{room}; TMPDIR names another folder")
 
 
 def check_shm(node: str, shm: int, object_store: int) -> Finding:

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
@@ -27,6 +29,7 @@ from clipfake.operate.checks import (
     check_shm,
     check_source,
     check_storage,
+    check_temporary,
     check_versions,
     expected_speed,
 )
@@ -76,6 +79,7 @@ def _of_the_cluster(
     on_gpus = trained is not None and trained.encoder.get("decoder") == GPU_1
     placement, finding = check_placement(nodes, left, question.job.scale_to, question.job.encoders_per_gpu, on_gpus)
     yield finding
+    yield check_temporary(tempfile.gettempdir(), shutil.disk_usage(tempfile.gettempdir()).free)
     with _Witness(out) as (name, written, problem):
         if problem is not None:
             yield Finding("storage", "", FAIL, problem)

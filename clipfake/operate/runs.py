@@ -1,5 +1,6 @@
 """`clipfake runs`: the runs of a report or embedding folder, finished or not, and who writes there now."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from clipfake.storage.ledger import committed_files
 from clipfake.storage.owner import Owner, read_owner
 from clipfake.storage.runs import RUN_FOLDER, read_records
 from clipfake.storage.store import Store
-from clipfake.storage.units import PLAN_FOLDER, open_units
+from clipfake.storage.units import PLAN_FOLDER, open_units, run_of
 
 FINISHED, WRITING, OPEN = "finished", "writing", "open"
 
@@ -62,7 +63,7 @@ def runs(place: str) -> Runs:
         raise UsageError(f"{place} has no runs: `clipfake score` and `clipfake embed` leave them in their --out folder")
     claims = dict(_claims(store))
     found = {record["run_id"]: _finished(record) for record in read_records(store)}
-    for run_id, items in _open_items(store):
+    for run_id, items in _open_items(store).items():
         found[run_id] = Run(run_id, OPEN, open_items=items)
     for run_id, (_, owner) in claims.items():
         planned = found.get(run_id, Run(run_id, WRITING)).open_items
@@ -81,13 +82,13 @@ def _finished(record: dict[str, Any]) -> Run:
     )  # fmt: skip
 
 
-def _open_items(store: Store) -> Iterator[tuple[str, int]]:
+def _open_items(store: Store) -> Counter[str]:
     """Run id -> the items of its units that are not committed."""
-    committed = set(committed_files(store))
-    for run_id in store.folders(PLAN_FOLDER):
-        units, _ = open_units(store, run_id, {}, committed, clear=False)
-        if items := sum(unit.rows for unit in units):
-            yield run_id, items
+    committed, items = set(committed_files(store)), Counter[str]()
+    for plan in store.folders(PLAN_FOLDER):
+        units, _ = open_units(store, plan, {}, committed, clear=False)
+        items[run_of(plan)] += sum(unit.rows for unit in units)
+    return +items
 
 
 def _claims(store: Store) -> Iterator[tuple[str, tuple[str, Owner | None]]]:

@@ -2,11 +2,13 @@
 
 import logging
 from contextlib import suppress
+from itertools import islice
 
 from clipfake.detector.named import load_detector, names, newest
 from clipfake.detector.variants import variants
 from clipfake.errors import UsageError
-from clipfake.storage.runs import read_records
+from clipfake.scoring.speed import RECORDS
+from clipfake.storage.runs import newest_records
 from clipfake.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ def detector_of_folder(out: Store) -> tuple[str, str | None]:
     a folder without runs it is the package's newest. Raises UsageError where the detector is not there any more, or has
     changed, and where the package has none.
     """
-    records = [record for record in read_records(out) if record["command"] == "score"]
+    records = [record for record in islice(newest_records(out), RECORDS) if record["command"] == "score"]
     if not records:
         return newest(), None
     last = max(records, key=lambda record: record["started_at"])  # their names tell seconds only

@@ -3,15 +3,16 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from clipfake.corpus.tally import Tally
 from clipfake.english import counted
-from clipfake.errors import ClipfakeError, ExitCode, UsageError, WorkFailedError
+from clipfake.errors import ClaimLostError, ClipfakeError, ExitCode, UsageError, WorkFailedError
 from clipfake.onray.nodes import Node, tell_changes
+from clipfake.scoring.ahead import Wanted, beside
 from clipfake.scoring.commit import Sink, Totals
 from clipfake.scoring.executor import Session, opened
 from clipfake.scoring.options import JobOptions
@@ -19,15 +20,17 @@ from clipfake.scoring.placement import Placement
 from clipfake.scoring.plan import Counts, Planner
 from clipfake.scoring.resume import take_up
 from clipfake.scoring.sources import Listing, Pipeline, RowSource, Work, restored
-from clipfake.scoring.speed import measured_speed, unit_rows
+from clipfake.scoring.speed import expectation, unit_rows
 from clipfake.scoring.unit_runner import Progress, UnitRunner
 from clipfake.storage.claim import LOCK_FOLDER, Claim, claimed
 from clipfake.storage.compaction import finish_compactions
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.runs import RUN_FOLDER, new_run_id, versions, write_record
-from clipfake.storage.units import PLAN_FOLDER, Plan, close_plan, open_plans
+from clipfake.storage.units import PLAN_FOLDER, Plan, close_plan, open_plans, run_of
 
 log = logging.getLogger(__name__)
+
+FIRST_CHUNKS = 8  # for each encoder, at least, where work begins while the listing goes on
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Outcome:
 def run_job(
     job: Job, options: JobOptions, progress: Callable[[int], Progress], session: Session | None = None
 ) -> Outcome:
-    """Runs the job; `progress(n)` is told of n items to come and returns what to call as they do.
+    """Runs the job; `progress(n)` is told of n items to come, of each plan, and returns what to call as they do.
 
     session : what runs the work, and may still be starting; else Ray is started here
 
@@ -126,7 +129,9 @@ class _Run:
     def _withdraw(self, fresh: bool) -> None:
         """Takes back what this run has planned, as if it had not been; the plans of other runs stay."""
         self._check()
-        self.store.delete_tree(f"{PLAN_FOLDER}/{self.run_id}")
+        for name in self.store.folders(PLAN_FOLDER):
+            if run_of(name) == self.run_id:
+                self.store.delete_tree(f"{PLAN_FOLDER}/{name}")
         if fresh:
             for name in (PLAN_FOLDER, RUN_FOLDER):
                 self.store.delete_if_empty(name)
@@ -163,26 +168,36 @@ class _Run:
         rows = options.unit_rows or unit_rows(
             self.store, job.name, job.source, sizes.device, job.saves or job.ledger, job.views
         )
-        plan = planner.write(
-            self.run_id, job.listing(), job.source.kind, rows, min(sizes.chunk_rows, rows),
-            read=job.source.described(), check=self._check, dry=options.dry_run,
-        )  # fmt: skip
-        at_work = time.monotonic()
+
+        def plans(wanted: Wanted) -> Iterator[Plan]:
+            return planner.plans(
+                self.run_id, job.listing(), job.source.kind, rows, min(sizes.chunk_rows, rows),
+                read=job.source.described(), check=self._check, dry=options.dry_run, wanted=wanted,
+            )  # fmt: skip
+
         if options.dry_run:
-            return _dry_outcome(job, self.run_id, planner.counts, left_open, sum(node.gpus for node in nodes))
-        plans = [*left_open, plan]
-        items = sum(one.items for one in plans)
-        where = ", ".join(node.address for node in nodes)
-        log.info("run %s: %s on %s (%s)", self.run_id, counted(items, "item"), counted(len(nodes), "node"), where)
-        advance = self.progress(items)
-        left = sum(self._work(one, advance, session) for one in plans)
-        worked = time.monotonic()
-        if self.totals.rows + left != planner.counts.new + planner.counts.retried + sum(p.items for p in left_open):
-            raise ClipfakeError(
-                f"counts do not reconcile: {planner.counts}, {self.totals.rows} rows committed; this is a bug"
-            )
+            list(plans(lambda items: False))
+            gpus, still_open = sum(node.gpus for node in nodes), sum(one.items for one in left_open)
+            expected = expectation(self.store, job.name, job.source, planner.counts, still_open, gpus)
+            return Outcome(self.run_id, planner.counts, Totals(), expected)
+        # Some of what was left open may rewrite files, which the planner reads: then all is planned before.
+        known = [*left_open, *plans(lambda items: False)] if left_open else []
+        advance = self.progress(sum(one.items for one in known)) if known else None
+        left, at_work = 0, None
+        where = f"{counted(len(nodes), 'node')} ({', '.join(node.address for node in nodes)})"
+        least = max(rows, sizes.encoders * sizes.chunk_rows * FIRST_CHUNKS)
+        with contextlib.nullcontext(iter(known)) if known else beside(plans, least) as made:
+            for one in self._listed(made):
+                at_work = at_work or time.monotonic()
+                log.info("run %s: %s on %s", one.run_id, counted(one.items, "item"), where)
+                left += self._work(one, advance or self.progress(one.items), session)
+        at_work, worked = at_work or time.monotonic(), time.monotonic()
+        found = planner.counts.new + planner.counts.retried + sum(p.items for p in left_open)
+        if planner.ended_at and self.totals.rows + left != found:
+            counts = f"{planner.counts}, {self.totals.rows} rows committed"
+            raise ClipfakeError(f"counts do not reconcile: {counts}; this is a bug")
         seconds = {"plan": at_work - self.began, "work": worked - at_work, "total": worked - self.began}
-        seconds["until_cluster"] = cluster
+        seconds |= {"until_cluster": cluster, "until_listed": (planner.ended_at or worked) - self.began}
         record = self._record(planner.counts, nodes, sizes.device, seconds, sum(p.items for p in left_open))
         write_record(self.store, self.run_id, record)
         if self.failed:
@@ -194,6 +209,17 @@ class _Run:
         return Outcome(
             self.run_id, planner.counts, self.totals, record, ExitCode.TOO_MANY_ERRORS if too_many else ExitCode.DONE
         )
+
+    def _listed(self, plans: Iterator[Plan]) -> Iterator[Plan]:
+        """The plans; a listing that breaks off when rows are committed already leaves a run that is not finished."""
+        try:
+            yield from plans
+        except ClaimLostError:
+            raise
+        except ClipfakeError as error:
+            if not self.totals.rows:
+                raise
+            self.failed.append(str(error))
 
     def _work(self, plan: Plan, advance: Progress, session: Session) -> int:
         """Works a plan off, with the options it was made with; the rows of units that failed, which stay open.
@@ -271,22 +297,3 @@ class _Run:
             "steady": totals.times.steady(),
             "images_per_second": totals.rows / seconds["work"] if totals.rows else None,
         }
-
-
-def _dry_outcome(job: Job, run_id: str, counts: Counts, left_open: list[Plan], gpus: float) -> Outcome:
-    speed = measured_speed(job.ledger.store, job.name, job.source.kind)
-    still_open = sum(plan.items for plan in left_open)
-    to_do = counts.new + counts.retried + still_open
-    record = {
-        "listed": counts.listed,
-        "already_done": counts.done - still_open,
-        "open": still_open,
-        "new": counts.new - counts.changed,
-        "changed": counts.changed,
-        "to_retry": counts.retried,
-        "bytes_to_read": counts.bytes_to_read,
-        "images_per_second": speed,
-        "expected_seconds": to_do / speed if speed else None,
-        "expected_gpu_hours": to_do / speed * gpus / 3600 if speed else None,
-    }
-    return Outcome(run_id, counts, Totals(), record)

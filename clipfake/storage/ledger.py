@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
@@ -116,9 +117,14 @@ class Ledger:
     def replace(self, name: str, rows: pa.Table, check: Check = nothing_to_check) -> None:
         """Rewrites the file `name` with `rows` in place of the ones with the same (item_id, version, view), at once.
 
+        A row that failed as it did before stays as it is: what fails every night rewrites no file.
+
         check : as for `commit`
         """
         names = [column for column in ("item_id", "version", "view") if column in self.schema.names]
+        rows = self._changed(name, rows, names)
+        if not rows.num_rows:
+            return
         fresh = {key: i for i, key in enumerate(zip(*(rows[c].to_pylist() for c in names), strict=True))}
 
         def merged(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -134,6 +140,19 @@ class Ledger:
             batches = (merged(complete(b, self.schema)) for b in file.iter_batches(batch_size=ROW_GROUP_ROWS))
             sources = {k: v for k, v in (file.schema_arrow.metadata or {}).items() if k == SOURCES_KEY}
             self._write(name, batches, check, sources)
+
+    def _changed(self, name: str, rows: pa.Table, names: list[str]) -> pa.Table:
+        """Those of the rows that are not an error which the file has for them already."""
+        errors = rows.filter(pc.not_equal(rows["status"], "ok"))
+        keys = set(zip(*(errors[c].to_pylist() for c in (*names, "status")), strict=True))
+        same = set()
+        if keys:
+            with self.open(name) as file:
+                for batch in file.iter_batches(columns=[*names, "status"], batch_size=ROW_GROUP_ROWS):
+                    failed = batch.filter(pc.not_equal(batch["status"], "ok"))
+                    same |= keys.intersection(zip(*(failed[c].to_pylist() for c in (*names, "status")), strict=True))
+        stays = [key not in same for key in zip(*(rows[c].to_pylist() for c in (*names, "status")), strict=True)]
+        return rows.filter(pa.array(stays, pa.bool_()))
 
     def _write(
         self, name: str, batches: Iterable[pa.RecordBatch], check: Check, kept: Mapping[bytes, bytes] | None = None

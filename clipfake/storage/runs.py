@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -35,10 +35,13 @@ def write_record(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
 
 def read_records(store: Store) -> list[dict[str, Any]]:
     """All records of a folder, oldest first; unreadable ones are left out with a warning."""
-    records = []
-    for name in sorted(f.name for f in store.list(RUN_FOLDER) if f.name.endswith(".json")):
+    return list(newest_records(store))[::-1]
+
+
+def newest_records(store: Store) -> Iterator[dict[str, Any]]:
+    """The same, the newest first; each is read when it is asked for."""
+    for name in sorted((f.name for f in store.list(RUN_FOLDER) if f.name.endswith(".json")), reverse=True):
         try:
-            records.append(json.loads(store.read_bytes(f"{RUN_FOLDER}/{name}")))
+            yield json.loads(store.read_bytes(f"{RUN_FOLDER}/{name}"))
         except ValueError:
             log.warning("%s/%s/%s is not JSON; left out", store.uri, RUN_FOLDER, name)
-    return records

@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 PLAN_FOLDER = "_plan"
 FORMAT = 2  # of plan.json; 1, which does not say so, is version 0.1.0's
 CHUNK_BYTES = 256 << 20  # of images in a chunk, by their listed sizes; one that is larger is a chunk of its own
+FOOTERS = 16  # of item lists that are read side by side
+ITEM_BYTES = 1 << 20  # of images in a unit, for each row that it may have: where images are large it has fewer
 UNKNOWN_BYTES = 256 << 10  # what an item counts that was listed without a size (rows of Parquet)
 
 
@@ -74,10 +78,15 @@ class Plan:
         return sum(unit.rows for unit in self.units)
 
 
-class UnitWriter:
-    """Cuts a stream of rows into unit files of `unit_rows` rows in row groups of at most `chunk_rows`.
+def plan_name(run_id: str, number: int) -> str:
+    """The name of a run's plan of that number, from 0."""
+    return f"{run_id}-p{number:05d}" if number else run_id
 
-    reads_images : the row groups hold at most CHUNK_BYTES too
+
+class UnitWriter:
+    """Cuts a stream of rows into unit files of at most `unit_rows` rows in row groups of at most `chunk_rows`.
+
+    reads_images : row groups hold at most CHUNK_BYTES too, and units ITEM_BYTES for each of the rows they may have
     """
 
     def __init__(
@@ -91,32 +100,42 @@ class UnitWriter:
         dry: bool,
         reads_images: bool = False,
     ) -> None:
-        self.units: list[Unit] = []
-        self._store, self._plan, self._schema, self._dry = store, plan, schema, dry
+        self.plan, self.units, self.items = plan, list[Unit](), 0  # items : that were added
+        self._store, self._schema, self._dry = store, schema, dry
         self._unit_rows, self._chunk_rows = unit_rows, chunk_rows
-        self._chunk_bytes = CHUNK_BYTES if reads_images else None
-        self._rows: list[pa.RecordBatch] = []
-        self._held = 0
+        self._reads_images = reads_images
+        self._rows: list[pa.Table] = []
+        self._held = self._bytes = 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        while batch.num_rows:
-            part = batch.slice(0, self._unit_rows - self._held)
-            self._rows.append(part)
-            self._held += part.num_rows
-            batch = batch.slice(part.num_rows)
-            if self._held == self._unit_rows:
+    def add(self, rows: pa.Table) -> None:
+        self.items += rows.num_rows
+        while rows.num_rows:
+            part = rows.slice(0, self._unit_rows - self._held)
+            most = self._unit_rows * ITEM_BYTES - self._bytes
+            ends = np.cumsum(self._sizes(part))
+            fitting = int(np.searchsorted(ends, most, side="right"))
+            part = part.slice(0, max(fitting, 0 if self._held else 1))
+            if part.num_rows:
+                self._rows.append(part)
+                self._held += part.num_rows
+                self._bytes += int(ends[part.num_rows - 1])
+                rows = rows.slice(part.num_rows)
+            if self._held == self._unit_rows or fitting < len(ends):
                 self.close()
+
+    def _sizes(self, rows: pa.Table) -> np.ndarray:
+        """Bytes of each, as listed; none where no image is read."""
+        if not self._reads_images:
+            return np.zeros(rows.num_rows, np.int64)
+        return pc.fill_null(rows["size"], UNKNOWN_BYTES).to_numpy()
 
     def close(self) -> None:
         """Ends the unit that is being filled."""
         if not self._held:
             return
-        table = pa.Table.from_batches(self._rows, self._schema)
-        sizes = np.zeros(self._held, np.int64)
-        if self._chunk_bytes is not None:
-            sizes = pc.fill_null(table["size"], UNKNOWN_BYTES).to_numpy()
-        chunks = chunk_lengths(sizes, self._chunk_rows, self._chunk_bytes or 0)
-        unit = Unit(self._plan, len(self.units), chunks)
+        table = pa.concat_tables(self._rows).cast(self._schema)
+        chunks = chunk_lengths(self._sizes(table), self._chunk_rows, CHUNK_BYTES)
+        unit = Unit(self.plan, len(self.units), chunks)
         if not self._dry:
             with (
                 self._store.writing(unit.path) as sink,
@@ -125,7 +144,7 @@ class UnitWriter:
                 for end, length in zip(np.cumsum(chunks).tolist(), chunks, strict=True):
                     out.write_table(table.slice(end - length, length), row_group_size=length)
         self.units.append(unit)
-        self._rows, self._held = [], 0
+        self._rows, self._held, self._bytes = [], 0, 0
 
 
 def publish_plan(
@@ -220,17 +239,14 @@ def open_units(
 
     about : what plan.json says; clear : whether the lists of committed units are deleted
     """
-    units, numbers = [], set()
-    for file in store.list(f"{PLAN_FOLDER}/{run_id}"):
-        if not file.name.endswith(".items"):
-            continue
-        unit = _read_unit(store, run_id, int(file.name.removesuffix(".items")))
-        numbers.add(unit.number)
-        if unit.name not in committed:
-            units.append(unit)
-        elif clear:
-            store.delete(unit.path)
-    gone = set(range(about.get("new_units", 0))) - numbers - set(about.get("dropped", ()))
+    files = [file.name for file in store.list(f"{PLAN_FOLDER}/{run_id}") if file.name.endswith(".items")]
+    numbers = [int(name.removesuffix(".items")) for name in files]
+    left = [number for number in numbers if Unit(run_id, number, ()).name not in committed]
+    for number in set(numbers) - set(left) if clear else ():
+        store.delete(Unit(run_id, number, ()).path)
+    with ThreadPoolExecutor(FOOTERS) as pool:
+        units = list(pool.map(partial(_read_unit, store, run_id), left))
+    gone = set(range(about.get("new_units", 0))) - set(numbers) - set(about.get("dropped", ()))
     return units, sorted(number for number in gone if Unit(run_id, number, ()).name not in committed)
 
 
@@ -252,6 +268,11 @@ def rewrite_unit(store: Store, unit: Unit, items: pa.Table, check: Check) -> Uni
 def close_unit(store: Store, unit: Unit) -> None:
     """Forgets a committed unit."""
     store.delete(unit.path)
+
+
+def run_of(plan: str) -> str:
+    """The run that made the plan of this name: of a listing that goes on for long it makes several."""
+    return plan.partition("-p")[0]
 
 
 def close_plan(store: Store, plan: Plan) -> None:

@@ -3,7 +3,8 @@
 python tests/benchmarks/listing.py --files 1000000 --keys 100000
 
 Both lie a thousand to a folder; three rounds in turns. The files are empty but one; the S3 server is moto's, in a
-process of its own, and its keys are put straight into its memory.
+process of its own, and its keys are put straight into its memory. With --begins it is not the listing that is timed:
+an `embed` with actors that do nothing (growth.py's) begins on Ray while the listing goes on.
 """
 
 import argparse
@@ -25,12 +26,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--begins", action="store_true", help="when the first rows come, and when all is listed")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
         serve(asked.keys, asked.serve)
         return
-    print("| what | how | files/s, median (low .. high) |\n|---|---|---|", flush=True)
+    work = begins if asked.begins else compare
+    if asked.begins:
+        print("| what | plans | first rows, s | all is listed, s | all is done, s |\n|---|---|---|---|---|", flush=True)
+    else:
+        print("| what | how | files/s, median (low .. high) |\n|---|---|---|", flush=True)
     if asked.files:
         with tempfile.TemporaryDirectory(prefix="clipfake-listing-") as folder:
             for number in range(0, asked.files, A_FOLDER):
@@ -41,10 +47,10 @@ def main() -> None:
             Path(folder, "000000", "000000.jpg").write_bytes(BEGINNING)
             uri = f"file://{folder}"
             ways = {"find -printf (name, size, time)": lambda: find(folder), "pyarrow": lambda: with_pyarrow(uri)}
-            compare(f"{asked.files:,} local files", asked.files, uri, ways)
+            work(f"{asked.files:,} local files", asked.files, uri, ways)
     if asked.keys:
         with moto(asked.keys) as uri:
-            compare(f"{asked.keys:,} S3 keys", asked.keys, uri, {"pyarrow": lambda: with_pyarrow(uri)})
+            work(f"{asked.keys:,} S3 keys", asked.keys, uri, {"pyarrow": lambda: with_pyarrow(uri)})
 
 
 def compare(what: str, count: int, uri: str, ways: dict[str, Callable[[], int]]) -> None:
@@ -68,6 +74,36 @@ def compare(what: str, count: int, uri: str, ways: dict[str, Callable[[], int]])
             f"| {what} | {name} | {statistics.median(found):,.0f} ({min(found):,.0f} .. {max(found):,.0f}) |",
             flush=True,
         )
+
+
+def begins(what: str, count: int, uri: str, ways: object) -> None:
+    """An `embed` of it all, whose rows are made up."""
+    from growth import DIM, NullEncode, NullEncoder, NullPrepare
+
+    from clipfake.corpus.tally import Tally
+    from clipfake.encoder.description import EncoderDescription
+    from clipfake.images.preprocess import Preprocess
+    from clipfake.scoring import embed, sources
+    from clipfake.scoring.listing import image_listing
+    from clipfake.scoring.options import EmbedOptions, ScanOptions
+    from clipfake.storage.store import Store
+
+    sources.Prepare, sources.Encode, sources.PrepareAndEncode = NullPrepare, NullEncode, NullEncoder
+    sources.peak_memory = lambda *of: 1 << 30  # of no known architecture
+    encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
+    options, plans = ScanOptions(precision="bf16"), []
+
+    def progress(items: int) -> Callable[[int], None]:
+        plans.append(items)
+        return lambda rows: None
+
+    with tempfile.TemporaryDirectory(prefix="clipfake-listing-") as folder:
+        listing, out = image_listing(uri, options, {}, Tally()), Store(f"file://{folder}/out")
+        done = embed.embed_listing(listing, uri, encoder, out, options, progress, EmbedOptions())
+    took = done.record["seconds"]
+    assert done.totals.rows == count
+    first, listed = took["until_first_row"], took["until_listed"]
+    print(f"| {what} | {len(plans)} | {first:.1f} | {listed:.1f} | {took['total']:.1f} |", flush=True)
 
 
 def find(folder: str) -> int:

@@ -208,6 +208,7 @@ def test_s3_keys_that_cannot_be_named_are_counted(s3: str) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(uris, "ATTEMPTS", 2)
+    monkeypatch.setattr("clipfake.corpus.objects.LIST_THREADS", 1)  # one after the other: which one fails is known
     yield
 
 

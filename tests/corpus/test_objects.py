@@ -146,3 +146,17 @@ def test_a_bucket_in_another_region_says_what_to_do(s3: str, monkeypatch: pytest
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_folders_are_asked_for_side_by_side_and_come_in_their_order(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{folder}/{file}.jpg" for folder in "abcd" for file in "xy"]
+    put(s3, **dict.fromkeys(names, b"1"))
+    together, real = threading.Barrier(4), objects.entries
+
+    def waiting(scheme: str, filesystem: object, path: str, *allowed: bool) -> object:
+        if path[-2] == "/":  # not the bucket itself
+            together.wait(60)
+        return real(scheme, filesystem, path, *allowed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objects, "entries", waiting)
+    assert listed(s3) == names

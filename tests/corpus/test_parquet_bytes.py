@@ -54,6 +54,27 @@ def test_rows_and_texts_and_one_process_for_all(tmp_path: Path) -> None:
     assert b"AWS_SECRET" not in Path(f"/proc/{child.process.pid}/environ").read_bytes()
 
 
+def test_chunks_that_follow_one_another_read_a_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [np.random.default_rng(row).bytes(40_000) for row in range(320)]
+    source = source_of(tmp_path, pa.table({"image": images}), row_group_size=320, data_page_size=100_000)
+    uri, asked = uris.from_path(tmp_path / "0.parquet"), [0]
+    real = LocalSource.read_at
+
+    def read_at(self: LocalSource, offset: int, length: int) -> bytes:
+        asked[0] += length
+        return real(self, offset, length)
+
+    monkeypatch.setattr(parquet_bytes, "MEMORY", 1 << 30)
+    monkeypatch.setattr(LocalSource, "read_at", read_at)
+    for start in range(0, 320, 32):
+        found = fetch([ItemRef(uri, str(row), None, None, source._version) for row in range(start, start + 32)])
+        assert [one.data for one in found] == images[start : start + 32]
+    assert asked[0] < 1.5 * source.size  # 5 times the file, where each chunk begins at the beginning
+    os.utime(tmp_path / "0.parquet", (1, 1))
+    (changed,) = fetch([ItemRef(uri, "1", None, None, source._version)])
+    assert changed.status is Status.UNREADABLE
+
+
 def repeated(value: bytes | str, times: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, np.int32)), pa.array([value]))
 

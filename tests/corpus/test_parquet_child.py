@@ -5,8 +5,10 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clipfake.corpus.parquet_child import find_bytes_column, stored_rows, stored_texts, texts
+from clipfake.corpus.parquet_child import StoredRows, find_bytes_column, stored_texts, texts
 
 
 def written(table: pa.Table, **options: object) -> io.BytesIO:
@@ -20,9 +22,9 @@ def test_rows_are_read_by_their_numbers(kind: pa.DataType) -> None:
     images = [bytes([number]) * 3 if number % 3 else None for number in range(100)]
     table = pa.table({"other": range(100), "image": pa.array(images, pa.binary()).cast(kind)})
     wanted = [0, 1, 32, 33, 70, 99]
-    found = list(stored_rows(written(table, row_group_size=33), [*wanted, 100], None, most=3))
+    found = list(StoredRows(written(table, row_group_size=33), None).told([*wanted, 100], 3))
     assert [(about["row"], data) for about, data in found] == [(row, images[row]) for row in wanted]
-    (about, data), *_ = stored_rows(written(table), [1], None, most=2)
+    (about, data), *_ = StoredRows(written(table), None).told([1], 2)
     assert about["size"] == 3 and data is None
 
 
@@ -35,13 +37,29 @@ def test_only_row_groups_in_need_are_read_and_each_once(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
     file = written(pa.table({"image": [b"x"] * 200}), row_group_size=40)
-    assert len(list(stored_rows(file, [3, 5, 85, 90, 199], None, 9))) == 5
+    assert len(list(StoredRows(file, None).told([3, 5, 85, 90, 199], 9))) == 5
     assert groups == [0, 2, 4]
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=5), st.lists(st.lists(st.integers(0, 45), unique=True).map(sorted))
+)
+def test_whatever_is_asked_for_after_whatever(groups: list[int], orders: list[list[int]]) -> None:
+    images = [bytes([row]) for row in range(sum(groups))]
+    out, at = io.BytesIO(), 0
+    with pq.ParquetWriter(out, pa.schema([("image", pa.binary())])) as writer:
+        for rows in groups:
+            writer.write_table(pa.table({"image": images[at : at + rows]}), row_group_size=rows)
+            at += rows
+    stored = StoredRows(out, None)
+    for order in orders:
+        found = [(about["row"], data) for about, data in stored.told(order, 9)]
+        assert found == [(row, images[row]) for row in order if row < len(images)]
 
 
 def test_a_struct_has_bytes_and_a_path() -> None:
     file = written(pa.table({"image": [{"bytes": b"a", "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}, None]}))
-    found = [(about["row"], about["path"], data) for about, data in stored_rows(file, [0, 1], None, 9)]
+    found = [(about["row"], about["path"], data) for about, data in StoredRows(file, None).told([0, 1], 9)]
     assert found == [(0, "a.jpg", b"a"), (1, "b.jpg", None)]
 
 

@@ -32,7 +32,6 @@ PLACES = {
     "open_plans": "taking up what is open",
     "_left_open": "taking up what is open",
     "publish_plan": "before the plan counts",
-    "write": "planning",
     "plans": "planning",
     "hand_over": "handing rows over",
     "close_plan": "at the end",
@@ -158,13 +157,14 @@ def hook(act: Act, elsewhere: str | None, noted: Path) -> None:
     """
     import pyarrow.parquet as pq
 
-    from clipfake.scoring import score, unit_chunks
+    from clipfake.scoring import ahead, job, plan, score, unit_chunks
     from clipfake.storage import claim, owner
     from clipfake.storage.store import Store
 
     claim.STALE_S, claim.REFRESH_S, claim.LOOK_S, unit_chunks.PAUSES_S = STALE_S, REFRESH_S, LOOK_S, (0.05, 0.1)
     if not act.on_ray:
         score.counted_ahead = lambda listing, *_: (True, listing)  # no Ray, also where units were left open
+    ahead.AFTER_S, plan.PIECE_ROWS, job.FIRST_CHUNKS = 0.0, (1, 12), 0  # work begins while the listing goes on
     if elsewhere is not None:
         owner._machine = lambda: elsewhere
     seen = 0

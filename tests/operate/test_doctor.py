@@ -32,7 +32,19 @@ def test_a_whole_examination(warm_ray, pictures, detector, tmp_path, capsys, mon
     out = tmp_path / "out"
     found = doctor(DoctorOptions(str(pictures), str(detector), str(out)))
     by_check = {finding.check: finding for finding in found}
-    names = {"auth", "detector", "cluster", "layout", "versions", "clock", "disk", "/dev/shm", "storage", "source"}
+    names = {
+        "auth",
+        "detector",
+        "cluster",
+        "layout",
+        "versions",
+        "clock",
+        "disk",
+        "temporary",
+        "/dev/shm",
+        "storage",
+        "source",
+    }
     assert by_check.keys() == names | {"encoder", "speed"}
     assert {f.check: f.said for f in found if f.state == FAIL} == {}
     assert "test card holds" in by_check["encoder"].said

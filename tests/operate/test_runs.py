@@ -1,8 +1,10 @@
 """`clipfake runs`: finished runs from their records, open ones from their plans, holders from their claims."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from clipfake.errors import UsageError
@@ -10,7 +12,7 @@ from clipfake.operate.runs import FINISHED, OPEN, WRITING, Run, runs
 from clipfake.storage.claim import claimed
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.runs import write_record
-from clipfake.storage.units import PLAN_FOLDER, UnitWriter
+from clipfake.storage.units import PLAN_FOLDER, UnitWriter, plan_name
 
 
 @pytest.fixture
@@ -23,8 +25,7 @@ def folder(ledger: Ledger, items, report_rows) -> Ledger:
     write_record(ledger.store, record["run_id"], record)
     listing = items([str(i) for i in range(7)])
     writer = UnitWriter(ledger.store, "20261102T000000-bbbbbb", listing.schema, 4, 2, dry=False)
-    for batch in listing.to_batches():
-        writer.add(batch)
+    writer.add(listing)
     writer.close()
     about = {"source": "images", "saves": None, "key": "d", "units": 2}
     ledger.store.write_bytes(f"{PLAN_FOLDER}/20261102T000000-bbbbbb/plan.json", json.dumps(about).encode())
@@ -38,6 +39,12 @@ def test_finished_and_open_runs(folder: Ledger):
         "20261101T000000-aaaaaa", FINISHED, "score", "2026-11-01 00:00:00+00:00", 12.5, rows=10, errors=3
     )
     assert left == Run("20261102T000000-bbbbbb", OPEN, open_items=3)  # the unit of 4 is committed
+    further = UnitWriter(
+        folder.store, plan_name("20261102T000000-bbbbbb", 1), pa.schema([("item_id", pa.string())]), 4, 2, dry=False
+    )
+    further.add(pa.table({"item_id": ["x"]}))
+    further.close()
+    assert runs(folder.store.uri).runs == (finished, replace(left, open_items=4))
 
 
 def test_who_writes_now(folder: Ledger):

@@ -1,7 +1,8 @@
 """A run of a job: what it may be told, what it finishes, what it leaves to others, what it says of what failed."""
 
 import json
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from functools import partial
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from clipfake.corpus.fetch import FetchOptions
 from clipfake.errors import ClaimLostError, ClipfakeError, UsageError, WorkFailedError
 from clipfake.images.decode import Limits
 from clipfake.onray.nodes import Node
+from clipfake.scoring import ahead, plan
+from clipfake.scoring import job as job_module
 from clipfake.scoring.commit import Order, Sink, Totals
 from clipfake.scoring.executor import InProcess
 from clipfake.scoring.job import Job, Outcome, run_job
@@ -207,3 +210,76 @@ def test_a_plan_of_which_every_unit_fails_keeps_no_other_plan_from_being_done(le
     with pytest.raises(ClipfakeError, match="all is damaged"):
         run(ledger, items(["x"]), sick)
     assert names(ledger) == ["x"]
+
+
+class Slow:
+    """A listing that goes on only when something is committed of what it gave first."""
+
+    def __init__(self, ledger: Ledger, tables: list[pa.Table], ends: Exception | None = None) -> None:
+        self.ledger, self.tables, self.ends = ledger, tables, ends
+        self.committed: list[int] = []
+
+    def __call__(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.tables[0].schema, self.batches())
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for number, table in enumerate(self.tables):
+            for _ in range(12_000 if number else 0):
+                if self.ledger.files():
+                    break
+                time.sleep(0.005)
+            self.committed.append(len(self.ledger.files()))
+            yield from table.to_batches()
+        if self.ends:
+            raise self.ends
+
+
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work begins on whatever is listed."""
+    monkeypatch.setattr(ahead, "AFTER_S", 0.0)
+    monkeypatch.setattr(job_module, "FIRST_CHUNKS", 0)
+    monkeypatch.setattr(plan, "PIECE_ROWS", (1, 1))
+
+
+def test_rows_are_committed_while_the_listing_goes_on(ledger, items, streamed):
+    job = job_of(ledger, items(["a"]))
+    job.listing = slow = Slow(ledger, [items([name]) for name in "abcde"])
+    told = []
+    outcome = run_job(job, JobOptions(unit_rows=1), lambda n: told.append(n) or (lambda k: None), Here(ledger))
+    assert names(ledger) == list("abcde")
+    assert slow.committed[1] > 0  # before the second was listed
+    assert len(told) > 1 and sum(told) == 5
+    assert outcome.counts.listed == outcome.counts.new == outcome.totals.rows == 5
+    assert ledger.store.folders("_plan") == []
+
+
+def test_a_listing_that_breaks_off_later_leaves_a_run_that_is_recorded_and_not_finished(ledger, items, streamed):
+    job = job_of(ledger, items(["a"]))
+    job.listing = Slow(ledger, [items([name]) for name in "abc"], ClipfakeError("the listing broke off at c"))
+    with pytest.raises(ClipfakeError, match="broke off at c"):
+        run_job(job, JobOptions(unit_rows=1), lambda n: lambda k: None, Here(ledger))
+    done = names(ledger)
+    assert "a" in done
+    (record,) = read_records(ledger.store)
+    assert record["failed"] == ["the listing broke off at c"] and record["rows"] == len(done)
+    run(ledger, items([*"abcd"]), Here(ledger))
+    assert names(ledger) == list("abcd")
+
+
+def test_an_item_that_is_listed_twice_gets_no_second_row_though_its_first_is_there(ledger, items, streamed):
+    job = job_of(ledger, items(["a"]))
+    job.listing = Slow(ledger, [items([name]) for name in "abca"])
+    with pytest.raises(ClipfakeError, match="lists file:///c/a twice"):
+        run_job(job, JobOptions(unit_rows=1), lambda n: lambda k: None, Here(ledger))
+    done = names(ledger)
+    assert "a" in done and len(set(done)) == len(done)
+
+
+def test_what_was_planned_meanwhile_is_taken_back_where_nothing_can_be_scored(ledger, items, streamed):
+    job = job_of(ledger, items(["a"]))
+    job.listing = items(list("abc")).to_reader
+    sick = Here(ledger, dict.fromkeys("abc", UsageError("no such weights")))
+    with pytest.raises(UsageError, match="no such weights"):
+        run_job(job, JobOptions(unit_rows=1), lambda n: lambda k: None, sick)
+    assert ledger.store.folders("") == []

@@ -143,7 +143,7 @@ def test_embeddings_that_are_kept_already_are_not_kept_twice(ledger, items, tmp_
     saves = Ledger(Store(f"file://{tmp_path}/emb"), "embeddings", schema, "e", {})
     saves.commit("k.parquet", kept.cast(schema))
     done, _ = plan(ledger, listing, saves=saves)
-    assert [row["saved"] for row in planned_rows(ledger, done)] == ["", "k.parquet", None]
+    assert [row["saved"] for row in planned_rows(ledger, done)] == ["", None, "k.parquet"]
 
 
 @given(
@@ -167,3 +167,48 @@ def test_planned_is_listed_less_done_plus_what_may_pass(tmp_path_factory, items,
     assert rows == {key for key in listed if done.get(key) in (None, "missing")}
     assert planner.counts.listed == planner.counts.done + planner.counts.new + planner.counts.retried == len(listed)
     assert all(unit.rows <= unit_rows for unit in planned.units)
+
+
+@given(
+    listed=st.lists(st.integers(0, 60), unique=True, max_size=60),
+    done=st.dictionaries(st.integers(0, 60), st.sampled_from(["ok", "missing"]), max_size=40),
+    pieces=st.integers(1, 7),
+    cut=st.integers(1, 9),
+)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_plans_of_one_listing_are_in_its_order_and_hold_each_item_once(
+    tmp_path_factory, items, report_rows, listed, done, pieces, cut
+):
+    """Whatever pieces it comes in, and whenever a part of it becomes a plan; what rewrites files is in the last one."""
+    ledger = Ledger(Store(f"file://{tmp_path_factory.mktemp('law')}"), "report", REPORT_SCHEMA, "d", {})
+    for name, status in done.items():
+        ledger.commit(f"{name}.parquet", report_rows(items([f"{name:02d}"]), status))
+    names = [f"{name:02d}" for name in listed]
+    tables = [items(names[start : start + pieces]) for start in range(0, len(names), pieces)] or [items([])]
+    listing = pa.RecordBatchReader.from_batches(tables[0].schema, [batch for t in tables for batch in t.to_batches()])
+    planner = Planner(ledger, [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clipfake.scoring.plan.PIECE_ROWS", (1, 8))
+        made = list(planner.plans("run", listing, "images", 4, 2, wanted=lambda count: count >= cut))
+    assert len({one.run_id for one in made}) == len(made)
+    rows = [[row["item_id"][-2:] for row in planned_rows(ledger, one)] for one in made]
+    new, again = ([f"{n:02d}" for n in listed if done.get(n) == status] for status in (None, "missing"))
+    flat = [name for one in rows for name in one]
+    assert flat[: len(new)] == new and sorted(flat[len(new) :]) == sorted(again)
+    assert all(len(one) >= cut for one in rows[:-1])
+    counts = planner.counts
+    assert (counts.listed, counts.new, counts.retried) == (len(listed), len(new), len(again))
+    open_ones = open_plans(ledger)
+    assert sum(one.items for one in open_ones) == len(flat)
+    assert Planner(ledger, open_ones).write("next", items(names).to_reader(), "images", 4, 2).items == 0
+
+
+def test_an_item_that_an_earlier_plan_of_the_listing_has_is_refused(ledger, items, monkeypatch):
+    monkeypatch.setattr("clipfake.scoring.plan.PIECE_ROWS", (1, 1))
+    tables = [items([name]) for name in "abca"]
+    listing = pa.RecordBatchReader.from_batches(tables[0].schema, [batch for t in tables for batch in t.to_batches()])
+    plans = Planner(ledger, []).plans("run", listing, "images", 4, 2, wanted=lambda count: True)
+    assert [next(plans).items for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(UsageError, match="lists file:///c/a twice"):
+        next(plans)
+    assert sum(one.items for one in open_plans(ledger)) == 3

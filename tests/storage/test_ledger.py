@@ -138,3 +138,24 @@ def test_a_damaged_file_is_named_by_whoever_reads_it(ledger, items, report_rows)
     ledger.store.write_bytes("a.parquet", whole[: len(whole) // 2])
     with pytest.raises(UsageError, match=r"a\.parquet is not a readable Parquet file"):
         list(stored_listing(ledger))
+
+
+def test_what_fails_as_it_did_before_rewrites_no_file(ledger, items, report_rows, monkeypatch):
+    listing = items(["1", "2", "3"])
+    ledger.commit("a.parquet", report_rows(listing, "missing", run_id="first"))
+    written = []
+    write = Ledger._write
+    monkeypatch.setattr(Ledger, "_write", lambda self, name, *given: written.append(name) or write(self, name, *given))
+    ledger.replace("a.parquet", report_rows(listing, "missing", run_id="second"))
+    assert written == []
+    mixed = pa.concat_tables([report_rows(items(["1"]), "missing", run_id="third"),
+                              report_rows(items(["2"]), "denied", run_id="third"),
+                              report_rows(items(["3"]), "ok", run_id="third")])  # fmt: skip
+    ledger.replace("a.parquet", mixed)
+    assert written == ["a.parquet"]
+    rows = ledger.dataset().to_table().to_pylist()
+    assert [(row["status"], row["run_id"]) for row in rows] == [
+        ("missing", "first"),
+        ("denied", "third"),
+        ("ok", "third"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from clipfake.corpus.beside import flattened
 from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.labels import label_of
 from clipfake.corpus.listing import Entry, list_files
@@ -30,17 +31,18 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     image = options.columns.get("image")
     wanted = {name: name for name in _TEXTS}
     wanted.update({name: column for name, column in options.columns.items() if name != "image"})
-    for entry in list_files(place, tally, allow_outside=options.allow_outside):
+
+    def stored(entry: Entry) -> Iterator[Item]:
         if not entry.uri.lower().endswith(".parquet"):
             tally.skip("file that is not .parquet", entry.uri)
-            continue
+            return
         source = None
         try:
             source = open_source(entry.uri)
-            stored = read_texts(source, sorted(set(wanted.values())), image)
+            texts = read_texts(source, sorted(set(wanted.values())), image)
             partitions = _partitions(entry.uri[len(place) :])
-            _check_columns(stored, entry, partitions, options)
-            yield from _rows(stored, entry, wanted, partitions)
+            _check_columns(texts, entry, partitions, options)
+            yield from _rows(texts, entry, wanted, partitions)
         except DamagedError as error:
             tally.warn(CUT_CONTAINER, entry.uri, f"the Parquet file is damaged, what can be read is listed: {error}")
         except OSError as error:
@@ -48,6 +50,8 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
         finally:
             if source is not None:
                 source.close()
+
+    yield from flattened(stored, list_files(place, tally, allow_outside=options.allow_outside))
 
 
 def _partitions(path: str) -> dict[str, str]:

@@ -7,13 +7,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import tee
+from itertools import takewhile, tee
 
 from clipfake.corpus.frames import moment_of
 from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
 from clipfake.corpus.layouts.labels import label_of
 from clipfake.corpus.listing import Entry, stat_files
+from clipfake.corpus.seen import Seen
 from clipfake.corpus.tally import Tally
 from clipfake.corpus.tar_members import find_members
 from clipfake.errors import ClipfakeError, UsageError
@@ -121,7 +122,21 @@ def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
 
 def _checked(table: CsvFile, path: str, allow_outside: bool) -> Iterator[tuple[str, str | None, int, dict[str, str]]]:
     """(URI, member, line, row) of each row; an item named twice is an error, since it would have two rows."""
-    seen: set[str] = set()
+    seen = Seen()
+    for uri, member, line, row in _located(table, path, allow_outside):
+        item = uris.item_id(uri, member)
+        if seen.again(item) and _named_before(table, path, item, line):
+            raise table.error(line, f"the file {uris.shown(item)!r} is there twice")
+        yield uri, member, line, row
+
+
+def _named_before(table: CsvFile, path: str, item: str, line: int) -> bool:
+    """Whether a row before that line names the item."""
+    before = takewhile(lambda found: found[2] < line, _located(table, path, True))
+    return any(uris.item_id(uri, member) == item for uri, member, *_ in before)
+
+
+def _located(table: CsvFile, path: str, allow_outside: bool) -> Iterator[tuple[str, str | None, int, dict[str, str]]]:
     for line, row in table.rows():
         text = row[path]
         if not text.strip():
@@ -132,9 +147,6 @@ def _checked(table: CsvFile, path: str, allow_outside: bool) -> Iterator[tuple[s
                 check_within_reach(table.uri, uri)
         except UsageError as error:
             raise table.error(line, str(error)) from None
-        if (item := uris.item_id(uri, member)) in seen:
-            raise table.error(line, f"the file {uris.shown(item)!r} is there twice")
-        seen.add(item)
         yield uri, member, line, row
 
 

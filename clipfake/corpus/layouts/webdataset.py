@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO
 
+from clipfake.corpus.beside import flattened
 from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
 from clipfake.corpus.layouts.samples import MAX_TEXT_BYTES, TEXTS, Samples
@@ -28,8 +29,12 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
 
     An image is told by its extension, without a known one by its content. Captions come from `.txt` or the json, as
     `Samples` joins them. A shard that breaks off gives the members whose headers it still has. Memory: the names of
-    one shard's images, and what `Samples` keeps.
+    CONTAINERS shards' images, and what `Samples` keeps of each.
     """
+    yield from flattened(lambda entry: _shard(entry, tally), _shards(place, options, tally))
+
+
+def _shards(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Entry]:
     for entry in list_files(place, tally, allow_outside=options.allow_outside):
         name = uris.shown(entry.uri)
         if name.lower().endswith(_COMPRESSED):
@@ -37,7 +42,7 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
         if not name.lower().endswith(".tar"):
             tally.skip("file that is not a .tar", entry.uri)
             continue
-        yield from _shard(entry, tally)
+        yield entry
 
 
 def _shard(entry: Entry, tally: Tally) -> Iterator[Item]:
