@@ -9,6 +9,7 @@ from clipfake.detector import named
 from clipfake.errors import UsageError
 from clipfake.images.synthetic.decoders import CONVOLUTIONAL, PATCH
 from clipfake.images.synthetic.demo import DemoCorpus
+from clipfake.operate import demo
 from clipfake.operate.demo import _called_fake, _shipped, run_demo
 from clipfake.scoring import executor
 from clipfake.scoring.options import ScanOptions
@@ -37,6 +38,14 @@ def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path, monkeypatch):
     statuses = ds.dataset(tmp_path / "demo" / "reports", format="parquet").to_table(columns=["status"])["status"]
     assert sorted(set(statuses.to_pylist())) == ["empty", "ok", "truncated", "unsupported"]
     assert result.scored.totals.rows == len(statuses) == 14 * 4 * 2 + 3
+
+
+@pytest.mark.parametrize(("speed", "share", "said"), [(3.6, 0.33, 1), (100.0, 1.0, 0)])
+def test_a_slow_machine_uses_fewer_scenes_and_says_so(monkeypatch, speed, share, said):
+    lines: list[str] = []
+    monkeypatch.setattr(demo, "_images_per_second", lambda: speed)
+    assert demo._share(lines.append) == pytest.approx(share, abs=0.01)
+    assert len(lines) == said and all("3.6 images a second here: 33 % of the scenes" in line for line in lines)
 
 
 def test_the_package_s_detector_answers_first(detector, pictures, tmp_path, monkeypatch):
