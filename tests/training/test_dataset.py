@@ -3,12 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from training_rows import labelled
 
+from clipfake.encoder import describe
 from clipfake.errors import UsageError
-from clipfake.storage.schemas import MANIFEST_SCHEMA
+from clipfake.storage.footers import footer
+from clipfake.storage.ledger import Ledger
+from clipfake.storage.schemas import MANIFEST_SCHEMA, embedding_schema
+from clipfake.storage.store import Store
 from clipfake.training.dataset import Labelled, read_labelled
 
 
@@ -70,3 +75,24 @@ def test_a_folder_without_embeddings_says_what_to_run(tmp_path):
     pq.write_table(MANIFEST_SCHEMA.empty_table(), tmp_path / "x.parquet")
     with pytest.raises(UsageError, match="holds no embeddings: make some with `clipfake embed"):
         read_labelled(str(tmp_path))
+
+
+def test_of_a_file_that_changed_the_last_version_alone_counts(tmp_path):
+    description = describe("ViT-S-32-alt/untrained")
+    schema = embedding_schema(description.dim, "fp32")
+    facts = {"encoder": description.fingerprint, "encoder_description": description.to_dict(), "precision": "fp32"}
+    for file, items, version in (("a", 4, "1"), ("b", 2, "2")):
+        names = [f"file:///{i}" for i in range(items)]
+        x = np.full((items, description.dim), float(version), np.float32)
+        columns = {
+            "item_id": names, "uri": names, "version": [version] * items, "view": [0] * items,
+            "label": [i % 2 for i in range(items)], "status": ["ok"] * items, "content_sha256": [version] * items,
+            "embedding": list(x),
+        }  # fmt: skip
+        table = pa.table([pa.array(columns.get(f.name, [None] * items), f.type) for f in schema], schema=schema)
+        store = Store(f"file://{tmp_path}")
+        ledger = Ledger(store, "embeddings", schema, description.fingerprint, footer("embeddings", facts))
+        ledger.commit(f"{file}.parquet", table)
+    data = read_labelled(str(tmp_path))
+    assert data.item_id.tolist() == [f"file:///{i}" for i in range(4)]
+    assert data.x[:, 0].tolist() == [2, 2, 1, 1]
