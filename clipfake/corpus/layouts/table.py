@@ -14,7 +14,6 @@ from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, Layou
 from clipfake.corpus.layouts.csv_rows import CsvFile, clean
 from clipfake.corpus.layouts.labels import label_of
 from clipfake.corpus.listing import Entry, stat_files
-from clipfake.corpus.seen import Seen
 from clipfake.corpus.tally import Tally
 from clipfake.corpus.tar_members import find_members
 from clipfake.errors import ClipfakeError, UsageError
@@ -122,6 +121,8 @@ def _columns(table: CsvFile, options: LayoutOptions) -> dict[str, str]:
 
 def _checked(table: CsvFile, path: str, allow_outside: bool) -> Iterator[tuple[str, str | None, int, dict[str, str]]]:
     """(URI, member, line, row) of each row; an item named twice is an error, since it would have two rows."""
+    from clipfake.corpus.seen import Seen  # imports numpy, which --help does not need
+
     seen = Seen()
     for uri, member, line, row in _located(table, path, allow_outside):
         item = uris.item_id(uri, member)
