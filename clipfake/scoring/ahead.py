@@ -13,7 +13,7 @@ from clipfake.storage.units import Plan
 log = logging.getLogger(__name__)
 
 AFTER_S = 5.0  # of listing, before a part of it becomes a plan of its own: actors start anew for each
-ENDING_S = 60.0  # that the thread may take to its end where nobody wants more
+ENDING_S = 10.0  # that the thread may take to its end where nobody wants more; what it plans later has no claim
 
 Wanted = Callable[[int], bool]
 
