@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from clipfake.cli.app import app
 from clipfake.operate import doctor as library
 from clipfake.operate.checks import FAIL, OK, WARN, Finding
-from clipfake.operate.options import Question
+from clipfake.operate.options import DoctorOptions
 from clipfake.scoring.options import JobOptions
 
 FINDINGS = [
@@ -24,7 +24,7 @@ def test_a_line_a_finding(monkeypatch, count, code):
     monkeypatch.setattr(library, "doctor", lambda question: seen.append(question) or FINDINGS[:count])
     done = CliRunner().invoke(app, ["doctor", "CORPUS", "--out", "R", "--scale-to", "3"])
     assert done.exit_code == code
-    assert seen == [Question(source="CORPUS", out="R", job=JobOptions(scale_to=3))]
+    assert seen == [DoctorOptions(source="CORPUS", out="R", job=JobOptions(scale_to=3))]
     wanted = [
         ("ok", "auth", "cluster", "a token is asked for"),
         ("WARN", "disk", "10.0.0.1", "9 of 100 GB free"),

@@ -53,4 +53,4 @@ def test_one_limit_of_bytes_holds_for_reading_and_for_decoding():
     described = options.described()
     assert described["fetch"]["max_bytes"] == described["limits"]["max_bytes"] == 123
     assert described["fetch"]["bytes_column"] == "jpg"
-    assert set(described) == {"layout", "listing", "image_only", "precision", "limits", "job", "fetch"}
+    assert set(described) == {"layout", "listing", "image_only", "decoder", "precision", "limits", "job", "fetch"}
