@@ -40,12 +40,12 @@ def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path, monkeypatch):
     assert result.scored.totals.rows == len(statuses) == 14 * 4 * 2 + 3
 
 
-@pytest.mark.parametrize(("speed", "share", "said"), [(3.6, 0.33, 1), (100.0, 1.0, 0)])
-def test_a_slow_machine_uses_fewer_scenes_and_says_so(monkeypatch, speed, share, said):
+@pytest.mark.parametrize(("speed", "crops", "said"), [(3.6, 1, 1), (100.0, 2, 0)])
+def test_a_slow_machine_uses_fewer_crops_and_says_so(monkeypatch, speed, crops, said):
     lines: list[str] = []
     monkeypatch.setattr(demo, "_images_per_second", lambda: speed)
-    assert demo._share(lines.append) == pytest.approx(share, abs=0.01)
-    assert len(lines) == said and all("3.6 images a second here: 33 % of the scenes" in line for line in lines)
+    assert demo._crops(lines.append) == crops
+    assert len(lines) == said and all("3.6 images a second here: one crop of each scene" in line for line in lines)
 
 
 def test_the_package_s_detector_answers_first(detector, pictures, tmp_path, monkeypatch):

@@ -42,25 +42,15 @@ BROKEN: Mapping[str, Status] = MappingProxyType(
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """`crops`: pairs cut from each training scene for each generator; `steps`: training steps of a decoder; `share`: of
-    the scenes that are used, for machines that would embed all of them for minutes.
-    """
+    """`crops`: pairs cut from each training scene for each generator; `steps`: training steps of a decoder."""
 
     crops: int = 2
     steps: int = 200
     seed: int = 0
-    share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.crops < 1 or self.steps < 1 or self.seed < 0:
             raise UsageError("crops and steps of the demo must be at least 1 and the seed at least 0")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"the share of the demo's scenes is {self.share}; give more than 0 and at most 1")
-
-    def fewer(self, scenes: Sequence[int]) -> list[int]:
-        """So many of them, evenly spread; of few at least 7."""
-        count = min(len(scenes), max(7, round(self.share * len(scenes))))
-        return [scenes[i] for i in np.linspace(0, len(scenes) - 1, count).astype(int)]
 
 
 @dataclass(frozen=True)
@@ -102,16 +92,14 @@ def make_demo_corpus(out: Path, options: DemoOptions = DemoOptions()) -> DemoCor
 
     reserved = rng.permutation([i for i, scene in enumerate(scenes) if scene.reserved])
     crawled, held_out, _ = np.split(reserved, [CRAWL_SCENES, CRAWL_SCENES + HELD_OUT_SCENES])
-    rest = options.fewer(sorted({*range(len(scenes))} - {*crawled, *held_out}))
+    rest = sorted({*range(len(scenes))} - {*crawled, *held_out})
     corpus = DemoCorpus(out / "train", out / "held_out", out / "crawl", out / "crawl.csv")
     for generator in CONVOLUTIONAL:
         pairs = [pair for i in rest for pair in _pairs(scenes[i], generator, models, options.crops, rng)]
         _write_labelled(corpus.train / generator, pairs, rng)
-    few = options.fewer(sorted(held_out))
-    pairs = [pair for i in few for pair in _pairs(scenes[i], PATCH, models, 2 * options.crops, rng)]
+    pairs = [pair for i in sorted(held_out) for pair in _pairs(scenes[i], PATCH, models, 2 * options.crops, rng)]
     _write_labelled(corpus.held_out / PATCH, pairs, rng)
-    few = options.fewer(list(crawled))
-    pairs = [pair for i in few for generator in FAMILIES for pair in _pairs(scenes[i], generator, models, 1, rng)]
+    pairs = [pair for i in crawled for generator in FAMILIES for pair in _pairs(scenes[i], generator, models, 1, rng)]
     _write_crawl(corpus, pairs, rng)
     return corpus
 

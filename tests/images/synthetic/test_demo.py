@@ -207,14 +207,6 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_share_of_the_scenes_is_spread_over_all_of_them():
-    assert DemoOptions().fewer(range(80)) == list(range(80))
-    assert DemoOptions(share=0.33).fewer(range(14)) == [0, 2, 4, 6, 8, 10, 13]
-    assert len(DemoOptions(share=0.33).fewer(range(80))) == 26
-    with pytest.raises(UsageError, match="share"):
-        DemoOptions(share=0.0)
-
-
 @pytest.mark.parametrize("options", [{"crops": 0}, {"steps": 0}, {"seed": -1}])
 def test_impossible_options_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="at least"):
