@@ -102,7 +102,10 @@ def run_demo(
 
 
 def _crops(say: Callable[[str], None]) -> int:
-    """How many crops of a scene the default encoder embeds here in time; says where it is one. Thresholds need all scenes."""
+    """How many crops of each scene the default encoder embeds here in time; says where it is one.
+
+    Fewer scenes would be no help: thresholds need all of them.
+    """
     speed = _images_per_second()
     if IMAGES / speed <= SECONDS:
         return DemoOptions.crops
