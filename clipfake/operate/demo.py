@@ -1,7 +1,6 @@
 """The demo: pictures scored with the package's detector, then the way to a detector of one's own, on made pictures."""
 
 import csv
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from clipfake.images.synthetic.decoders import PATCH
 from clipfake.images.synthetic.demo import GROUP_BY, DemoCorpus, DemoOptions, make_demo_corpus
 from clipfake.measures.cells import Scored, cell
 from clipfake.onray.connection import connected
+from clipfake.operate.node_facts import MEASURED_S, per_second
 from clipfake.report.options import PageOptions
 from clipfake.report.report import make_page
 from clipfake.scoring.embed import embed
@@ -123,9 +123,7 @@ def _images_per_second() -> float:
     encoder = load(CLIP_B16, precision=fastest([this_machine()], device), device=device, batch_size=BATCH)
     pixels = np.zeros((BATCH, *encoder.description.preprocess.size, 3), np.uint8)
     encoder.encode(pixels)  # the first time takes longer
-    began = time.perf_counter()
-    encoder.encode(pixels)
-    return BATCH / (time.perf_counter() - began)
+    return BATCH * per_second(lambda: encoder.encode(pixels), MEASURED_S)
 
 
 def _encoder(options: ScanOptions, say: Callable[[str], None]) -> tuple[str, ScanOptions]:

@@ -86,11 +86,11 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
         return EncoderFacts(first_line(error), device)
     height, width = description.preprocess.size
     pixels = np.random.default_rng(0).integers(0, 255, (batch_size, height, width, 3), dtype=np.uint8)
-    encoded = batch_size * _per_second(lambda: loaded.encode(pixels), MEASURED_S)
-    return EncoderFacts(None, device, weights_s, encoded, _decoded_per_second(description, device))
+    encoded = batch_size * per_second(lambda: loaded.encode(pixels), MEASURED_S)
+    return EncoderFacts(None, device, weights_s, encoded, _decodedper_second(description, device))
 
 
-def _decoded_per_second(encoder: "EncoderDescription", device: str) -> float:
+def _decodedper_second(encoder: "EncoderDescription", device: str) -> float:
     import io
 
     import numpy as np
@@ -108,10 +108,10 @@ def _decoded_per_second(encoder: "EncoderDescription", device: str) -> float:
     def work() -> object:
         return prepare(data, Limits(), encoder.preprocess, decoder=encoder.decoder, for_a_device=on_gpu)
 
-    return _per_second(work, MEASURED_S / 3)
+    return per_second(work, MEASURED_S / 3)
 
 
-def _per_second(work: "Callable[[], object]", seconds: float) -> float:
+def per_second(work: "Callable[[], object]", seconds: float) -> float:
     """How often it is done in a second; tried for so many."""
     began, times = time.monotonic(), 0
     while (spent := time.monotonic() - began) < seconds:

@@ -54,6 +54,13 @@ class FilterSummary:
     files: int = 0
     already_done: int = 0
 
+    def count(self, listed: int, kept: int, without_row: int) -> None:
+        """Counts some more items."""
+        self.listed += listed
+        self.kept += kept
+        self.dropped += listed - kept
+        self.without_row += without_row
+
 
 def filter_corpus(
     source: str, reports: str, out: str, options: FilterOptions, num_cpus: int | None = None
@@ -71,7 +78,7 @@ def filter_corpus(
         chosen = chosen_detector(detectors(rows), options.detector, reports)
         listed = _decided(latest(rows, chosen), _listing(place, options), options)
         if is_list(out):
-            kept, found.files = _kept(listed, found, options), 1
+            kept, found.files = _kept(listed, found), 1
             if options.dry_run:
                 for _ in kept:
                     pass
@@ -79,14 +86,14 @@ def filter_corpus(
                 write_list(kept, store.uri)
             return found
         if options.dry_run:
-            for _ in _containers(listed, place, found, options):
+            for _ in _containers(listed, place, found):
                 found.files += 1
             return found
         about = {"source": place, "report": uris.place(reports), "detector": chosen, **asdict(options)}
         _check_out(store, about)
         with claimed(store, new_run_id()) as claim:
             store.write_bytes(ABOUT, json.dumps(about, indent=1).encode())
-            containers = _containers(listed, place, found, options)
+            containers = _containers(listed, place, found)
             while wave := list(islice(containers, FILES_A_WAVE)):
                 todo = [one for one in wave if not _is_done(store, one)]
                 found.already_done += len(wave) - len(todo)
@@ -112,7 +119,7 @@ def _listing(place: str, options: FilterOptions) -> pa.RecordBatchReader:
 
 
 def _decided(rows: Rows, listing: pa.RecordBatchReader, options: FilterOptions) -> pa.RecordBatchReader:
-    """item_id, uri, member, size and `stays` (null without a row) of the listed items, in the listing's order."""
+    """item_id, uri, member, size, `stays` and `without_row` of the listed items, in the listing's order."""
     try:
         rows.ask(f"SELECT ({options.keep})::BOOLEAN FROM $rows LIMIT 0")
     except duckdb.Error as error:
@@ -123,26 +130,21 @@ def _decided(rows: Rows, listing: pa.RecordBatchReader, options: FilterOptions) 
     )
     rows.register("listing", listing)
     return rows.stream(
-        "SELECT item_id, l.uri, l.member, l.size, d.stays FROM listing l LEFT JOIN decided d USING (item_id, version)",
+        f"SELECT item_id, l.uri, l.member, l.size, coalesce(d.stays, {options.without_row == 'keep'}) AS stays, "
+        "d.stays IS NULL AS without_row FROM listing l LEFT JOIN decided d USING (item_id, version)",
         SCAN["batch_size"],
     )
 
 
-def _kept(listed: pa.RecordBatchReader, found: FilterSummary, options: FilterOptions) -> Iterator[pa.Array]:
+def _kept(listed: pa.RecordBatchReader, found: FilterSummary) -> Iterator[pa.Array]:
     """The item_ids of what stays, a batch at a time; `found` is counted on the way."""
     for batch in listed:
-        stays = pc.fill_null(batch["stays"], options.without_row == "keep")
-        kept = batch["item_id"].filter(stays)
-        found.listed += len(batch)
-        found.kept += len(kept)
-        found.dropped += len(batch) - len(kept)
-        found.without_row += batch["stays"].null_count
+        kept = batch["item_id"].filter(batch["stays"])
+        found.count(len(batch), len(kept), pc.sum(batch["without_row"]).as_py() or 0)
         yield kept
 
 
-def _containers(
-    listed: pa.RecordBatchReader, place: str, found: FilterSummary, options: FilterOptions
-) -> Iterator[Container]:
+def _containers(listed: pa.RecordBatchReader, place: str, found: FilterSummary) -> Iterator[Container]:
     """The files with what stays of each, those without anything that stays left out; `found` is counted on the way."""
     packed: list[dict[str, Any]] = []
     bytes_held = number = 0
@@ -157,11 +159,8 @@ def _containers(
     rows = (row for batch in listed for row in batch.to_pylist())
     for uri, items in groupby(rows, key=lambda row: row["uri"]):
         of_one = list(items)
-        keep = [row for row in of_one if _stays(row["stays"], options)]
-        found.listed += len(of_one)
-        found.kept += len(keep)
-        found.dropped += len(of_one) - len(keep)
-        found.without_row += sum(row["stays"] is None for row in of_one)
+        keep = [row for row in of_one if row["stays"]]
+        found.count(len(of_one), len(keep), sum(row["without_row"] for row in of_one))
         if not keep:
             continue
         if keep[0]["member"] is None:
@@ -173,14 +172,10 @@ def _containers(
         if not _is_container(uri):
             raise UsageError(f"{uris.shown(uri)} is a video: filter takes images, `clipfake groups` judges videos")
         names = tuple(row["member"] for row in keep)
-        drop = tuple(row["member"] for row in of_one if not _stays(row["stays"], options))
+        drop = tuple(row["member"] for row in of_one if not row["stays"])
         yield Container(uri, _below(uri, place), names, drop)
     if packed:
         yield pack()
-
-
-def _stays(decided: bool | None, options: FilterOptions) -> bool:
-    return options.without_row == "keep" if decided is None else decided
 
 
 def _below(uri: str, place: str) -> str:

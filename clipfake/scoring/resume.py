@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clipfake.scoring.known import committed_parts, part_rows, planned_parts
+from clipfake.scoring.known import committed_parts, part_rows
 from clipfake.storage.duckdb import temporary_database
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.store import Check, nothing_to_check
@@ -48,8 +48,7 @@ def take_up(
     with temporary_database() as database:
         database.register("listed", _planned(ledger, plans))
         database.execute("CREATE TABLE planned AS SELECT * FROM listed")
-        spans = [part.names or ("", "\U0010ffff") for part in planned_parts(ledger, plans)]
-        span = min(first for first, _ in spans), max(last for _, last in spans)
+        (span,) = database.execute("SELECT min(item_id), max(item_id) FROM planned").fetchall()
         for name, one in (("committed_rows", ledger), ("kept_rows", saves)):
             if one is not None:
                 near = [part for part in committed_parts(one) if part.near(*span)]

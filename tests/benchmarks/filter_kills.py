@@ -10,11 +10,9 @@ import argparse
 import hashlib
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import duckdb
@@ -22,23 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
+from killed_filter import killed_filter
+
 KILLS = 5
 FILES = 8  # so many are copied without Ray
 KEEP = "verdict = 'real' AND hash(item_id) % 3 > 0"  # two of three, whatever the detector says
-# A copy takes a second, so that a kill meets one that is under way.
-SLOW = """
-import time
-from clipfake.scoring import filter as module
-copy = module._copy
-def slow(container, out):
-    time.sleep(0.5)
-    done = copy(container, out)
-    time.sleep(0.5)
-    return done
-module._copy = slow
-from clipfake.cli import main
-main("filter")
-"""
 READ = """
 import hashlib, json, sys
 import webdataset
@@ -76,17 +63,7 @@ def main() -> None:
 def killed(corpus: Path, reports: Path, out: Path, layout: str, read) -> dict[str, object]:
     """Kills the filter KILLS times, lets it end, and compares what is there with the rows of the report."""
     arguments = [corpus, reports, "--keep", KEEP, "--layout", layout, "--out", out, "--json"]
-    command = [sys.executable, "-c", SLOW, *map(str, arguments)]
-    seen = []
-    for kill in range(KILLS):
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while len(list((out / "_filter").glob("*.done"))) <= kill and run.poll() is None:
-            time.sleep(0.02)
-        time.sleep(0.1 * kill)
-        run.kill()
-        assert run.wait() == -signal.SIGKILL, "it ended before the kill"
-        seen.append(len(list((out / "_filter").glob("*.done"))))
-    summary = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    seen, summary = killed_filter([*arguments], out, KILLS)
     rows = duckdb.sql(f"SELECT uri, member FROM '{reports}/*.parquet' WHERE {KEEP}").fetchall()
     keep = {(uri.rpartition("/")[2].partition(".")[0], member) for uri, member in rows}
     wanted = [data for name, data in read(corpus) if name in keep]

@@ -1,15 +1,11 @@
 """`clipfake filter`: counts that reconcile, what is there already is not made again, bad conditions in one line."""
 
-import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from killed_filter import killed_filter
 from tars import read_tar, write_tar
 
 from clipfake.corpus.layouts.base import LayoutOptions
@@ -158,21 +154,6 @@ def test_a_list_of_what_stays(shards: Path, report, tmp_path: Path):
         filter_corpus(str(shards), reports, str(shards / "kept.txt"), options)
 
 
-SLOW = """
-import sys, time
-from clipfake.scoring import filter as module
-copy = module._copy
-def slow(container, out):
-    time.sleep(0.3)
-    done = copy(container, out)
-    time.sleep(0.3)
-    return done
-module._copy = slow
-from clipfake.cli import main
-main("filter")
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["webdataset", "parquet"])
 def test_killed_five_times_the_copy_is_whole(tmp_path: Path, report, layout: str):
@@ -185,18 +166,8 @@ def test_killed_five_times_the_copy_is_whole(tmp_path: Path, report, layout: str
         else:
             pq.write_table(pa.table({"image": list(images.values())}), corpus / f"{shard}.parquet")
     reports = report(corpus, layout, {"00.jpg", "31.jpg", "1"})
-    command = [
-        sys.executable, "-c", SLOW, str(corpus), reports, "--keep", "verdict = 'real'", "--without-row", "keep",
-        "--layout", layout, "--out", str(out), "--json",
-    ]  # fmt: skip
-    for kill in range(5):
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while len(list((out / "_filter").glob("*.done"))) <= kill and run.poll() is None:
-            time.sleep(0.02)
-        time.sleep(0.1 * kill)  # before, in and after the next copy
-        run.kill()
-        assert run.wait() == -signal.SIGKILL
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    arguments = [corpus, reports, "--keep", "verdict = 'real'", "--without-row", "keep", "--layout", layout]
+    _, found = killed_filter([*arguments, "--out", out, "--json"], out)
     assert found["kept"] + found["dropped"] == found["listed"] == 30
     assert found["already_done"] >= 4
     if layout == "webdataset":
