@@ -20,7 +20,7 @@ from clipfake.scoring.options import NO_IMAGE_READ
 from clipfake.scoring.unit_chunks import PIXELS
 from clipfake.scoring.unit_runner import Progress
 from clipfake.storage import uri as uris
-from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.embeddings import newest_rows, newest_versions, stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
@@ -53,7 +53,9 @@ def audit_columns(embeddings: str, sample: int = SAMPLE) -> Audit:
     ledger = stored_embeddings(uris.place(embeddings))
     # Without the vectors, which it does not need: DuckDB has no 16-bit floats.
     schema = pa.schema([column for column in ledger.schema if not pa.types.is_fixed_size_list(column.type)])
-    with facts.database(ledger.dataset().replace_schema(schema), schema.names) as database:
+    with facts.database(
+        ledger.dataset().replace_schema(schema).filter(newest_versions(ledger)), schema.names
+    ) as database:
         return examine(embeddings, database, schema.names, sample)
 
 
@@ -65,7 +67,7 @@ def _of_embeddings(source: str, ledger: Ledger, options: AuditOptions) -> Audit:
         if json.loads(read_footer(ledger.footer)["encoder_description"]).get("weights") == "untrained":
             result.warnings.append("the encoder is untrained: what it finds near says nothing")
         if options.out is not None:
-            scanner = ledger.dataset().scanner(
+            scanner = newest_rows(ledger).scanner(
                 columns=[*MANIFEST_SCHEMA.names, "status"], filter=pc.field("view") == 0, **SCAN
             )
             _write(items, scanner.to_batches(), options, result, source)

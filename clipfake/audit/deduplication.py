@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipfake.audit.duplicates import THRESHOLD, Copies, as_codes, exact_copies, grouped, near_copies, surplus
+from clipfake.storage.embeddings import newest_rows
 from clipfake.storage.footers import footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
@@ -91,7 +92,7 @@ def items_of(table: pa.Table) -> ComparedItems:
 @contextmanager
 def stored_items(ledger: Ledger, threshold: float = THRESHOLD) -> Iterator[ComparedItems]:
     """The readable items of stored embeddings; while the block runs their vectors lie in a temporary file."""
-    dataset, at, parts = ledger.dataset(), 0, []
+    dataset, at, parts = newest_rows(ledger), 0, []
     kind = ledger.schema.field("embedding").type
     with tempfile.TemporaryDirectory(prefix="clipfake-copies-") as folder:
         path, rows = Path(folder) / "x", dataset.count_rows(filter=_READABLE)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clipfake.cli.console import say
-from clipfake.cli.options import Out, Without
+from clipfake.cli.options import DetectorName, Out, Without
 from clipfake.cli.progress import progress_bar
 from clipfake.operate.options import NightlyOptions
 
@@ -18,10 +18,10 @@ def nightly(
     date: Annotated[
         str, typer.Option(help="The night: YYYY-MM-DD, today or yesterday (UTC), or FIRST..LAST.", show_default=False)
     ],
-    detector: Annotated[str, typer.Option(help="Folder that `clipfake train` wrote.", show_default=False)],
     out: Out,
     pages: Annotated[str, typer.Option(help="Folder for the pages, one DATE.html a night.", show_default=False)],
     options: Annotated[NightlyOptions, Without("group_by", "real", "fake", "image_only", "decoder", "dry_run")],
+    detector: DetectorName = None,
 ) -> None:
     """Score one night of a crawl, or several. It compacts the report, compares each night, and makes its page.
 

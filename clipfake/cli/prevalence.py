@@ -10,7 +10,9 @@ from clipfake.cli.options import Json
 
 def prevalence(
     reports: Annotated[str, typer.Argument(help="Folder that `clipfake score` wrote.")],
-    detector: Annotated[str, typer.Option(help="Folder of the detector that scored the corpus.", show_default=False)],
+    detector: Annotated[
+        str | None, typer.Option(help="Folder of the detector that scored; by default the one that scored last.")
+    ] = None,
     by: Annotated[
         str | None, typer.Option(help="Also estimate it by folder, host or day (of scoring, in UTC).")
     ] = None,
@@ -26,11 +28,13 @@ def prevalence(
     """
     from dataclasses import asdict
 
-    from clipfake.detector.inspection import load
     from clipfake.report.audited import audited
     from clipfake.report.prevalence import prevalence as run
+    from clipfake.scoring.chosen_detector import named_or_of_folder
+    from clipfake.storage import uri as uris
+    from clipfake.storage.store import Store
 
-    bundle = load(detector)
+    bundle = named_or_of_folder(detector, Store(uris.place(reports)))[2]
     seen = audited(reports, bundle.fingerprint, audit) if audit else None
     found = run(reports, bundle, by, top)
     if as_json:

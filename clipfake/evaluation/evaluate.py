@@ -40,7 +40,7 @@ from clipfake.evaluation.own_protocol import own_parts, own_section
 from clipfake.evaluation.retrained_protocols import retrained_sections
 from clipfake.measures.cells import worst
 from clipfake.storage import uri as uris
-from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.embeddings import newest_rows, stored_embeddings
 from clipfake.storage.store import Store
 from clipfake.training.dataset import Labelled, read_labelled
 from clipfake.training.options import TrainOptions
@@ -140,7 +140,7 @@ def _about_embeddings(data: Labelled, place: str) -> dict[str, Any]:
 def _errors(place: str) -> dict[str, int]:
     """Generator -> items without an embedding: they have no score, and are in no table but as this count."""
     failed = (pads.field("status") != "ok") & (pads.field("view") == 0)
-    found = stored_embeddings(uris.place(place)).dataset().to_table(columns=["generator"], filter=failed)
+    found = newest_rows(stored_embeddings(uris.place(place))).to_table(columns=["generator"], filter=failed)
     return dict(sorted(Counter(name or "" for name in found["generator"].to_pylist()).items()))
 
 

@@ -15,7 +15,7 @@ from clipfake.errors import UsageError
 from clipfake.images.decode import Limits
 from clipfake.measures.split import unit_of
 from clipfake.storage import uri as uris
-from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.embeddings import newest_rows, stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.runs import read_records
@@ -66,7 +66,7 @@ def images_of(embeddings: str, items: Sequence[str]) -> StoredImages:
     wanted = pc.field("item_id").isin(pa.array(items, pa.string()))
     only = wanted & (pc.field("view") == 0) & (pc.field("status") == "ok") & pc.field("label").is_valid()
     columns = [*MANIFEST_SCHEMA.names, "content_sha256"]
-    rows = stored.dataset().scanner(columns=columns, filter=only, **SCAN).to_table()
+    rows = newest_rows(stored).scanner(columns=columns, filter=only, **SCAN).to_table()
     unit = map(unit_of, rows["group_id"].to_pylist(), rows["content_sha256"].to_pylist())
     options: dict[str, Any] = next(
         (run["options"] for run in reversed(read_records(stored.store)) if run["command"] == "embed"), {}

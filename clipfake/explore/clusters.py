@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
@@ -40,17 +41,19 @@ CLUSTER_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Shard:
-    """Row groups of one file that one task reads at a time."""
+    """Row groups of one file that one task reads at a time, and which of their rows: `own_rows`."""
 
     place: str
     name: str
     groups: tuple[int, ...]
+    own: pc.Expression
 
     def read(self, columns: tuple[str, ...] = ()) -> tuple[pa.Table, np.ndarray]:
         """The rows that have an embedding, and these, (N, D) as stored."""
         store = Store(self.place)
         with pq.ParquetFile(store.path(self.name), filesystem=store.filesystem) as file:
-            table = own_rows(file.read_row_groups(list(self.groups), columns=[*columns, "status", "view", "embedding"]))
+            needed = dict.fromkeys([*columns, "item_id", "version", "status", "view", "embedding"])
+            table = file.read_row_groups(list(self.groups), columns=list(needed)).filter(self.own)
         return table.select(list(columns)), matrix_of(table["embedding"])[1]
 
 
@@ -74,14 +77,14 @@ def clusters(
 
 
 def _shards(ledger: Ledger) -> list[Shard]:
-    shards = []
+    shards, own = [], own_rows(ledger)
     for name in ledger.files():
         with ledger.open(name) as file:
             rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         number = np.cumsum(rows) // SHARD_ROWS
         for which in np.unique(number):
             groups = tuple(int(i) for i in np.flatnonzero(number == which))
-            shards.append(Shard(ledger.store.uri, name, groups))
+            shards.append(Shard(ledger.store.uri, name, groups, own))
     return shards
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError, first_line
@@ -13,7 +14,7 @@ from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool
 from clipfake.measures.neighbours import Neighbours
 from clipfake.storage import uri as uris
-from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.embeddings import newest_versions, stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import Ledger
 from clipfake.storage.store import kind_of
@@ -21,7 +22,7 @@ from clipfake.storage.vectors import matrix_of
 
 BYTES = 2 << 30  # of embeddings held at once; beyond, one part after the other is searched
 _LIMITS = Limits()
-COLUMNS = ("item_id", "uri", "member", "status", "view", "label", "generator", "embedding")
+COLUMNS = ("item_id", "uri", "member", "version", "status", "view", "label", "generator", "embedding")
 
 
 def similar(
@@ -65,9 +66,9 @@ def embeddings_in(place: str) -> Ledger:
     return stored_embeddings(where)
 
 
-def own_rows(table: pa.Table) -> pa.Table:
-    """The rows of images themselves, not of views, that have an embedding."""
-    return table.filter(pa.compute.and_(pa.compute.equal(table["status"], "ok"), pa.compute.equal(table["view"], 0)))
+def own_rows(ledger: Ledger) -> pc.Expression:
+    """What holds of the rows of images themselves, not of views, as they are now, that have an embedding."""
+    return newest_versions(ledger) & (pc.field("status") == "ok") & (pc.field("view") == 0)
 
 
 def _embedded(images: Sequence[str], ledger: Ledger, encoder: str | None) -> np.ndarray:
@@ -108,11 +109,11 @@ def _parts(ledger: Ledger) -> Iterator[tuple[pa.Table, Neighbours]]:
     """All rows that can be found, in parts of about BYTES of embeddings: their names, and their vectors' index."""
     kind = ledger.schema.field("embedding").type
     most = max(1, BYTES // (kind.list_size * kind.value_type.bit_width // 8))
-    names, vectors, rows = [], [], 0
+    names, vectors, rows, own = [], [], 0, own_rows(ledger)
     for name in ledger.files():
         with ledger.open(name) as file:
             for batch in file.iter_batches(batch_size=65_536, columns=list(COLUMNS)):
-                table = own_rows(pa.Table.from_batches([batch]))
+                table = pa.Table.from_batches([batch]).filter(own)
                 names.append(table.select(["item_id", "uri", "member", "label", "generator"]))
                 vectors.append(matrix_of(table["embedding"])[1])
                 rows += table.num_rows

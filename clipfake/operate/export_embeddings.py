@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipfake.errors import UsageError
@@ -20,13 +21,13 @@ from clipfake.storage.vectors import matrix_of
 FORMATS: Final = ("clip-retrieval",)
 PART_ROWS = 1_000_000  # as clip-retrieval cuts them
 _BATCH = 16_384
-_COLUMNS: Final = ("item_id", "uri", "member", "status", "view", "caption", "embedding")
+_COLUMNS: Final = ("item_id", "uri", "member", "version", "status", "view", "caption", "embedding")
 METADATA: Final = pa.schema([("image_path", pa.string()), ("caption", pa.string()), ("item_id", pa.string())])
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Rows that were written, the others (errors and views), and the files of vectors."""
+    """Rows that were written, the others (errors, views, versions that are not there any more), and the files."""
 
     rows: int
     left_out: int
@@ -43,10 +44,11 @@ def export_embeddings(embeddings: str, out: str, form: str = FORMATS[0]) -> Expo
         raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {form!r}")
     ledger, store = embeddings_in(embeddings), Store(uris.place(out))
     check_new(store)
-    total, all_rows = _counts(ledger)
+    own = own_rows(ledger)
+    total, all_rows = _counts(ledger, own)
     if not total:
         raise UsageError(f"{embeddings} holds no image that was embedded: there is nothing to export")
-    tables = (own_rows(table) for table in _read(ledger, list(_COLUMNS)))
+    tables = (table.filter(own) for table in _read(ledger, list(_COLUMNS)))
     sizes = [min(PART_ROWS, total - first) for first in range(0, total, PART_ROWS)]
     left: pa.Table | None = None
     for number, size in zip(count(), sizes):
@@ -92,9 +94,9 @@ def _path(uri: str) -> str | None:
         return None
 
 
-def _counts(ledger: Ledger) -> tuple[int, int]:
+def _counts(ledger: Ledger, own: pc.Expression) -> tuple[int, int]:
     """Rows that are exported, and all rows."""
-    both = [(own_rows(t).num_rows, t.num_rows) for t in _read(ledger, ["status", "view"])]
+    both = [(t.filter(own).num_rows, t.num_rows) for t in _read(ledger, ["item_id", "version", "status", "view"])]
     return sum(own for own, _ in both), sum(rows for _, rows in both)
 
 

@@ -3,15 +3,15 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from clipfake.detector.inspection import load
 from clipfake.errors import ClipfakeError, ExitCode, UsageError, first_line
 from clipfake.operate.options import NIGHTS_LIMIT, NightlyOptions
 from clipfake.report.drift import drift_of_places
 from clipfake.report.report import PageOptions, make_page, page_place
+from clipfake.scoring.chosen_detector import named_or_of_folder
 from clipfake.scoring.job import Outcome
 from clipfake.scoring.score import score
 from clipfake.scoring.unit_runner import Progress
@@ -69,10 +69,12 @@ def parse_nights(text: str, today: date | None = None) -> list[date]:
 
 
 def nightly(
-    corpus: str, nights: list[date], detector: str, out: str, pages: str, options: NightlyOptions,
+    corpus: str, nights: list[date], detector: str | None, out: str, pages: str, options: NightlyOptions,
     progress: Callable[[int], Progress],
 ) -> dict[str, Any]:  # fmt: skip
     """Scores each night into the report `out`, compacts, compares, writes `pages`/DATE.html; returns JSON values.
+
+    detector : its name, path or URI; by default the one that `out` goes on with, else the package's newest
 
     Of the nights before them those that were scored are listed again: what came late is scored, and what may pass is
     tried again. That one of them is gone is no error.
@@ -83,7 +85,8 @@ def nightly(
     Raises UsageError for what is wrong with all nights, before anything is written.
     """
     crawl, began = Crawl(corpus), time.monotonic()
-    key = load(detector).fingerprint
+    detector, decoder, bundle = named_or_of_folder(detector, Store(uris.place(out)))
+    options, key = replace(options, scan=replace(options.scan, decoder=decoder)), bundle.fingerprint
     for night in nights:
         page_place(_page(pages, night), "--pages", apart_from=out)
         for option, folder in (("--out", out), ("--pages", pages), ("--save-embeddings", options.save_embeddings)):
@@ -95,7 +98,7 @@ def nightly(
     compacted = {place: _compacted(place) for place in (out, options.save_embeddings) if place}
     for entry, night in zip([*done, *earlier], [*nights, *before], strict=True):
         if entry["error"] is None and (entry in done or entry["rows"]):  # an earlier night's page where it changed
-            _shown(entry, crawl, night, detector, out, _page(pages, night), options.against)
+            _shown(entry, crawl, night, key, out, _page(pages, night), options.against)
     codes = {entry["exit_code"] for entry in done} | {entry["exit_code"] for entry in earlier} & {ExitCode.FAILED}
     return {
         "command": "nightly",
@@ -138,14 +141,14 @@ def _scored(
     return entry
 
 
-def _shown(entry: dict[str, Any], crawl: Crawl, night: date, detector: str, out: str, page: str, against: int) -> None:
+def _shown(entry: dict[str, Any], crawl: Crawl, night: date, key: str, out: str, page: str, against: int) -> None:
     """Adds drift against the nights before, and the page, of all the night's items, whichever run scored them."""
     place = crawl.place(night)
     before = [crawl.place(night - timedelta(days=n)) for n in range(1, against + 1)]
 
     def run() -> None:
-        found = drift_of_places(out, load(detector).fingerprint, place, before)
-        shown = make_page(out, page, PageOptions(detector=detector, below=place), found)
+        found = drift_of_places(out, key, place, before)
+        shown = make_page(out, page, PageOptions(detector=key, below=place), found)
         alarms = [finding.measure for finding in found.findings if finding.alarm]
         entry["items"] = shown["total"]["n"]
         entry["flagged"] = shown["total"]["flagged"]

@@ -25,7 +25,7 @@ from clipfake.measures.shift import (
 from clipfake.measures.unit_shares import design_effect, shares_of, units_sql
 from clipfake.storage import uri as uris
 from clipfake.storage.duckdb import temporary_database
-from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.embeddings import newest_rows, stored_embeddings
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.reports import Rows, below, footer_of, latest, open_report, rows_of
 from clipfake.storage.store import kind_of
@@ -201,7 +201,7 @@ def _profile(rows: Rows, called: Mapping[str, str] | None = None) -> Profile:
 def _image_profile(ledger: Ledger) -> Profile:
     """The profile of the images of stored embeddings."""
     with temporary_database() as database:
-        scanner = ledger.dataset().scanner(columns=list(_FACTS), filter=pc.field("view") == 0, **SCAN)
+        scanner = newest_rows(ledger).scanner(columns=list(_FACTS), filter=pc.field("view") == 0, **SCAN)
         database.register("images", scanner.to_reader())
         return _profile(Rows(database, "images"))
 
@@ -241,7 +241,7 @@ def _moments(ledger: Ledger) -> Moments:
     """Of the embeddings of images, at length 1."""
     moments = Moments()
     only = (pc.field("view") == 0) & (pc.field("status") == "ok")
-    for batch in ledger.dataset().scanner(columns=["embedding"], filter=only, **SCAN).to_batches():
+    for batch in newest_rows(ledger).scanner(columns=["embedding"], filter=only, **SCAN).to_batches():
         x = matrix_of(batch["embedding"])[1].astype(np.float64)
         moments.add(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
     if not moments.n:

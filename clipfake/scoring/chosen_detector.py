@@ -4,8 +4,9 @@ import logging
 from contextlib import suppress
 from itertools import islice
 
+from clipfake.detector.bundle import Detector
 from clipfake.detector.named import load_detector, names, newest
-from clipfake.detector.variants import variants
+from clipfake.detector.variants import variant, variants
 from clipfake.errors import UsageError
 from clipfake.scoring.speed import RECORDS
 from clipfake.storage.runs import newest_records
@@ -40,6 +41,14 @@ def detector_of_folder(out: Store) -> tuple[str, str | None]:
             out.uri, candidate, newest(),
         )  # fmt: skip
     return candidate, last["options"].get("decoder")
+
+
+def named_or_of_folder(detector: str | None, out: Store) -> tuple[str, str | None, Detector]:
+    """The detector that is named, else that of `detector_of_folder`; its decoder, None for its own; it, loaded so."""
+    decoder = None
+    if detector is None:
+        detector, decoder = detector_of_folder(out)
+    return detector, decoder, variant(load_detector(detector), image_only=False, decoder=decoder)
 
 
 def _scores_alike(detector: str, fingerprint: str) -> bool:

@@ -14,7 +14,7 @@ from clipfake.errors import UsageError
 from clipfake.measures.domains import source_names
 from clipfake.measures.split import OFFICIAL, SPLITS, official_parts, unit_of
 from clipfake.storage import uri as uris
-from clipfake.storage.embeddings import stored_embeddings
+from clipfake.storage.embeddings import newest_rows, stored_embeddings
 from clipfake.storage.footers import read_footer
 from clipfake.storage.store import kind_of
 from clipfake.storage.vectors import matrix_of
@@ -102,10 +102,9 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, f
     if text and text_input is None:
         raise UsageError(f"{embeddings} holds no text embeddings: make them with `clipfake embed --text TEMPLATE`")
     columns = dict.fromkeys([*COLUMNS, *facts, *(["text_embedding"] if text else [])])
-    table = ledger.dataset().to_table(columns=list(columns))
+    table = newest_rows(ledger).to_table(columns=list(columns))
     if not views or "conditions" in found:  # what robustness is measured with is not trained on
         table = table.filter(pc.field("view") == 0)
-    table = _latest(table)
     ok, labelled = pc.equal(table["status"], "ok"), pc.is_valid(table["label"])
     left_out = {"errors": _count(pc.invert(ok)), "unlabelled": _count(pc.and_(ok, pc.invert(labelled)))}
     keep = pc.and_(ok, labelled)
@@ -135,16 +134,6 @@ def read_labelled(embeddings: str, *, views: bool = False, text: bool = False, f
         text_input if text else None,
         {name: np.asarray(table[name].to_pylist(), object) for name in facts},
     )
-
-
-def _latest(table: pa.Table) -> pa.Table:
-    """Without the rows of earlier versions of an item: a changed file was embedded again, and its old rows stay."""
-    images = table.filter(pc.field("view") == 0)
-    if pc.count_distinct(images["item_id"]).as_py() == images.num_rows:
-        return table
-    pairs = list(zip(table["item_id"].to_pylist(), table["version"].to_pylist(), strict=True))
-    newest = dict(pairs)  # files are named by the time of their runs
-    return table.filter(pa.array([newest[item] == version for item, version in pairs]))
 
 
 def _count(mask: pa.ChunkedArray) -> int:

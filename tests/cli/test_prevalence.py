@@ -14,8 +14,16 @@ def test_shares_in_per_cent_and_the_doubts(monkeypatch):
     rates = SimpleNamespace(tpr=0.9, fakes=40, fpr=0.05, reals=60, decision=1.5)
     found = SimpleNamespace(whole=whole, groups={"shop": whole}, rates=rates)
     monkeypatch.setattr(library, "prevalence", lambda *given: found)
-    monkeypatch.setattr("clipfake.detector.inspection.load", lambda place: SimpleNamespace(fingerprint="f"))
+    chosen = []
+
+    def choose(detector, out):
+        chosen.append(detector)
+        return detector, None, SimpleNamespace(fingerprint="f")
+
+    monkeypatch.setattr("clipfake.scoring.chosen_detector.named_or_of_folder", choose)
+    assert CliRunner().invoke(app, ["prevalence", "R"]).exit_code == 0
     done = CliRunner().invoke(app, ["prevalence", "R", "--detector", "D"])
+    assert chosen == [None, "D"]
     assert done.exit_code == 0, done.output
     (shop,) = (line.split() for line in done.stdout.splitlines() if line.startswith(" shop"))
     assert shop == ["shop", "200", "25.00%", "12.50%", "10.00%", "-", "-", "yes"]

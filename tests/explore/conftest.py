@@ -13,7 +13,7 @@ ENCODER = "ViT-S-32-alt/untrained"
 
 @pytest.fixture(scope="module")
 def stored(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pictures' embeddings in two files, one row with an error, and one augmented view that is never found."""
+    """The pictures' embeddings in two files, one row with an error; what is never found: a view, old versions."""
     import pyarrow as pa
     from PIL import Image
 
@@ -46,4 +46,6 @@ def stored(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.commit("b.parquet", rows.slice(25))
     view = rows.slice(3, 1).set_column(rows.schema.get_field_index("view"), "view", pa.array([1], pa.int16()))
     ledger.commit("c.parquet", view.cast(ledger.schema))
+    old = rows.slice(5, 3).set_column(rows.schema.get_field_index("version"), "version", pa.array(["0"] * 3))
+    ledger.commit("d.parquet", old.cast(ledger.schema))
     return folder

@@ -24,7 +24,7 @@ from clipfake.storage.store import Store
 
 def _vectors(stored: Path) -> tuple[list[str], np.ndarray]:
     found = duckdb.sql(
-        f"SELECT item_id, embedding FROM '{stored}/*.parquet' WHERE status = 'ok' AND view = 0"
+        f"SELECT item_id, embedding FROM '{stored}/*.parquet' WHERE status = 'ok' AND view = 0 AND version = '1'"
     ).fetchall()
     return [name for name, _ in found], np.array([vector for _, vector in found])
 

@@ -23,7 +23,10 @@ ROWS = 25
 
 @pytest.fixture
 def stored(tmp_path):
-    """Two files of 25 rows: an error, a view, a member, a path that is not UTF-8, captions; -> folder, ids, vectors."""
+    """Two files of 25 rows: an error, a view, a member, a path that is not UTF-8, captions; an old version of one.
+
+    -> folder, ids, vectors
+    """
     ledger = embedding_ledger(Store(f"file://{tmp_path}/own"), describe(ENCODER), "fp16")
     dim = ledger.schema.field("embedding").type.list_size
     ids, kept = [], []
@@ -48,6 +51,9 @@ def stored(tmp_path):
         out = [i for i in range(ROWS - 1) if i != 2]
         ids += [columns["item_id"][i] for i in out]
         kept.append(vectors[out])
+    first = ledger.dataset().head(1)
+    older = first.set_column(first.schema.get_field_index("version"), "version", pa.array(["0"]))
+    ledger.commit("2.parquet", older.cast(ledger.schema))
     return f"{tmp_path}/own", ids, np.concatenate(kept)
 
 
@@ -57,7 +63,7 @@ def test_there_and_back(stored, tmp_path, monkeypatch, part_rows):
     place, ids, vectors = stored
     found = export_embeddings(place, f"{tmp_path}/theirs")
     parts = -(-len(ids) // part_rows)
-    assert (found.rows, found.left_out, found.parts) == (len(ids), 4, parts)
+    assert (found.rows, found.left_out, found.parts) == (len(ids), 5, parts)
     files = sorted((tmp_path / "theirs" / "img_emb").iterdir())
     assert [file.name for file in files] == [f"img_emb_{number:04d}.npy" for number in range(parts)]
     arrays = [np.load(file) for file in files]

@@ -115,11 +115,16 @@ def nights(tmp_path: Path, pictures: Path) -> Path:
     return tmp_path
 
 
-def run(nights: Path, detector: Path, which: str) -> dict:
+def run(nights: Path, detector: Path | None, which: str) -> dict:
     places = [str(nights / name) for name in ("reports", "pages")]
     template = str(nights / "crawl" / "{date}")
     return nightly(
-        template, parse_nights(which), str(detector), *places, NightlyOptions(), lambda total: lambda n: None
+        template,
+        parse_nights(which),
+        detector and str(detector),
+        *places,
+        NightlyOptions(),
+        lambda total: lambda n: None,
     )
 
 
@@ -145,7 +150,8 @@ def test_several_nights_in_one_go_and_again(nights, detector, in_process):
     assert "broken.jpg" not in pages["2026-11-01"]
     json.dumps(found)
 
-    again = run(nights, detector, "2026-11-01..2026-11-02")
+    again = run(nights, None, "2026-11-01..2026-11-02")  # with the detector that the report goes on with
+    assert again["detector"] == found["detector"]
     assert [(night["rows"], night["items"], night["exit_code"]) for night in again["nights"]] == [(0, 5, 0), (0, 6, 0)]
 
 

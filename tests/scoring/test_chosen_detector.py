@@ -15,7 +15,7 @@ from clipfake.encoder import describe, load
 from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
 from clipfake.scoring import executor
-from clipfake.scoring.chosen_detector import detector_of_folder
+from clipfake.scoring.chosen_detector import detector_of_folder, named_or_of_folder
 from clipfake.scoring.embed import embed
 from clipfake.scoring.options import EmbedOptions, ScanOptions
 from clipfake.scoring.score import score
@@ -73,6 +73,13 @@ def scored(package, tmp_path):
 def test_a_detector_of_ones_own_is_found_where_it_was(scored, detector):
     place, fingerprint = f"file://{detector}", load_detector(str(detector)).fingerprint
     assert detector_of_folder(scored(place, fingerprint)) == (place, None)
+
+
+def test_it_is_loaded_as_the_folder_goes_on_with_it_or_as_it_is_named(scored, detector):
+    out = scored("field/v1", load_detector("field/v1").fingerprint)
+    name, decoder, found = named_or_of_folder(None, out)
+    assert (name, decoder, found.fingerprint) == ("field/v1", None, load_detector("field/v1").fingerprint)
+    assert named_or_of_folder(str(detector), out)[2].fingerprint == load_detector(str(detector)).fingerprint
 
 
 def test_one_that_moved_into_the_package_is_found_there(scored):
