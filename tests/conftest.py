@@ -132,6 +132,24 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def packed_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a random ViT-S-32-alt. A process loads it without open_clip, whose import takes 8 s of a core."""
+    from clipfake.encoder.packed.pack import pack
+
+    file = tmp_path_factory.mktemp("encoder") / "small.safetensors"
+    file.write_bytes(pack("ViT-S-32-alt/untrained").to_bytes())
+    return file
+
+
+@pytest.fixture(scope="session")
+def packed_detector(packed_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete detector for the embeddings of `packed_encoder`: for tests whose processes are many."""
+    from detectors import random_detector
+
+    return random_detector(str(packed_encoder), tmp_path_factory.mktemp("packed_detector"))
+
+
+@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 different JPEGs of 96 x 96 pixels."""
     import numpy as np

@@ -21,9 +21,9 @@ MODULES = [path for path in sorted((ROOT / "clipfake").rglob("*.py")) if ">>> " 
 
 
 @pytest.fixture
-def place(detector: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(packed_detector: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the examples name, and a package with field/v1."""
-    shutil.copytree(detector, tmp_path / "shipped" / "field" / "v1")
+    shutil.copytree(packed_detector, tmp_path / "shipped" / "field" / "v1")
     monkeypatch.setattr(named, "FOLDER", tmp_path / "shipped")
     (tmp_path / "pictures").mkdir()
     for path in sorted(pictures.iterdir())[:4]:
@@ -41,7 +41,7 @@ def run(examples: list[str]) -> dict[str, object]:
     return names
 
 
-def test_the_examples_of_images_and_reports(place, capsys):
+def test_the_examples_of_images_and_reports(in_process, place, capsys):
     score("pictures", str(place / "shipped/field/v1"), "reports", ScanOptions(), lambda _: lambda n: None)
     names = run([example for example in EXAMPLES if "import ray" not in example])
     assert "unsupported None None" in capsys.readouterr().out

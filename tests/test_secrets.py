@@ -61,7 +61,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(
 
 @pytest.mark.slow
 def test_keys_and_tokens_of_the_environment_are_in_nothing_that_a_run_leaves(
-    pictures, detector, tmp_path, monkeypatch, capfd, caplog
+    pictures, packed_detector, tmp_path, monkeypatch, capfd, caplog
 ):
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "RAY_AUTH_TOKEN", "HF_TOKEN"):
         monkeypatch.setenv(name, SECRET)
@@ -70,7 +70,7 @@ def test_keys_and_tokens_of_the_environment_are_in_nothing_that_a_run_leaves(
     (tmp_path / "corpus").mkdir()
     for i in range(3):
         (tmp_path / "corpus" / f"{i}.jpg").write_bytes((pictures / f"{i:02d}.jpg").read_bytes())
-    arguments = ["score", str(tmp_path / "corpus"), "--detector", str(detector), "--out", str(out), "--json"]
+    arguments = ["score", str(tmp_path / "corpus"), "--detector", str(packed_detector), "--out", str(out), "--json"]
     monkeypatch.setattr("sys.argv", ["clipfake"])
     with pytest.raises(SystemExit) as ended:
         main(*arguments)

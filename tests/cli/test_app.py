@@ -128,13 +128,13 @@ def mess(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_cpu_gives_the_same_report_and_the_readmes_queries_run(crawl, detector, tmp_path):
+def test_one_cpu_gives_the_same_report_and_the_readmes_queries_run(crawl, packed_detector, tmp_path):
     corpus = shutil.copytree(crawl / "2026-11-01", tmp_path / "crawl")
     (Path(corpus) / "empty.jpg").write_bytes(b"")
     found = {}
     for cpus in (1, 2):
         out = tmp_path / f"reports{cpus}"
-        done = clipfake("score", corpus, "--detector", detector, "--out", out, "--num-cpus", cpus, "--json")
+        done = clipfake("score", corpus, "--detector", packed_detector, "--out", out, "--num-cpus", cpus, "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["status"] == {"ok": 130, "empty": 1}
         assert "ray" not in done.stderr.lower(), "a wall of Ray's log"

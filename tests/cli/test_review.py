@@ -63,6 +63,7 @@ def test_from_the_page_to_the_audited_share(report, detector, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_labels_of_members_become_embeddings_and_a_detector(detector, tmp_path):
     """The whole way of labels.csv, as review.js writes it, whose rows name members of a tar: train and calibrate."""
     labels = reviewed(detector, tmp_path)

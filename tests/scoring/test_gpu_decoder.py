@@ -67,7 +67,7 @@ def test_statuses_and_facts_are_those_of_exact(folder, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_an_image_that_kills_the_encoder_costs_its_own_row(tmp_path, monkeypatch):
+def test_an_image_that_kills_the_encoder_costs_its_own_row(packed_encoder, tmp_path, monkeypatch):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     files = {}
@@ -83,12 +83,12 @@ def test_an_image_that_kills_the_encoder_costs_its_own_row(tmp_path, monkeypatch
     monkeypatch.setattr(executor, "InProcess", InAnotherProcess)
     options, what = ScanOptions(job=JobOptions(max_error_rate=1)), EmbedOptions(decoder="gpu")
     out = str(tmp_path / "out")
-    outcome = embed(str(pictures), "ViT-S-32-alt/untrained", out, options, lambda n: lambda k: None, what)
+    outcome = embed(str(pictures), str(packed_encoder), out, options, lambda n: lambda k: None, what)
     assert outcome.totals.status == {"ok": 8, "crashed": 1}
     table = ds.dataset(out).to_table(columns=["item_id", "status", "embedding"])
     rows = {row["item_id"].rpartition("/")[2]: row for row in table.to_pylist()}
     assert (rows["4.jpg"]["status"], rows["4.jpg"]["embedding"]) == ("crashed", None)
-    encoder = load(describe("ViT-S-32-alt/untrained", decoder="gpu"), batch_size=2)
+    encoder = load(describe(str(packed_encoder), decoder="gpu"), batch_size=2)
     for name in files.keys() - {"4.jpg"}:
         pixels = prepare(files[name], Limits(), encoder.description.preprocess, decoder="gpu-1").pixels
         assert pixels is not None
