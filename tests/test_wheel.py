@@ -61,8 +61,8 @@ def test_a_picture_is_checked_from_it(installed, detector, pictures, tmp_path):
     assert json.loads(found.stdout)["images"][0]["status"] == "ok"
 
 
-def test_a_folder_is_scored_from_it(installed, detector, pictures, tmp_path):
-    words = ("score", pictures, "--detector", detector, "--out", "reports", "--json")
+def test_a_folder_is_scored_from_it(installed, packed_detector, pictures, tmp_path):
+    words = ("score", pictures, "--detector", packed_detector, "--out", "reports", "--json")
     found = run(installed / "clipfake", *words, folder=tmp_path)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["status"] == {"ok": 40}

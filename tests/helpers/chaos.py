@@ -136,7 +136,7 @@ class Run:
         while time.monotonic() < deadline and process.poll() is None:
             if condition():
                 return True
-            time.sleep(0.02)
+            time.sleep(0.1)  # a commit is held open for longer
         return False
 
     def visible(self) -> list[str]:

@@ -22,6 +22,11 @@ def corpus(crawl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_images(crawl, tmp_path_factory.mktemp("chaos") / "corpus", ITEMS)
 
 
+@pytest.fixture(scope="module")
+def detector(packed_detector: Path) -> Path:
+    return packed_detector
+
+
 @pytest.fixture
 def warm_cluster(warm_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Child processes join the Ray of this process, so that a kill hits the run and not the cluster."""
@@ -112,7 +117,7 @@ def test_a_worker_node_killed_in_the_middle_while_the_other_hangs(
     wait_for_nodes(address, 2)
     monkeypatch.setenv("RAY_ADDRESS", address)
     run = Run(
-        str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "80")
+        str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "45")
     )  # a lost node is known by then
     process = run.start()
     # Both nodes' encoders are halted as soon as they have work: the kill hits one that holds some, the other one hangs.

@@ -36,8 +36,8 @@ print(json.dumps({"rows": rows, "layouts": [asdict(layout) for layout in laid_ou
 
 
 @pytest.mark.timeout(300)
-def test_encoders_share_a_gpu(pictures, detector, tmp_path):
-    command = [sys.executable, "-c", DRIVER, str(pictures), str(detector), str(tmp_path)]
+def test_encoders_share_a_gpu(pictures, packed_detector, tmp_path):
+    command = [sys.executable, "-c", DRIVER, str(pictures), str(packed_detector), str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout.splitlines()[-1])

@@ -31,7 +31,7 @@ def rows_of(folder: Path) -> dict[str, dict]:
     return {row["item_id"]: row for row in rows}
 
 
-def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_layouts_and_batch_sizes_give_the_same(pictures, packed_detector, tmp_path, monkeypatch):
     plan, found = sources.plan_placement, {}
     monkeypatch.setitem(placement.ROWS_PER_CHUNK, "cpu", 8)
     monkeypatch.setattr(unit_runner, "chunks_a_task", lambda pipeline, chunks: min(3, pipeline[0].together))
@@ -46,7 +46,9 @@ def test_layouts_and_batch_sizes_give_the_same(pictures, detector, tmp_path, mon
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr(executor, "at_hand", lambda name=name: name != "in this process")
         options, out = ScanOptions(job=JobOptions(batch_size=batch)), tmp_path / f"{name} {batch}"
-        done = score(str(pictures), str(detector), str(out), options, lambda n: lambda k: None, str(out) + " kept")
+        done = score(
+            str(pictures), str(packed_detector), str(out), options, lambda n: lambda k: None, str(out) + " kept"
+        )
         assert (done.record["nodes"][0]["address"] == "here") == (name == "in this process")
         assert bool(layouts[-1].preparers) == (name == "two stages")
         assert layouts[-1].batch_size == batch
