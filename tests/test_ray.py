@@ -53,7 +53,7 @@ def test_embeddings_are_null_where_there_are_none(blobs, detector):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_pipeline_of_three_lines(warm_ray, detector, pictures, tmp_path):
+def test_a_pipeline_of_three_lines(warm_ray, packed_detector, pictures, tmp_path):
     import ray
 
     (folder := tmp_path / "images").mkdir()
@@ -61,7 +61,7 @@ def test_a_pipeline_of_three_lines(warm_ray, detector, pictures, tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "empty.jpg").write_bytes(b"")
     images = ray.data.read_binary_files(str(folder), include_paths=True)
-    scored = images.map_batches(ScoreImages, fn_constructor_args=(str(detector),), batch_size=4, concurrency=1)
+    scored = images.map_batches(ScoreImages, fn_constructor_args=(str(packed_detector),), batch_size=4, concurrency=1)
     scored.drop_columns(["bytes"]).write_parquet(str(tmp_path / "scored"))
     found = ray.data.read_parquet(str(tmp_path / "scored")).to_pandas().sort_values("path")
     assert found.status.tolist() == ["ok"] * 6 + ["empty"]

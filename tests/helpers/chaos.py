@@ -103,9 +103,10 @@ class Run:
 
     def start(self) -> subprocess.Popen:
         arguments = ["score", self.corpus, "--detector", str(self.detector), "--out", self.store.uri]
+        arguments += ["--unit-rows", str(self.unit_rows), "--batch-size", str(min(self.unit_rows, 32))]
         mode = "BROKEN" if self.broken else "WHOLE"
         return subprocess.Popen(
-            [sys.executable, "-c", DRIVER, mode, *arguments, "--unit-rows", str(self.unit_rows), *self.options],
+            [sys.executable, "-c", DRIVER, mode, *arguments, *self.options],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -69,8 +69,9 @@ def warm_ray() -> Iterator[None]:
 @pytest.fixture
 def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of a few items are done in this process, whatever Ray is up, but for a test that asks for `warm_ray`."""
-    from clipfake.scoring import executor
+    from clipfake.scoring import executor, placement
 
+    monkeypatch.setitem(placement.BATCH_SIZE, "cpu", 8)  # a batch is filled up, and the items are few
     if "warm_ray" not in request.fixturenames:
         monkeypatch.setattr(executor, "at_hand", lambda: False)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -88,12 +88,12 @@ BROKEN = {
 }  # fmt: skip
 
 
-def test_a_crawl_with_broken_files_has_one_row_each(warm_ray, crawl, detector, tmp_path):
+def test_a_crawl_with_broken_files_has_one_row_each(warm_ray, crawl, packed_detector, tmp_path):
     corpus = Path(shutil.copytree(crawl, tmp_path / "crawl"))
     good = next(corpus.rglob("*.jpg")).read_bytes()
     for name, (make, _) in BROKEN.items():
         (corpus / name).write_bytes(make(good))
-    outcome = run_score(corpus, detector, tmp_path / "out", max_error_rate=0.01, unit_rows=100)
+    outcome = run_score(corpus, packed_detector, tmp_path / "out", max_error_rate=0.01, unit_rows=100)
     assert outcome.exit_code == 3
     assert outcome.totals.rows == 402
     assert outcome.totals.status["ok"] == 390
