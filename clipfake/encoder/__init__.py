@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from clipfake.encoder import protocol
 from clipfake.errors import UsageError
+from clipfake.images.without_compiler import without_compiler
 
 if TYPE_CHECKING:
     from clipfake.encoder.description import EncoderDescription
@@ -26,7 +27,8 @@ def describe(name: str, feature: str = "projected", decoder: str = "exact") -> "
     from clipfake.images.resize import full_name
 
     decoder = full_name(decoder)
-    return protocol.family_of(name).describe(name, feature, decoder)
+    with without_compiler():
+        return protocol.family_of(name).describe(name, feature, decoder)
 
 
 def load(
@@ -38,12 +40,14 @@ def load(
     """
     _check(device, precision, batch_size)
     described = describe(encoder) if isinstance(encoder, str) else encoder
-    return protocol.family(described.family).load(described, precision, device, batch_size)
+    with without_compiler():
+        return protocol.family(described.family).load(described, precision, device, batch_size)
 
 
 def describe_text(encoder: "EncoderDescription") -> "TextDescription":
     """The text tower that belongs to an encoder. Raises UsageError where it has none, or it cannot be had."""
-    return protocol.family(encoder.family).describe_text(encoder)
+    with without_compiler():
+        return protocol.family(encoder.family).describe_text(encoder)
 
 
 def load_text(
@@ -51,7 +55,8 @@ def load_text(
 ) -> "TextEncoder":
     """That text tower, ready on `device`; raises what `describe_text` and `load` raise."""
     _check(device, precision, batch_size)
-    return protocol.family(encoder.family).load_text(encoder, precision, device, batch_size)
+    with without_compiler():
+        return protocol.family(encoder.family).load_text(encoder, precision, device, batch_size)
 
 
 def _check(device: str, precision: "Precision", batch_size: int) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from clipfake.errors import UsageError, first_line
 from clipfake.images.device_jpeg import DeviceJpeg
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import resize_in_float
+from clipfake.images.without_compiler import without_compiler
+
+with without_compiler():
+    from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 _LOG = logging.getLogger(__name__)
 _TOGETHER: Final = 1 << 27  # pixels that are decoded at a time, three bytes each

@@ -2,9 +2,10 @@
 
 The tool works in its own process, as it does with so few, and then on a Ray of its own, as it does with more.
 
-python tests/benchmarks/startup.py IMAGES [--count 300 --model ViT-B-32 --precision bf16 --rounds 3]
+python tests/benchmarks/startup.py IMAGES [--count 300 --model ViT-B-32 --precision bf16 --rounds 3 --against TREE]
 
 The plain script imports open_clip, builds the model and loops over the images. Seconds since the start of the process.
+With --against the tool of another checkout takes its turns, too.
 """
 
 import argparse
@@ -30,20 +31,26 @@ def main() -> None:
     parser.add_argument("--model", default="ViT-B-32")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", type=Path)
     parser.add_argument("--run", choices=("plain", "tool", "ray"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.run:
         run_plain(asked) if asked.run == "plain" else run_tool(asked)
         return
-    times: dict[str, list[dict]] = {"plain": [], "tool": [], "ray": []}
+    others = ["tool, other checkout", "ray, other checkout"] if asked.against else []
+    times: dict[str, list[dict]] = {name: [] for name in ("plain", "tool", "ray", *others)}
     with tempfile.TemporaryDirectory(prefix="clipfake-startup-") as folder:
         images = spread(asked.images, Path(folder) / "images", asked.count)
         for _ in range(asked.rounds):
             for name, results in times.items():
                 command = [sys.executable, __file__, str(images), "--model", asked.model]
                 command += ["--precision", asked.precision]
+                run, other, _ = name.partition(", ")
+                tree = {"PYTHONPATH": str(asked.against)} if other else {}
                 began = time.time()
-                done = subprocess.run([*command, "--run", name], stdout=subprocess.PIPE, text=True, check=True)
+                done = subprocess.run(
+                    [*command, "--run", run], stdout=subprocess.PIPE, text=True, check=True, env=os.environ | tree
+                )
                 results.append(
                     json.loads(done.stdout.splitlines()[-1]) | {"the process has ended": time.time() - began}
                 )
@@ -52,8 +59,12 @@ def main() -> None:
         for step in results[0]:
             taken = [result[step] for result in results if step in result]
             print(f"| {step} | {statistics.median(taken):.1f} ({min(taken):.1f} .. {max(taken):.1f}) |")
-    ends = [statistics.median(r["the process has ended"] for r in results) for results in times.values()]
-    print(f"\nover the plain script: {ends[1] - ends[0]:.1f} s, on Ray {ends[2] - ends[0]:.1f} s")
+    firsts = {
+        name: statistics.median(r.get("the first rows are here", r.get("the first batch is done")) for r in results)
+        for name, results in times.items()
+    }
+    print("\nfirst rows, of the plain script's: ", end="")
+    print(", ".join(f"{name} {first / firsts['plain']:.2f}" for name, first in firsts.items()))
 
 
 def run_plain(asked: argparse.Namespace) -> None:
@@ -81,7 +92,7 @@ def run_tool(asked: argparse.Namespace) -> None:
     """`embed` in this process, with a clock at what it calls."""
     from clipfake.corpus.layouts import LayoutOptions
     from clipfake.onray import connection
-    from clipfake.scoring import embed, options, plan, sources, stages
+    from clipfake.scoring import embed, options, sources, stages
 
     steps = {"Python, pyarrow and DuckDB are imported": time.time() - BEGAN}
     notes = Path(tempfile.mkdtemp(prefix="clipfake-startup-"))
@@ -101,11 +112,8 @@ def run_tool(asked: argparse.Namespace) -> None:
 
         def __init__(self, prepare: object, encode: object) -> None:
             at = {"the actor is being made": time.time() - BEGAN}
-            import open_clip  # noqa: F401
-
-            at["open_clip is imported in it"] = time.time() - BEGAN
             super().__init__(prepare, encode)
-            at["its model is built and checked"] = time.time() - BEGAN
+            at["open_clip is imported in it, its model built and checked"] = time.time() - BEGAN
             Path(notes, "steps").write_text(json.dumps(at))
 
     if asked.run == "ray":
@@ -114,7 +122,6 @@ def run_tool(asked: argparse.Namespace) -> None:
         sources.Images.few = 0
         clocked(ray, "init", "Ray is up (in a thread)")
         clocked(connection, "_quiet_ray_data", "Ray Data is imported")
-    clocked(plan.Planner, "write", "listed and planned")
     sources.PrepareAndEncode = Noted
     embed_listing = embed.embed_listing
     embed.embed_listing = lambda *args: described() or embed_listing(*args)
@@ -132,8 +139,9 @@ def run_tool(asked: argparse.Namespace) -> None:
     links = LayoutOptions(allow_outside=True)
     given = options.ScanOptions(listing=links, precision=asked.precision, job=options.JobOptions(max_error_rate=0))
     out = notes / "out"
-    embed.embed(str(asked.images), f"{asked.model}/untrained", str(out), given, progress)
+    record = embed.embed(str(asked.images), f"{asked.model}/untrained", str(out), given, progress).record
     steps["committed, and what was started is stopped"] = time.time() - BEGAN
+    steps["listed and planned"] = record["started_at"].timestamp() + record["seconds"]["until_listed"] - BEGAN
     steps |= json.loads((notes / "steps").read_text())
     print(json.dumps(dict(sorted(steps.items(), key=lambda step: step[1]))))
 

@@ -143,6 +143,9 @@ def measure(
         )
         for row in rows:
             row["ratio"] = row["steady"] / rows[0]["steady"]
+    if one := results.get("one-thread"):
+        for row in rows:
+            row["of_one"] = row["steady"] / statistics.median(run["steady"] for run in one)
     return rows
 
 
@@ -351,7 +354,7 @@ def run_clip_retrieval(asked: argparse.Namespace) -> dict:
 def cells(row: dict) -> Iterator[str]:
     yield from (row["images"], row["model"], row["precision"], row["contender"])
     yield f"{row['steady']:.1f} ({row['low']:.1f} .. {row['high']:.1f})"
-    yield f"{row['ratio']:.2f}" if "ratio" in row else ""
+    yield from (f"{row[key]:.2f}" if key in row else "" for key in ("ratio", "of_one"))
     yield from (f"{row[key]:.1f}" if row[key] else "" for key in ("first", "total"))
     yield "" if row.get("waited") is None else f"{row['waited']:.0%}"
     yield "" if row.get("apart") is None else f"{row['apart']:.1e}"
@@ -364,6 +367,7 @@ HEAD = (
     "what",
     "images/s, median (low .. high)",
     "of the forward pass",
+    "of one thread",
     "s to the first rows",
     "s in all",
     "the encoder waited",
