@@ -33,8 +33,12 @@ def _sizes(described: EncoderDescription) -> tuple[int, int]:
     """Parameters, and the numbers in the largest output of any layer for one image; nothing is allocated for it."""
     import torch
 
+    from clipfake.encoder.packed.vision_transformer import VisionTransformer
+
     tower = family(described.family).skeleton(described)
-    largest = 0
+    parameters, largest = sum(parameter.numel() for parameter in tower.parameters()), 0
+    if isinstance(tower, VisionTransformer):  # it need not run, for which torch imports its compiler
+        return parameters, tower.largest_output
 
     def note(module: Any, inputs: Any, output: Any) -> None:
         nonlocal largest
@@ -45,4 +49,4 @@ def _sizes(described: EncoderDescription) -> tuple[int, int]:
         module.register_forward_hook(note)
     with torch.inference_mode():
         tower(torch.empty(1, 3, *described.preprocess.size, device="meta"))
-    return sum(parameter.numel() for parameter in tower.parameters()), largest
+    return parameters, largest

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ import torch
 from clipfake.encoder import describe
 from clipfake.encoder.memory import PROCESS, parameters_of, peak_memory
 from clipfake.encoder.open_clip.tower import build_tower
+from clipfake.encoder.packed.vision_transformer import plain_skeleton
 
 SMALL = describe("ViT-S-32-alt/untrained")
 MIB = 1 << 20
@@ -32,3 +34,13 @@ def test_nothing_is_allocated_for_it() -> None:
     huge = replace(SMALL, arch="ViT-bigG-14", preprocess=SMALL.preprocess)
     assert parameters_of(huge) > 1.8e9  # 7 GB, if it were there
     assert torch.get_default_device().type == "cpu"
+
+
+@pytest.mark.parametrize("arch", ["ViT-S-32-alt", "ViT-L-14-336"])
+def test_the_largest_output_is_known_without_a_run(arch: str) -> None:
+    tower: Any = plain_skeleton(arch, "projected")
+    seen = []
+    for module in tower.modules():
+        module.register_forward_hook(lambda module, inputs, output: seen.append(getattr(output, "numel", int)()))
+    tower(torch.empty(1, 3, *(2 * [336 if "336" in arch else 224]), device="meta"))
+    assert tower.largest_output == max(seen)

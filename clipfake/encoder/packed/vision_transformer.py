@@ -80,6 +80,12 @@ class VisionTransformer(nn.Module):
         pooled = self.ln_post(x)[:, 0]
         return pooled @ self.proj if self.project else pooled
 
+    @property
+    def largest_output(self) -> int:
+        """The numbers in the largest output of any layer for one image."""
+        hidden = self.transformer["resblocks"][0].mlp.c_fc.out_features  # type: ignore[index]
+        return len(self.positional_embedding) * max(hidden, len(self.class_embedding))
+
     def lower_precision(self, dtype: torch.dtype) -> "VisionTransformer":
         """The matrices, and what is added to their products, in `dtype`; the rest stays float32."""
         for module in self.modules():
