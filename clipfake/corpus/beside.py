@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+from clipfake.corpus.tally import Tally
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -15,11 +17,22 @@ CONTAINERS = 8  # beside one another
 AHEAD = 20_000  # items of each that are held before its turn comes
 
 
-def flattened(items: Callable[[T], Iterator[R]], containers: Iterable[T]) -> Iterator[R]:
-    """All `items(container)`, in order; the first ones of each are asked for while those before it are worked off."""
+class Beside(Protocol):
+    """How containers are looked into: all `items(container, tally)`, in the order of the containers.
+
+    It raises what `items` does, in its turn.
+    """
+
+    def __call__(
+        self, items: Callable[[T, Tally], Iterator[R]], containers: Iterable[T], tally: Tally
+    ) -> Iterator[R]: ...
+
+
+def flattened(items: Callable[[T, Tally], Iterator[R]], containers: Iterable[T], tally: Tally) -> Iterator[R]:
+    """By threads: the first items of each are asked for while those of the containers before it are worked off."""
 
     def begun(container: T) -> Iterator[R]:
-        found = items(container)
+        found = items(container, tally)
         return chain(list(islice(found, AHEAD)), found)
 
     left = iter(containers)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from clipfake import __version__
 from clipfake.corpus.absent import said
+from clipfake.corpus.beside import Beside, flattened
 from clipfake.corpus.layouts import LAYOUTS
 from clipfake.corpus.layouts.base import ABSENT, FAKE, REAL, Item, Layout, LayoutOptions
 from clipfake.corpus.tally import Tally
@@ -102,15 +103,18 @@ def write_manifest(place: str, layout: str, options: LayoutOptions, out: Store) 
     return summary
 
 
-def list_corpus(place: str, layout: str, options: LayoutOptions, tally: Tally | None = None) -> pa.RecordBatchReader:
+def list_corpus(
+    place: str, layout: str, options: LayoutOptions, tally: Tally | None = None, beside: Beside = flattened
+) -> pa.RecordBatchReader:
     """The rows that `write_manifest` would write, as a stream, with MANIFEST_SCHEMA.
 
     tally : counts what is no item, and warnings; complete when the stream has ended
+    beside : how tar shards and Parquet files are looked into
 
     Raises what it raises, and what concerns the place as a whole before it returns.
     """
     group = _grouping(options.group_by)
-    items, first = _begin(place, layout, options, Tally() if tally is None else tally, STREAM_ROWS)
+    items, first = _begin(place, layout, options, Tally() if tally is None else tally, STREAM_ROWS, beside)
 
     def batches() -> Iterator[pa.RecordBatch]:
         batch, summary, census = first, ManifestSummary(), Counter[tuple[str, str]]()
@@ -184,10 +188,11 @@ def _rule(layout: str, options: LayoutOptions) -> Layout:
 
 
 def _begin(
-    place: str, layout: str, options: LayoutOptions, tally: Tally, rows: int
+    place: str, layout: str, options: LayoutOptions, tally: Tally, rows: int, beside: Beside = flattened
 ) -> tuple[Iterator[Item], list[Item]]:
     """The items of a place and the first `rows` of them. Raises UsageError where there is none."""
-    items = _rule(layout, options).items(place, options, tally)
+    rule = _rule(layout, options)
+    items = rule.items(place, options, tally, **({"beside": beside} if rule.of_containers else {}))
     first = list(islice(items, rows))
     if not first:
         seen = "".join(f"; {count} skipped: {kind}" for kind, count in tally.skipped.items())

@@ -18,16 +18,22 @@ CUT_CONTAINER = "truncated_container"
 LOSSES = (UNREADABLE_FOLDER, UNREADABLE_FILE, DOUBLED_MEMBER, CUT_CONTAINER)
 
 
+_ONE = Lock()
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts by kind. A kind is a short phrase in the singular, such as "FIFO" or "truncated_container".
 
+    quiet : what is counted is not logged here, but by the tally that this one is added to
+
     Threads may count side by side.
     """
 
+    quiet: bool = False
     skipped: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
-    _one: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    _first: dict[str, tuple[str, str]] = field(default_factory=dict, init=False, repr=False)  # of each kind
 
     @property
     def lost(self) -> int:
@@ -37,21 +43,28 @@ class Tally:
 
     def clear(self) -> None:
         """Forget all: a listing begins anew."""
-        self.skipped.clear()
-        self.warnings.clear()
+        for held in (self.skipped, self.warnings, self._first):
+            held.clear()
 
     def skip(self, kind: str, uri: str) -> None:
         """Count something that is not an item."""
-        with self._one:
-            self.skipped[kind] += 1
-            first = self.skipped[kind] == 1
-        if first:
-            log.warning("skipped (%s): %r; more of this kind are only counted", kind, shown(uri))
+        self._count(self.skipped, kind, uri, "")
 
     def warn(self, kind: str, uri: str, meaning: str) -> None:
         """Count something that is listed, but that the user should know of."""
-        with self._one:
-            self.warnings[kind] += 1
-            first = self.warnings[kind] == 1
-        if first:
-            log.warning("%s: %r: %s; more of this kind are only counted", kind, shown(uri), meaning)
+        self._count(self.warnings, kind, uri, meaning)
+
+    def add(self, other: Tally) -> None:
+        """Count what another one has counted."""
+        for counts, theirs in ((self.skipped, other.skipped), (self.warnings, other.warnings)):
+            for kind, count in theirs.items():
+                self._count(counts, kind, *other._first[kind], count)
+
+    def _count(self, counts: Counter[str], kind: str, uri: str, meaning: str, count: int = 1) -> None:
+        with _ONE:
+            first = not counts[kind]
+            counts[kind] += count
+            self._first.setdefault(kind, (uri, meaning))
+        if first and not self.quiet:
+            what = f"{kind}: %r: {meaning}" if meaning else f"skipped ({kind}): %r"
+            log.warning(f"{what}; more of this kind are only counted", shown(uri))

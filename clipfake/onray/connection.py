@@ -21,6 +21,7 @@ Connection = Callable[[], Callable[[], None]]  # waits for a Ray session; gives 
 
 REACHED_WITHIN_S = 20.0
 STARTS = 3  # of a Ray on this machine
+in_use = threading.Lock()  # held by threads beside the main one while they ask Ray for something: no session ends then
 _begun: Connection | None = None  # the session that a block around this one has begun
 
 HOW_TO_TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token, or RAY_AUTH_TOKEN"
@@ -77,8 +78,9 @@ def connecting(num_cpus: int | None = None) -> Iterator[Connection]:
         _quiet_ray_data()
 
     def reconnect() -> None:
-        ray.shutdown()
-        connect()
+        with in_use:
+            ray.shutdown()
+            connect()
 
     exit_on_sigterm()
     with _without_native_log(), ThreadPoolExecutor(1, thread_name_prefix="clipfake-ray") as thread:
@@ -94,7 +96,8 @@ def connecting(num_cpus: int | None = None) -> Iterator[Connection]:
         finally:
             _begun = None
             if connection.exception() is None:  # which waits for it
-                ray.shutdown()
+                with in_use:
+                    ray.shutdown()
 
 
 def at_hand() -> bool:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest
 from clipfake.corpus.tally import Tally
 from clipfake.options import refuse_idle
+from clipfake.scoring.containers import on_nodes
 from clipfake.scoring.executor import with_first_stream
 from clipfake.scoring.options import MANIFEST, ScanOptions
 from clipfake.scoring.sources import Listing
@@ -38,7 +39,7 @@ def image_listing(place: str, options: ScanOptions, written: Mapping[str, str | 
 
     def again() -> pa.RecordBatchReader:
         tally.clear()
-        return list_corpus(place, options.layout, options.listing, tally)
+        return list_corpus(place, options.layout, options.listing, tally, on_nodes)
 
     return with_first_stream(again(), again)
 

@@ -4,18 +4,25 @@ python tests/benchmarks/listing.py --files 1000000 --keys 100000
 
 Both lie a thousand to a folder; three rounds in turns. The files are empty but one; the S3 server is moto's, in a
 process of its own, and its keys are put straight into its memory. With --begins it is not the listing that is timed:
-an `embed` with actors that do nothing (growth.py's) begins on Ray while the listing goes on.
+an `embed` with actors that do nothing (growth.py's) begins on Ray while the listing goes on. It ends when all is listed
+and rows are committed; what is left then takes as long as such rows take (growth.py).
 """
 
 import argparse
+import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 A_FOLDER = 1000
 ROUNDS = 3
@@ -26,15 +33,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--keys", type=int, default=100_000)
-    parser.add_argument("--begins", action="store_true", help="when the first rows come, and when all is listed")
+    parser.add_argument("--begins", action="store_true", help="when rows are committed, and when all is listed")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # so many files do not stay
     if asked.serve:
         serve(asked.keys, asked.serve)
         return
     work = begins if asked.begins else compare
     if asked.begins:
-        print("| what | plans | first rows, s | all is listed, s | all is done, s |\n|---|---|---|---|---|", flush=True)
+        print("| what | first rows committed, s | files listed by then | all is listed, s | rows committed by then |")
+        print("|---|---|---|---|---|", flush=True)
     else:
         print("| what | how | files/s, median (low .. high) |\n|---|---|---|", flush=True)
     if asked.files:
@@ -76,8 +85,36 @@ def compare(what: str, count: int, uri: str, ways: dict[str, Callable[[], int]])
         )
 
 
+class EnoughError(Exception):
+    """All is listed, and rows are committed."""
+
+
+class Watch:
+    """What is listed and what is committed in `out`, in seconds since it was made."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.began = out, time.perf_counter()
+        self.files = self.files_at_first = self.rows_at_end = 0
+        self.first: float | None = None
+        self.ended: float | None = None
+
+    def listed(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.files += batch.num_rows
+            yield batch
+        self.ended = time.perf_counter() - self.began
+        self.rows_at_end = sum(pq.read_metadata(file).num_rows for file in self.out.glob("*.parquet"))
+
+    def committed(self, rows: int) -> None:
+        """Is called whenever rows come."""
+        if self.first is None and any(self.out.glob("*.parquet")):
+            self.first, self.files_at_first = time.perf_counter() - self.began, self.files
+        if self.first is not None and self.ended is not None:
+            raise EnoughError
+
+
 def begins(what: str, count: int, uri: str, ways: object) -> None:
-    """An `embed` of it all, whose rows are made up."""
+    """An `embed` of it all, whose rows are made up; of these no more than show that they come."""
     from growth import DIM, NullEncode, NullEncoder, NullPrepare
 
     from clipfake.corpus.tally import Tally
@@ -91,19 +128,24 @@ def begins(what: str, count: int, uri: str, ways: object) -> None:
     sources.Prepare, sources.Encode, sources.PrepareAndEncode = NullPrepare, NullEncode, NullEncoder
     sources.peak_memory = lambda *of: 1 << 30  # of no known architecture
     encoder = EncoderDescription("null", "untrained", "0" * 64, Preprocess.from_dict({"size": 224}), DIM, False)
-    options, plans = ScanOptions(precision="bf16"), []
-
-    def progress(items: int) -> Callable[[int], None]:
-        plans.append(items)
-        return lambda rows: None
-
+    options = ScanOptions(precision="bf16")
     with tempfile.TemporaryDirectory(prefix="clipfake-listing-") as folder:
-        listing, out = image_listing(uri, options, {}, Tally()), Store(f"file://{folder}/out")
-        done = embed.embed_listing(listing, uri, encoder, out, options, progress, EmbedOptions())
-    took = done.record["seconds"]
-    assert done.totals.rows == count
-    first, listed = took["until_first_row"], took["until_listed"]
-    print(f"| {what} | {len(plans)} | {first:.1f} | {listed:.1f} | {took['total']:.1f} |", flush=True)
+        watch = Watch(Path(folder, "out"))
+        listing = image_listing(uri, options, {}, Tally())
+
+        def watched() -> pa.RecordBatchReader:
+            found = listing()
+            return pa.RecordBatchReader.from_batches(found.schema, watch.listed(found))
+
+        out = Store(f"file://{watch.out}")
+        with suppress(EnoughError):
+            embed.embed_listing(watched, uri, encoder, out, options, lambda items: watch.committed, EmbedOptions())
+        assert watch.files == count
+        print(
+            f"| {what} | {watch.first or math.inf:.1f} | {watch.files_at_first:,} | {watch.ended:.1f} "
+            f"| {watch.rows_at_end:,} |",
+            flush=True,
+        )
 
 
 def find(folder: str) -> int:

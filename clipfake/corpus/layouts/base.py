@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from clipfake.corpus.tally import Tally
 from clipfake.errors import UsageError
 from clipfake.options import above, between, check, option
 
@@ -101,9 +100,12 @@ class Layout:
     """A named rule. `items(place, options, tally)` yields the items in a fixed order, streamed.
 
     It raises UsageError for a place that does not fit the layout, ClipfakeError for a listing that breaks off.
+
+    of_containers : `items` also takes `beside`, which says how they are looked into: see `Beside`
     """
 
     name: str
     help: str
-    items: Callable[[str, LayoutOptions, Tally], Iterator[Item]]
+    items: Callable[..., Iterator[Item]]
     options: frozenset[str] = frozenset()
+    of_containers: bool = False

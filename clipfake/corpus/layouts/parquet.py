@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
-from clipfake.corpus.beside import flattened
+from clipfake.corpus.beside import Beside, flattened
 from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.labels import label_of
 from clipfake.corpus.listing import Entry, list_files
@@ -18,7 +19,7 @@ from clipfake.storage import uri as uris
 _TEXTS = ("generator", "category", "caption", "group_id", "split")
 
 
-def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
+def items(place: str, options: LayoutOptions, tally: Tally, beside: Beside = flattened) -> Iterator[Item]:
     """One item a row; the member is the row's number. The images' column is not read, so no item has a size.
 
     A label is read only from a column that --columns names: 0, false or real; 1, true or fake; null none. The columns
@@ -28,30 +29,31 @@ def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
     unknown = set(options.columns) - {"image", "label", *_TEXTS}
     if unknown:
         raise UsageError(f"--columns takes image, label, {', '.join(_TEXTS)}, not {', '.join(sorted(unknown))}")
-    image = options.columns.get("image")
+    files = list_files(place, tally, allow_outside=options.allow_outside)
+    yield from beside(partial(_stored, place, options), files, tally)
+
+
+def _stored(place: str, options: LayoutOptions, entry: Entry, tally: Tally) -> Iterator[Item]:
+    """The items of one file."""
+    if not entry.uri.lower().endswith(".parquet"):
+        tally.skip("file that is not .parquet", entry.uri)
+        return
     wanted = {name: name for name in _TEXTS}
     wanted.update({name: column for name, column in options.columns.items() if name != "image"})
-
-    def stored(entry: Entry) -> Iterator[Item]:
-        if not entry.uri.lower().endswith(".parquet"):
-            tally.skip("file that is not .parquet", entry.uri)
-            return
-        source = None
-        try:
-            source = open_source(entry.uri)
-            texts = read_texts(source, sorted(set(wanted.values())), image)
-            partitions = _partitions(entry.uri[len(place) :])
-            _check_columns(texts, entry, partitions, options)
-            yield from _rows(texts, entry, wanted, partitions)
-        except DamagedError as error:
-            tally.warn(CUT_CONTAINER, entry.uri, f"the Parquet file is damaged, what can be read is listed: {error}")
-        except OSError as error:
-            raise ClipfakeError(f"the listing broke off at {uris.shown(entry.uri)}: {error}") from error
-        finally:
-            if source is not None:
-                source.close()
-
-    yield from flattened(stored, list_files(place, tally, allow_outside=options.allow_outside))
+    source = None
+    try:
+        source = open_source(entry.uri)
+        texts = read_texts(source, sorted(set(wanted.values())), options.columns.get("image"))
+        partitions = _partitions(entry.uri[len(place) :])
+        _check_columns(texts, entry, partitions, options)
+        yield from _rows(texts, entry, wanted, partitions)
+    except DamagedError as error:
+        tally.warn(CUT_CONTAINER, entry.uri, f"the Parquet file is damaged, what can be read is listed: {error}")
+    except OSError as error:
+        raise ClipfakeError(f"the listing broke off at {uris.shown(entry.uri)}: {error}") from error
+    finally:
+        if source is not None:
+            source.close()
 
 
 def _partitions(path: str) -> dict[str, str]:
@@ -95,4 +97,4 @@ def _rows(stored: StoredTexts, entry: Entry, wanted: dict[str, str], partitions:
         row += count
 
 
-LAYOUT = Layout("parquet", "Parquet with a column of image bytes", items, frozenset({"columns"}))
+LAYOUT = Layout("parquet", "Parquet with a column of image bytes", items, frozenset({"columns"}), of_containers=True)

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO
 
-from clipfake.corpus.beside import flattened
+from clipfake.corpus.beside import Beside, flattened
 from clipfake.corpus.layouts.base import Item, Layout, LayoutOptions
 from clipfake.corpus.layouts.magic import HEAD_BYTES, looks_like_image
 from clipfake.corpus.layouts.samples import MAX_TEXT_BYTES, TEXTS, Samples
@@ -24,14 +24,14 @@ _COMPANIONS = frozenset((*TEXTS, "cls", "npy", "npz", "pt", "pth", "xml", "csv")
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
-def items(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Item]:
+def items(place: str, options: LayoutOptions, tally: Tally, beside: Beside = flattened) -> Iterator[Item]:
     """The images in every .tar at or below a place; identity is the member's name, the offset that of its bytes.
 
     An image is told by its extension, without a known one by its content. Captions come from `.txt` or the json, as
     `Samples` joins them. A shard that breaks off gives the members whose headers it still has. Memory: the names of
     CONTAINERS shards' images, and what `Samples` keeps of each.
     """
-    yield from flattened(lambda entry: _shard(entry, tally), _shards(place, options, tally))
+    yield from beside(_shard, _shards(place, options, tally), tally)
 
 
 def _shards(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Entry]:
@@ -104,4 +104,4 @@ def _is_image(member: tarfile.TarInfo, extension: str, file: IO[bytes]) -> bool:
     return looks_like_image(file.read(HEAD_BYTES))
 
 
-LAYOUT = Layout("webdataset", "tar shards, also img2dataset's; no labels", items)
+LAYOUT = Layout("webdataset", "tar shards, also img2dataset's; no labels", items, of_containers=True)
