@@ -117,7 +117,7 @@ def test_a_worker_node_killed_in_the_middle_while_the_other_hangs(
     wait_for_nodes(address, 2)
     monkeypatch.setenv("RAY_ADDRESS", address)
     run = Run(
-        str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "45")
+        str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--stall-timeout", "60")
     )  # a lost node is known by then
     process = run.start()
     # Both nodes' encoders are halted as soon as they have work: the kill hits one that holds some, the other one hangs.
