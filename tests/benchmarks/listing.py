@@ -9,7 +9,6 @@ and rows are committed; what is left then takes as long as such rows take (growt
 """
 
 import argparse
-import math
 import os
 import signal
 import statistics
@@ -105,10 +104,13 @@ class Watch:
         self.ended = time.perf_counter() - self.began
         self.rows_at_end = sum(pq.read_metadata(file).num_rows for file in self.out.glob("*.parquet"))
 
-    def committed(self, rows: int) -> None:
-        """Is called whenever rows come."""
+    def look(self) -> None:
         if self.first is None and any(self.out.glob("*.parquet")):
             self.first, self.files_at_first = time.perf_counter() - self.began, self.files
+
+    def came(self, rows: int) -> None:
+        """Is called whenever rows come."""
+        self.look()
         if self.first is not None and self.ended is not None:
             raise EnoughError
 
@@ -139,11 +141,11 @@ def begins(what: str, count: int, uri: str, ways: object) -> None:
 
         out = Store(f"file://{watch.out}")
         with suppress(EnoughError):
-            embed.embed_listing(watched, uri, encoder, out, options, lambda items: watch.committed, EmbedOptions())
+            embed.embed_listing(watched, uri, encoder, out, options, lambda items: watch.came, EmbedOptions())
+        watch.look()
         assert watch.files == count
         print(
-            f"| {what} | {watch.first or math.inf:.1f} | {watch.files_at_first:,} | {watch.ended:.1f} "
-            f"| {watch.rows_at_end:,} |",
+            f"| {what} | {watch.first:.1f} | {watch.files_at_first:,} | {watch.ended:.1f} | {watch.rows_at_end:,} |",
             flush=True,
         )
 
