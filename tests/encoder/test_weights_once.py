@@ -10,8 +10,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ARCH = "ViT-S-32-alt"
-
 
 class Counting:
     """moto's S3 as a WSGI application that counts the bytes it gives of weights files."""
@@ -47,18 +45,12 @@ def counting(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
 
 
 @pytest.fixture
-def weights(s3: str, tmp_path: Path) -> tuple[str, int]:
-    """The URI of a seeded model's weights in the bucket, and their bytes."""
+def weights(s3: str, packed_encoder: Path) -> tuple[str, int]:
+    """The URI of an encoder's weights in the bucket, and their bytes."""
     import boto3
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        save_file(open_clip.create_model(ARCH).state_dict(), tmp_path / "w.safetensors")
-    boto3.client("s3").upload_file(str(tmp_path / "w.safetensors"), s3.removeprefix("s3://"), "w.safetensors")
-    return f"{s3}/w.safetensors", (tmp_path / "w.safetensors").stat().st_size
+    boto3.client("s3").upload_file(str(packed_encoder), s3.removeprefix("s3://"), "w.safetensors")
+    return f"{s3}/w.safetensors", packed_encoder.stat().st_size
 
 
 def test_actors_of_a_node_fetch_their_weights_once(warm_ray, weights, counting, tmp_path, monkeypatch):
@@ -69,7 +61,7 @@ def test_actors_of_a_node_fetch_their_weights_once(warm_ray, weights, counting, 
 
     uri, size = weights
     monkeypatch.setenv("CLIPFAKE_CACHE", str(tmp_path / "driver"))
-    description = describe(f"{ARCH}/{uri}")
+    description = describe(uri)
     assert counting.given == size
     names = [name for name in os.environ if name.startswith("AWS_")]
     env = {name: os.environ[name] for name in names} | {"CLIPFAKE_CACHE": str(tmp_path / "node")}

@@ -25,6 +25,7 @@ from clipfake.evaluation.robustness_tables import operating_row, sweep
 from clipfake.evaluation.stored_images import images_of
 from clipfake.images.conditions.conditions import choose
 from clipfake.images.preprocess import preprocess
+from clipfake.scoring import executor
 from clipfake.scoring.embed import embed
 from clipfake.scoring.options import ScanOptions
 from clipfake.storage.footers import read_footer
@@ -55,7 +56,9 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
     for i in range(8):
         (corpus / f"{i}.jpg").write_bytes((pictures / f"{i:02d}.jpg").read_bytes())
     (corpus / "list.csv").write_text("path,label\n" + "".join(f"{i}.jpg,{i % 2}\n" for i in range(8)))
-    embed(f"{corpus}/list.csv", ENCODER, emb, ScanOptions("csv", LayoutOptions()), quiet)
+    with monkeypatch.context() as patch:  # the first sweep is enough for Ray to do
+        patch.setattr(executor, "at_hand", lambda: False)
+        embed(f"{corpus}/list.csv", ENCODER, emb, ScanOptions("csv", LayoutOptions()), quiet)
     data = read_labelled(emb)
     items = data.item_id[:7].tolist()  # one is not asked for
     (corpus / "3.jpg").unlink()
@@ -87,6 +90,7 @@ def test_the_sweep_and_the_attack_score_what_they_say_they_score(warm_ray, pictu
     assert facts["conditions"] == '["jpeg-50", "noise-13", "chain-2"]'
     assert ds.dataset(str(folder)).count_rows() == 7 * 4
     (corpus / "3.jpg").write_bytes((pictures / "03.jpg").read_bytes())  # it is back, but not as it was listed
+    monkeypatch.setattr(executor, "at_hand", lambda: False)
     again = robustness(emb, str(detector), items, str(tmp_path / "out"), RobustnessOptions(NAMES), quiet)
     assert again["conditions"] == found["conditions"]
     other = robustness(emb, str(detector), items[:5], str(tmp_path / "out"), RobustnessOptions(("crop-0.8",)), quiet)

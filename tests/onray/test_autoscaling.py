@@ -38,9 +38,9 @@ def test_nodes_to_come_look_like_the_largest(here, scale_to, planned):
 
 
 @pytest.mark.slow
-def test_nodes_that_never_come_keep_nobody_waiting(warm_ray, pictures, detector, tmp_path):
+def test_nodes_that_never_come_keep_nobody_waiting(warm_ray, pictures, packed_detector, tmp_path):
     options = ScanOptions(job=JobOptions(scale_to=3, unit_rows=8))
-    outcome = score(str(pictures), str(detector), str(tmp_path / "out"), options, lambda n: lambda k: None)
+    outcome = score(str(pictures), str(packed_detector), str(tmp_path / "out"), options, lambda n: lambda k: None)
     assert outcome.totals.rows == 40
     assert len(outcome.record["nodes"]) == 1
 
@@ -78,10 +78,10 @@ def autoscaled(ray_node, free_port, tmp_path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_nodes_come_from_nothing_work_and_go(autoscaled, crawl, detector, tmp_path):
+def test_nodes_come_from_nothing_work_and_go(autoscaled, crawl, packed_detector, tmp_path):
     address, head = autoscaled
     corpus = copy_images(crawl, tmp_path / "corpus", ITEMS)
-    run = Run(str(corpus), detector, Store(f"file://{tmp_path}/out"), options=("--scale-to", "2"))
+    run = Run(str(corpus), packed_detector, Store(f"file://{tmp_path}/out"), options=("--scale-to", "2"))
     process = run.start()
     # The first node's encoder waits for the second's, so that it does not do all the work before.
     assert run.wait_for(process, lambda: len({one.pid for one in halt_encoders(head.pid)}) == 2), process.communicate()

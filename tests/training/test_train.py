@@ -1,36 +1,31 @@
 """Training: the same detector from the same data and seed, figures that anyone can recompute, clear refusals."""
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, roc_auc_score
+from stored_rows import ROWS, TEXT, write_embeddings
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.calibrators.maps import Temperature
-from clipfake.detector.text_input import TextInput
 from clipfake.encoder import describe
 from clipfake.errors import UsageError
 from clipfake.measures.split import SPLITS, split_units
 from clipfake.scoring.options import ScanOptions
 from clipfake.scoring.score import score
-from clipfake.storage.footers import footer
-from clipfake.storage.ledger import Ledger
-from clipfake.storage.schemas import embedding_schema
 from clipfake.storage.store import Store
 from clipfake.training.dataset import read_labelled
-from clipfake.training.head import HeadOptions
+from clipfake.training.head import HeadOptions, fit_head
 from clipfake.training.models import RECIPES
 from clipfake.training.presets import PRESETS
-from clipfake.training.train import TrainOptions, _notes, train
+from clipfake.training.train import Trained, TrainOptions, _notes, train
 
 ENCODER = "ViT-S-32-alt/untrained"
-ROWS = 900
 
 
 @pytest.fixture(scope="module")
@@ -43,66 +38,36 @@ def embeddings(tmp_path: Path, description) -> Path:
     return write_embeddings(tmp_path / "emb", description)
 
 
-TEXT = TextInput("a photo of {category}", "t" * 64, 24)
+OPTIONS = TrainOptions(HeadOptions(epochs=3), "head")
 
 
-def write_embeddings(folder: Path, description, labels=None, *, views: int = 0, text: bool = False) -> Path:
-    """ROWS embeddings of two classes that overlap, in an order that is not that of their names.
+@pytest.fixture(scope="module")
+def trained(warm_ray, tmp_path_factory, description) -> tuple[Path, Trained]:
+    """A folder with `emb` and `a`, the detector that a worker of Ray Train trained on it by OPTIONS."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(str(write_embeddings(folder / "emb", description)), str(folder / "a"), OPTIONS)
 
-    views : copies of each with a little noise; text : adds one of seven text embeddings, whatever the label, to all
-    but three
-    """
-    random = np.random.default_rng(3)
-    y = np.arange(ROWS) % 2 if labels is None else labels
-    x = random.normal(size=(ROWS, description.dim)).astype(np.float32)
-    x[:, :8] += 0.5 * np.nan_to_num(np.asarray(y, np.float32))[:, None]
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    schema = embedding_schema(description.dim, "fp32")
-    names = [f"file:///c/{i:04d}.jpg" for i in random.permutation(ROWS)]
-    columns = {
-        "item_id": names, "uri": names, "version": ["1"] * ROWS, "view": [0] * ROWS, "status": ["ok"] * ROWS,
-        "label": [None if v is None else int(v) for v in y], "generator": [f"g{i % 3}" for i in range(ROWS)],
-        "content_sha256": [f"{i:064d}" for i in range(ROWS)], "embedding": list(x),
-    }  # fmt: skip
-    if text:
-        captions = random.normal(size=(7, TEXT.dim)).astype(np.float32)
-        schema = schema.append(pa.field("text_embedding", pa.list_(pa.float32(), TEXT.dim)))
-        columns["text_embedding"] = [captions[i % 7] if i > 2 else None for i in range(ROWS)]
-    table = pa.table([pa.array(columns.get(f.name, [None] * ROWS), f.type) for f in schema], schema=schema)
-    for view in range(1, views + 1):
-        noisy = pa.array(
-            list(x + np.float32(0.01) * random.normal(size=x.shape).astype(np.float32)), schema.field("embedding").type
-        )
-        more = table.slice(0, ROWS).set_column(schema.get_field_index("embedding"), schema.field("embedding"), noisy)
-        more = more.set_column(
-            schema.get_field_index("view"), schema.field("view"), pa.array([view] * ROWS, pa.int16())
-        )
-        table = pa.concat_tables([table, more])
-    facts = {
-        "encoder": description.fingerprint,
-        "encoder_description": description.to_dict(),
-        "precision": "fp32",
-        **({"text": asdict(TEXT)} if text else {}),
-    }
-    ledger = Ledger(
-        Store(f"file://{folder}"), "embeddings", schema, description.fingerprint, footer("embeddings", facts)
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head is trained by what each worker of Ray Train runs, without Ray Train, whose start takes a minute."""
+    monkeypatch.setattr(
+        "clipfake.training.train.train_head", lambda train, val, options, *_: fit_head(train, val, options)
     )
-    ledger.commit("part.parquet", table)
-    return folder
 
 
 @pytest.mark.slow
-def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embeddings, tmp_path):
-    options = TrainOptions(HeadOptions(epochs=3), "head")
-    first = train(str(embeddings), str(tmp_path / "a"), options)
-    second = train(str(embeddings), str(tmp_path / "b"), options)
+def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(trained, tmp_path, monkeypatch):
+    folder, first = trained
+    embeddings = folder / "emb"
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "emb"]  # no checkpoints left
+    in_this_process(monkeypatch)
+    second = train(str(embeddings), str(tmp_path / "b"), OPTIONS)
     another = TrainOptions(HeadOptions(epochs=3, seed=1), "head", search=True, calibration="temperature")
     other = train(str(embeddings), str(tmp_path / "c"), another)
     assert first.detector.fingerprint == second.detector.fingerprint != other.detector.fingerprint
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "emb"]  # no checkpoints left
 
     # Independently: the stored rows, the split, the bundle as loaded, scikit-learn's metrics.
-    bundle = Detector.load(Store(f"file://{tmp_path}/a"))
+    bundle = Detector.load(Store(f"file://{folder}/a"))
     assert bundle.fingerprint == first.detector.fingerprint
     table = ds.dataset(str(embeddings)).to_table().sort_by("item_id")
     y = np.asarray(table["label"])
@@ -132,34 +97,33 @@ def test_one_seed_one_detector_and_metrics_that_can_be_recomputed(warm_ray, embe
 
 
 @pytest.mark.slow
-def test_two_workers_train_the_same_head(warm_ray, embeddings, tmp_path):
+def test_two_workers_train_the_same_head(warm_ray, embeddings, tmp_path, monkeypatch):
     """One epoch, loosely: Adam's first steps are as long for a tiny gradient as for a large one, so rounding shows.
 
     That the gradients themselves are equal is tested in tests/detector/heads/test_shared_triplet_loss.py.
     """
-    heads = [
-        train(str(embeddings), str(tmp_path / str(n)), TrainOptions(HeadOptions(epochs=1), "head", workers=n))
-        for n in (1, 2)
-    ]
-    one, two = (torch.tensor(trained.head.state["linear.weight"]) for trained in heads)
+    options = TrainOptions(HeadOptions(epochs=1), "head", workers=2)
+    heads = [train(str(embeddings), str(tmp_path / "two"), options)]
+    in_this_process(monkeypatch)
+    heads.append(train(str(embeddings), str(tmp_path / "one"), options))
+    two, one = (torch.tensor(trained.head.state["linear.weight"]) for trained in heads)
     assert torch.linalg.norm(one - two) <= 1e-2 * torch.linalg.norm(one)
     assert heads[0].head.history[0]["train_loss"] == pytest.approx(heads[1].head.history[0]["train_loss"], rel=1e-4)
 
 
 @pytest.mark.slow
-def test_training_goes_on_where_it_was_cut_off(warm_ray, embeddings, tmp_path, monkeypatch):
+def test_training_goes_on_where_it_was_cut_off(trained, embeddings, tmp_path, monkeypatch):
     """A driver that dies after the head is trained leaves checkpoints; the next one does no epoch again."""
-    options = TrainOptions(HeadOptions(epochs=2), "head")
     with monkeypatch.context() as patch:
         patch.setattr("clipfake.training.models.fit_svm", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(str(embeddings), str(tmp_path / "a"), options)
+            train(str(embeddings), str(tmp_path / "a"), OPTIONS)
     assert not (tmp_path / "a" / "detector.json").exists()
     (left,) = (tmp_path / ".a.training").iterdir()
     assert left.name.startswith("head-")
-    resumed = train(str(embeddings), str(tmp_path / "a"), options)
+    resumed = train(str(embeddings), str(tmp_path / "a"), OPTIONS)
     assert not (tmp_path / ".a.training").exists()
-    fresh = train(str(embeddings), str(tmp_path / "b"), options)
+    _, fresh = trained
     assert resumed.detector.fingerprint == fresh.detector.fingerprint
 
 
