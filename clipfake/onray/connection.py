@@ -231,6 +231,22 @@ def failures_told(message: str) -> Iterator[None]:
         raise ClipfakeError(message.format(root_cause(error))) from error
 
 
+def giving_way() -> tuple[type[BaseException], ...]:
+    """What Ray raises where the cluster gave way: not where our own code raised on it."""
+    from ray import exceptions
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    return (
+        ExecutionTimeoutError,
+        exceptions.ActorDiedError,
+        exceptions.ActorUnavailableError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+        exceptions.WorkerCrashedError,
+    )
+
+
 def root_cause(error: BaseException) -> str:
     """The one line that names what went wrong first, out of the many that Ray reports for an error on a worker."""
     named = re.search(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.+)$", str(error), re.MULTILINE)

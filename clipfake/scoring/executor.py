@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
 
@@ -13,11 +12,20 @@ import pyarrow as pa
 
 from clipfake.errors import BrokenOffError, ClipfakeError, UsageError, WorkFailedError, first_line
 from clipfake.onray.autoscaling import nodes_to_plan_for
-from clipfake.onray.connection import Connection, at_hand, connecting, exit_on_sigterm, failures_told, root_cause
+from clipfake.onray.connection import (
+    Connection,
+    at_hand,
+    connecting,
+    exit_on_sigterm,
+    failures_told,
+    giving_way,
+    root_cause,
+)
 from clipfake.onray.nodes import Node
 from clipfake.onray.private import map_blocks
 from clipfake.scoring import commit
 from clipfake.scoring.commit import Order, Totals
+from clipfake.scoring.commit_actors import CommitActors
 from clipfake.scoring.placement import Placement
 from clipfake.scoring.sources import Listing, Pipeline
 from clipfake.scoring.timings import HERE
@@ -27,7 +35,6 @@ from clipfake.storage.units import PLAN_FOLDER
 
 log = logging.getLogger(__name__)
 
-COMMIT_TRIES = 3  # where the process dies that commits, or its node
 CORES = 16  # that this process uses at most: beyond, a single batch gains little
 FAILED = "the work failed on the cluster: {}; what was committed stays: run it again"
 
@@ -71,12 +78,14 @@ class OnRay:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._committing: CommitActors | None = None
 
     def wait(self) -> None:
         self._connection()
 
     def renew(self) -> None:
         with failures_told(FAILED):
+            self.close()
             self._connection()()
 
     def nodes(self, scale_to: int | None, patience_s: float) -> list[Node]:
@@ -88,28 +97,18 @@ class OnRay:
         return placement
 
     def commit(self, order: Order) -> Future[Totals]:
-        told: Future[Totals] = Future()
+        return self._commit_actors().commit(order)
 
-        def ended(found: Future[Totals]) -> None:
-            try:
-                with failures_told(FAILED):
-                    try:
-                        told.set_result(found.result())
-                    except _giving_way() as error:
-                        raise BrokenOffError(root_cause(error)) from error
-            except Exception as error:
-                told.set_exception(error)
+    def _commit_actors(self) -> CommitActors:
+        if self._committing is None:
+            self._committing = CommitActors(commit.commit_unit, FAILED)
+        return self._committing
 
-        self._commit_unit.remote(order).future().add_done_callback(ended)
-        return told
-
-    @cached_property
-    def _commit_unit(self) -> Any:
-        import ray
-
-        # Without a CPU, which the actors may hold; not all of them on the node of this process.
-        task: Any = ray.remote(num_cpus=0, max_retries=COMMIT_TRIES - 1, scheduling_strategy="SPREAD")
-        return task(commit.commit_unit)
+    def close(self) -> None:
+        """Ends the actors that commit: a session that is somebody else's goes on."""
+        if self._committing is not None:
+            self._committing.end()
+            self._committing = None
 
     def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
         import ray.data
@@ -118,9 +117,10 @@ class OnRay:
         context.execution_no_progress_timeout_s = stall_s
         context.target_max_block_size = 1 << 30  # a chunk stays one block: full batches
         with _work_failures(), failures_told(FAILED):
+            self._commit_actors()  # it starts beside the others
             try:
                 yield from self._dataset(pipeline, tasks).iter_batches(batch_size=None, batch_format="pyarrow")
-            except _giving_way() as error:
+            except giving_way() as error:
                 raise _broken_off(error, stall_s) from error
 
     @staticmethod
@@ -217,7 +217,11 @@ def opened(num_cpus: int | None, few: bool = False) -> Iterator[Session]:
         yield InProcess(num_cpus)
         return
     with connecting(num_cpus) as connection:
-        yield OnRay(connection)
+        session = OnRay(connection)
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 def counted_ahead(listing: Listing, few: int, out: Store, scale_to: int | None, views: int = 0) -> tuple[bool, Listing]:
@@ -251,22 +255,6 @@ def _has_gpu() -> bool:
     import torch  # whoever works in this process needs it anyway
 
     return torch.cuda.is_available()
-
-
-def _giving_way() -> tuple[type[BaseException], ...]:
-    """What an execution raises where the cluster gave way: not where our own code raised on it."""
-    from ray import exceptions
-    from ray.data.exceptions import ExecutionTimeoutError
-
-    return (
-        ExecutionTimeoutError,
-        exceptions.ActorDiedError,
-        exceptions.ActorUnavailableError,
-        exceptions.NodeDiedError,
-        exceptions.ObjectLostError,
-        exceptions.OutOfMemoryError,
-        exceptions.WorkerCrashedError,
-    )
 
 
 def _broken_off(error: BaseException, stall_s: float) -> BrokenOffError:

@@ -88,7 +88,7 @@ def test_a_committer_killed_between_write_and_publish(warm_cluster, corpus, dete
     for _ in range(2):
         seen = len(run.visible())
         assert run.wait_for(process, lambda seen=seen: len(run.visible()) > seen)
-        assert run.wait_for(process, lambda: run.committing() and kill_all("ray::slow_commit"))
+        assert run.wait_for(process, lambda: run.committing() and kill_all("ray::CommitActor.commit"))
         check_whole(run, ITEMS)
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
