@@ -90,7 +90,7 @@ class Sink:
         goes = rows[self.goes]
         for name in sorted({name for name in pc.unique(goes).to_pylist() if name}):
             self.ledger.replace(name, self.shape(rows.filter(pc.equal(goes, name))), check)
-        new = self.shape(rows.filter(pc.is_null(goes)))
+        new = self.shape(rows if goes.null_count == rows.num_rows else rows.filter(pc.is_null(goes)))  # else a copy
         if new.num_rows:
             self.ledger.commit(unit.name, new, check)
             if self.ledger.count(unit.name) != new.num_rows:

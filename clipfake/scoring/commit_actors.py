@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import pyarrow as pa
+
 from clipfake.errors import BrokenOffError
 from clipfake.onray.connection import failures_told, giving_way, root_cause
 from clipfake.scoring.commit import Order, Totals
@@ -16,6 +18,7 @@ class CommitActor:
 
     def __init__(self, commit: Callable[[Order], Totals]) -> None:
         self._commit = commit
+        pa.array([0])  # for its first conversion pyarrow imports pandas, which takes seconds
 
     def commit(self, order: Order) -> Totals:
         """`commit_unit`."""

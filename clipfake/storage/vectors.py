@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+UNIQUE = {"item_id", "uri", "version", "content_sha256"}  # columns whose values are mostly of one row each
+
 
 def vector_column(rows: int, ok: np.ndarray, vectors: np.ndarray) -> pa.Array:
     """A fixed-size list column of `rows` rows, null but at `ok`."""
@@ -35,6 +37,9 @@ def filled_matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def parquet_writer(sink: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of rows that may have vectors: those never repeat, and dictionaries of them take most of the time."""
+    """A writer of rows that may have vectors. Those never repeat, nor do numbers and names of items: dictionaries of
+    them take most of the time.
+    """
     others = [field.name for field in schema if not pa.types.is_fixed_size_list(field.type)]
-    return pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=others, write_statistics=others)
+    repeat = [name for name in others if name not in UNIQUE and not pa.types.is_floating(schema.field(name).type)]
+    return pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=repeat, write_statistics=others)

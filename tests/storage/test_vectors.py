@@ -35,11 +35,12 @@ def test_a_null_row_may_hold_nulls(kind):
     assert filled_matrix(column).tolist() == [[0, 0], [1, 2]]
 
 
-def test_a_file_has_dictionaries_and_statistics_of_all_but_vectors(tmp_path):
-    rows = pa.table({"item_id": ["a", "b"], "embedding": pa.array([None, [1.0, 2.0]], pa.list_(pa.float16(), 2))})
+def test_a_file_has_dictionaries_of_what_repeats_and_statistics_of_all_but_vectors(tmp_path):
+    vectors = pa.array([None, [1.0, 2.0]], pa.list_(pa.float16(), 2))
+    rows = pa.table({"item_id": ["a", "b"], "status": ["ok", "ok"], "decision": [0.5, -0.5], "embedding": vectors})
     with (tmp_path / "x.parquet").open("wb") as sink, parquet_writer(sink, rows.schema) as writer:
         writer.write_table(rows)
     columns = pq.read_metadata(tmp_path / "x.parquet").row_group(0)
-    assert [columns.column(i).has_dictionary_page for i in range(2)] == [True, False]
-    assert [columns.column(i).is_stats_set for i in range(2)] == [True, False]
+    assert [columns.column(i).has_dictionary_page for i in range(4)] == [False, True, False, False]
+    assert [columns.column(i).is_stats_set for i in range(4)] == [True, True, True, False]
     assert pq.read_table(tmp_path / "x.parquet").equals(rows)
