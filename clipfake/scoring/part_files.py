@@ -6,6 +6,8 @@ The last actor of the pipeline writes them, and whoever commits the unit reads t
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from clipfake.scoring.unit_chunks import CHUNKS, REFUSED, ROW, UNIT, insistently
 from clipfake.storage.store import Store
 
 TASK_S = 20.0  # seconds after which an actor begins no other chunk of its task: the driver gives it out anew
+READERS = 8  # of a unit's parts side by side: each waits for a store
 # What the driver hears of a chunk: the item list of its unit, its first row in that and how many there are, the part
 # that holds them, and whether some of them replace rows that are committed.
 HEARD = pa.schema(
@@ -81,7 +84,8 @@ def hand_over(store: Store, tables: list[pa.Table]) -> pa.Table:
 
 def read_parts(store: Store, names: Iterable[str], rows: int) -> pa.Table:
     """The rows of a unit in their order, each once, whichever parts hold them. Raises ValueError where one lacks."""
-    tables = [_part(store, name) for name in names]
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = list(pool.map(partial(_part, store), names))
     # A chunk's rows are in order already: mostly only the parts are to be sorted.
     tables.sort(key=lambda table: table[ROW][0].as_py())
     whole = pa.concat_tables(tables, promote_options="permissive")
