@@ -37,8 +37,9 @@ class CommitActors:
 
         # Without a CPU, which the actors of the pipeline may hold; not all of them on the node of this process.
         # Where one dies, or its node, Ray starts it anew elsewhere and gives it its order again.
-        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": COMMIT_TRIES - 1}
-        kind: Any = ray.remote(scheduling_strategy="SPREAD", **options)(CommitActor)
+        kind: Any = ray.remote(
+            num_cpus=0, max_restarts=-1, max_task_retries=COMMIT_TRIES - 1, scheduling_strategy="SPREAD"
+        )(CommitActor)
         self._start = lambda: kind.remote(commit)
         self._failed = failed
         self._all: list[Any] = [self._start()]
