@@ -136,8 +136,11 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(s3_endpoint: str) -> Iterator[Cluster]:
-    """Three hosts with Ray, S3 on the hub, and a fourth host to submit from. ITEMS labelled images in the bucket."""
+def cluster(s3_endpoint: str, packed_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three hosts with Ray, S3 on the hub, and a fourth host to submit from.
+
+    An encoder and ITEMS labelled images are in the bucket.
+    """
     images = PacedStore()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_PROFILE", "RAY_ADDRESS"):
@@ -145,10 +148,12 @@ def cluster(s3_endpoint: str) -> Iterator[Cluster]:
         keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
         for name, value in {**keys, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": s3_endpoint}.items():
             patch.setenv(name, value)
+        patch.setenv("CLIPFAKE_CACHE", str(tmp_path_factory.mktemp("cache")))
         client = boto3.client("s3")
         client.create_bucket(Bucket="hosts")
         for name, data in pictures():
             client.put_object(Bucket="hosts", Key=f"corpus/{name}", Body=data)
+        client.upload_file(str(packed_encoder), "hosts", "encoder.safetensors")
         ours = {"PYTHONPATH": str(JOBS.parent), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         env = {**os.environ, **NOTICE_SOON, **ours}
         try:
@@ -179,9 +184,9 @@ def undisturbed(cluster: Cluster) -> pa.Table:
     """Embedded on all three hosts, trained with a worker on each of two; the rows of a score in this process."""
     bucket = cluster.bucket
     write_manifest(f"{bucket}/corpus", "forensynths", LayoutOptions(), Store(f"{bucket}/manifest"))
-    embed = ["embed.py", f"{bucket}/manifest", "--encoder", "ViT-S-32-alt/untrained", "--out", f"{bucket}/embeddings"]
+    embed = ["embed.py", f"{bucket}/manifest", "--encoder", f"{bucket}/encoder.safetensors"]
     cluster.images.until_hosts(2)
-    cluster.submit(*embed, "--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS)
+    cluster.submit(*embed, "--out", f"{bucket}/embeddings", "--unit-rows", UNIT_ROWS, "--batch-size", UNIT_ROWS)
     cluster.images.until_hosts(0)
     train = ["train.py", f"{bucket}/embeddings", "--out", f"{bucket}/detector", "--model", "head", "--workers", 2]
     cluster.submit(*train, "--epochs", 3, "--allow-shortcuts")

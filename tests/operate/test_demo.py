@@ -21,6 +21,7 @@ def test_the_demo_detects_what_it_never_saw(warm_ray, tmp_path, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(named, "FOLDER", tmp_path / "none")  # what it does without a detector in the package
     monkeypatch.setenv("CLIPFAKE_CACHE", str(tmp_path / "cache"))  # nor clip-b16
+    monkeypatch.setattr(executor, "at_hand", lambda: False)  # few pictures in this process, many on Ray
     result = run_demo(tmp_path / "demo", None, None, lambda _: lambda n: None, said.append)
     assert len([line for line in said if "/6 " in line]) == 6
     assert result.shipped is None
