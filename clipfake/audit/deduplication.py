@@ -1,11 +1,9 @@
 """Copies among the items of a data set: found in stored embeddings or a table, named, and left out or grouped."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from clipfake.storage.footers import footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
+from clipfake.storage.temporary import temporary_folder
 from clipfake.storage.vectors import matrix_of, parquet_writer
 
 EXAMPLES = 10  # sets of copies that are named
@@ -94,8 +93,8 @@ def stored_items(ledger: Ledger, threshold: float = THRESHOLD) -> Iterator[Compa
     """The readable items of stored embeddings; while the block runs their vectors lie in a temporary file."""
     dataset, at, parts = newest_rows(ledger), 0, []
     kind = ledger.schema.field("embedding").type
-    with tempfile.TemporaryDirectory(prefix="clipfake-copies-") as folder:
-        path, rows = Path(folder) / "x", dataset.count_rows(filter=_READABLE)
+    with temporary_folder("copies") as folder:
+        path, rows = folder / "x", dataset.count_rows(filter=_READABLE)
         x = np.memmap(path, kind.value_type.to_pandas_dtype(), "w+", shape=(max(rows, 1), kind.list_size))[:rows]
         scanner = dataset.scanner(columns=[*_COLUMNS, "embedding"], filter=_READABLE, **SCAN)
         for batch in scanner.to_batches():

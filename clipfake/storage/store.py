@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import time
@@ -120,16 +121,14 @@ class Store:
 
         check : called when all is written, immediately before it becomes visible
 
-        Nothing becomes visible when the block raises. For an object store the data waits in a temporary file of this
-        machine: pyarrow finishes an upload even when an exception drops its stream, so none is begun before the end.
+        Nothing becomes visible when the block raises. For an object store the data waits in a temporary file without a
+        name: pyarrow finishes an upload even when an exception drops its stream, so none is begun before the end.
         """
         if self.is_object_store:
-            import pyarrow as pa
-
-            with tempfile.NamedTemporaryFile(prefix="clipfake-") as spool:
-                yield cast(IO[bytes], spool)
+            with tempfile.TemporaryFile() as spool:
+                yield spool
                 spool.flush()
-                whole = pa.memory_map(spool.name).read_buffer() if spool.tell() else b""
+                whole = mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ) if spool.tell() else b""
                 check()
                 self.put(name, whole)
             return
