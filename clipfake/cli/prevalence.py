@@ -34,7 +34,7 @@ def prevalence(
     from clipfake.storage import uri as uris
     from clipfake.storage.store import Store
 
-    bundle = named_or_of_folder(detector, Store(uris.place(reports)))[2]
+    bundle = named_or_of_folder(detector, Store(uris.place(reports))).load()
     seen = audited(reports, bundle.fingerprint, audit) if audit else None
     found = run(reports, bundle, by, top)
     if as_json:

@@ -1,6 +1,7 @@
 """Importing torchvision and timm without torch's compiler: it takes two thirds of their time, and nothing compiles."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -8,6 +9,7 @@ from types import ModuleType
 from typing import Any, Final
 
 _UTILS: Final = "torch._dynamo.utils"
+_one = threading.Lock()
 
 
 @contextmanager
@@ -19,16 +21,18 @@ def without_compiler() -> Iterator[None]:
     """
     import torch.compiler  # what it imports itself is left alone
 
-    if _UTILS in sys.modules:
-        yield
-        return
-    sys.modules[_UTILS], disable = _NotImported(_UTILS), torch.compiler.disable
-    torch.compiler.disable = _as_it_is  # type: ignore[assignment]
+    with _one:
+        begins = _UTILS not in sys.modules  # else it is there, or another thread does this
+        if begins:
+            sys.modules[_UTILS], disable = _NotImported(_UTILS), torch.compiler.disable
+            torch.compiler.disable = _as_it_is  # type: ignore[assignment]
     try:
         yield
     finally:
-        torch.compiler.disable = disable
-        _make_way()
+        if begins:
+            with _one:
+                torch.compiler.disable = disable
+                _make_way()
 
 
 def _as_it_is(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Any:

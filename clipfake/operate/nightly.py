@@ -85,8 +85,10 @@ def nightly(
     Raises UsageError for what is wrong with all nights, before anything is written.
     """
     crawl, began = Crawl(corpus), time.monotonic()
-    detector, decoder, bundle = named_or_of_folder(detector, Store(uris.place(out)))
-    options, key = replace(options, scan=replace(options.scan, decoder=decoder)), bundle.fingerprint
+    chosen = named_or_of_folder(detector, Store(uris.place(out)))
+    detector, decoder, image_only = chosen
+    scan = replace(options.scan, decoder=decoder, image_only=image_only)
+    options, key = replace(options, scan=scan), chosen.load().fingerprint
     for night in nights:
         page_place(_page(pages, night), "--pages", apart_from=out)
         for option, folder in (("--out", out), ("--pages", pages), ("--save-embeddings", options.save_embeddings)):

@@ -3,6 +3,7 @@
 import logging
 from contextlib import suppress
 from itertools import islice
+from typing import NamedTuple
 
 from clipfake.detector.bundle import Detector
 from clipfake.detector.named import load_detector, names, newest
@@ -15,8 +16,20 @@ from clipfake.storage.store import Store
 log = logging.getLogger(__name__)
 
 
-def detector_of_folder(out: Store) -> tuple[str, str | None]:
-    """For a run without --detector: name or URI of the detector of the last run into this folder, and its decoder.
+class Chosen(NamedTuple):
+    """A detector by its name or URI, the decoder it scores by (None: its own), and whether it leaves texts unread."""
+
+    detector: str
+    decoder: str | None = None
+    image_only: bool = False
+
+    def load(self) -> Detector:
+        """The detector as it scores. Raises UsageError where it is not there, or damaged."""
+        return variant(load_detector(self.detector), self.image_only, self.decoder)
+
+
+def detector_of_folder(out: Store) -> Chosen:
+    """For a run without --detector: the detector of the last run into this folder, as it scored there.
 
     So a new version of this package never scores a folder anew; where it brings a newer detector, the log says so. For
     a folder without runs it is the package's newest. Raises UsageError where the detector is not there any more, or has
@@ -24,7 +37,7 @@ def detector_of_folder(out: Store) -> tuple[str, str | None]:
     """
     records = [record for record in islice(newest_records(out), RECORDS) if record["command"] == "score"]
     if not records:
-        return newest(), None
+        return Chosen(newest())
     last = max(records, key=lambda record: record["started_at"])  # their names tell seconds only
     fingerprint, place = last["key"], last["options"]["detector"]
     for candidate in (place, *reversed(names())):
@@ -40,15 +53,12 @@ def detector_of_folder(out: Store) -> tuple[str, str | None]:
             "%s goes on with %s; the package has a newer detector: --detector %s scores everything anew with it",
             out.uri, candidate, newest(),
         )  # fmt: skip
-    return candidate, last["options"].get("decoder")
+    return Chosen(candidate, last["options"].get("decoder"), last["options"].get("image_only", False))
 
 
-def named_or_of_folder(detector: str | None, out: Store) -> tuple[str, str | None, Detector]:
-    """The detector that is named, else that of `detector_of_folder`; its decoder, None for its own; it, loaded so."""
-    decoder = None
-    if detector is None:
-        detector, decoder = detector_of_folder(out)
-    return detector, decoder, variant(load_detector(detector), image_only=False, decoder=decoder)
+def named_or_of_folder(detector: str | None, out: Store) -> Chosen:
+    """The detector that is named, as it is; else that of `detector_of_folder`."""
+    return detector_of_folder(out) if detector is None else Chosen(detector)
 
 
 def _scores_alike(detector: str, fingerprint: str) -> bool:

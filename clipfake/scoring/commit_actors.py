@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -70,5 +71,8 @@ class CommitActors:
         """Ends them all, what they have in hand included."""
         import ray
 
+        if not ray.is_initialized():  # else it would start a Ray to look for them
+            return
         for actor in self._all:
-            ray.kill(actor)
+            with suppress(ray.exceptions.RayError, ValueError):  # it is gone: what went wrong is the error that matters
+                ray.kill(actor)

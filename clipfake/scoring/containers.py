@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 from clipfake.corpus.beside import flattened
-from clipfake.corpus.tally import Tally
+from clipfake.corpus.tally import CUT_CONTAINER, Tally
 from clipfake.onray.connection import in_use
 from clipfake.onray.nodes import cluster_nodes
 
@@ -28,6 +28,7 @@ TASKS_A_NODE = 4  # under way
 PART = 2_000  # items that come together
 TASKS = 2  # for a container, before this process looks itself: what it cannot do either is the container's fault
 POLL_S = 0.05
+PATIENCE_S = 600.0  # without a part, after which a task is given up: its node may hang
 
 
 def on_nodes(items: Callable[[T, Tally], Iterator[R]], containers: Iterable[T], tally: Tally) -> Iterator[R]:
@@ -49,11 +50,16 @@ def _by_tasks(
     items: Callable[[T, Tally], Iterator[R]], containers: Iterator[T], tally: Tally, tasks: int
 ) -> Iterator[R]:
     looks = deque(_Look(items, one) for one in islice(containers, tasks))
-    while looks:
-        for part, counted in looks.popleft().parts():
-            tally.add(counted)
-            yield from part
-        looks.extend(_Look(items, one) for one in islice(containers, 1))
+    try:
+        while looks:
+            for part, counted in looks[0].parts():
+                tally.add(counted)
+                yield from part
+            looks.popleft()
+            looks.extend(_Look(items, one) for one in islice(containers, 1))
+    finally:
+        for left in looks:  # nobody wants them any more
+            left.cancel()
 
 
 class _Look(Generic[T, R]):
@@ -66,19 +72,33 @@ class _Look(Generic[T, R]):
 
     def parts(self) -> Iterator[Part[R]]:
         """All of it, whatever becomes of the task."""
-        for tries in range(TASKS + 1):
+        left = TASKS
+        while True:
             try:
-                for part in self._came() if tries < TASKS else look(*self._about()):
+                for part in self._came() if left else look(*self._about()):
+                    if left and CUT_CONTAINER in part[1].warnings:  # or it is the node that cannot read it
+                        left = 1
+                        raise ConnectionError("it is said to be cut off")
                     self._given += len(part[0])
                     yield part
                     if len(part[0]) < PART:  # the last one, whatever becomes of the task now
                         return
             except Exception as error:
-                if tries == TASKS:
+                if not left:
                     raise
                 log.debug("a task that looks into a container failed: %s", error)
-            if tries < TASKS - 1:
+            self.cancel()
+            left = max(0, left - 1)
+            if left:
                 self._begin()
+
+    def cancel(self) -> None:
+        """Ends the task, if it is not done."""
+        with in_use:
+            if self._session and self._session == _session():
+                import ray
+
+                ray.cancel(self._task)
 
     def _about(self) -> tuple[Callable[[T, Tally], Iterator[R]], T, int, int]:
         return self._items, self._container, self._given, PART
@@ -90,11 +110,14 @@ class _Look(Generic[T, R]):
                 self._task = _remote_look().remote(*self._about())
 
     def _came(self) -> Iterator[Part[R]]:
-        """What comes of the task. Raises whatever it raises, and ConnectionError where its session is over."""
+        """What comes of the task. Raises whatever it raises, ConnectionError where its session is over or it hangs."""
         import ray
 
         reference: Any = None
+        since = time.monotonic()
         while True:
+            if time.monotonic() - since > PATIENCE_S:
+                raise ConnectionError(f"nothing came for {PATIENCE_S:g} s")
             part: Part[R] | None = None
             with in_use:  # for a moment each: whoever replaces the session must not wait for a listing
                 if not self._session or self._session != _session():
@@ -108,6 +131,7 @@ class _Look(Generic[T, R]):
                     part, reference = ray.get(reference), None
             if part is not None:
                 yield part
+                since = time.monotonic()
             elif not ready:
                 time.sleep(POLL_S / 5)
 
@@ -140,7 +164,10 @@ def _session() -> str:
         return ""
     import ray
 
-    return ray.get_runtime_context().get_job_id() if ray.is_initialized() else ""
+    if not ray.is_initialized():
+        return ""
+    context = ray.get_runtime_context()
+    return f"{context.get_session_name()} {context.get_job_id()}"
 
 
 def _nodes() -> int:

@@ -106,9 +106,9 @@ class OnRay:
 
     def close(self) -> None:
         """Ends the actors that commit: a session that is somebody else's goes on."""
-        if self._committing is not None:
-            self._committing.end()
-            self._committing = None
+        committing, self._committing = self._committing, None
+        if committing is not None:
+            committing.end()
 
     def run(self, pipeline: Pipeline, tasks: list[list[Chunk]], stall_s: float) -> Generator[pa.Table]:
         import ray.data

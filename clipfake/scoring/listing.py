@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipfake.corpus.manifest import list_corpus, manifest_rows, read_manifest
@@ -17,6 +18,7 @@ from clipfake.scoring.executor import with_first_stream
 from clipfake.scoring.options import MANIFEST, ScanOptions
 from clipfake.scoring.sources import Listing
 from clipfake.storage import uri as uris
+from clipfake.storage.embeddings import newest_versions
 from clipfake.storage.footers import read_footer
 from clipfake.storage.ledger import SCAN, Ledger
 from clipfake.storage.store import Store, check_apart, kind_of
@@ -55,7 +57,7 @@ def reading(place: str, options: ScanOptions) -> ScanOptions:
 
 
 def stored_listing(stored: Ledger) -> pa.RecordBatchReader:
-    """item_id, version and size of stored embeddings (the images themselves, no views), and where each row lies."""
+    """item_id, version and size of stored embeddings, and where each row lies: of images as they are now, no views."""
     columns = ["item_id", "version", "size", "view"]
     schema = pa.schema(
         [
@@ -68,16 +70,16 @@ def stored_listing(stored: Ledger) -> pa.RecordBatchReader:
     )
 
     def batches() -> Any:
+        own = newest_versions(stored) & (pc.field("view") == 0)
         for name in stored.files():
             row = 0
             with stored.open(name) as file:
                 for batch in file.iter_batches(columns=columns, batch_size=SCAN["batch_size"]):
                     rows = pa.array(np.arange(row, row + batch.num_rows))
                     source = pa.array([stored.store.uri_of(name)] * batch.num_rows)
-                    both = pa.record_batch(
-                        [batch["item_id"], batch["version"], batch["size"], source, rows], schema=schema
-                    )
-                    yield both.filter(pa.array(batch["view"].to_numpy() == 0))
+                    placed = batch.append_column("source", source).append_column("row", rows)
+                    kept = pa.Table.from_batches([placed]).filter(own).select(schema.names)
+                    yield from kept.cast(schema).to_batches()
                     row += batch.num_rows
 
     return pa.RecordBatchReader.from_batches(schema, batches())

@@ -59,7 +59,8 @@ def score(
     if detector is not None:
         detector = identify(detector)
     else:
-        detector, decoder = detector_of_folder(Store(uris.place(out)))
+        detector, decoder, image_only = detector_of_folder(Store(uris.place(out)))
+        options = replace(options, image_only=options.image_only or image_only)
         if options.decoder is None and not stored:
             options = replace(options, decoder=decoder)
     most = (StoredEmbeddings if stored else Images).few

@@ -18,7 +18,7 @@ def test_shares_in_per_cent_and_the_doubts(monkeypatch):
 
     def choose(detector, out):
         chosen.append(detector)
-        return detector, None, SimpleNamespace(fingerprint="f")
+        return SimpleNamespace(load=lambda: SimpleNamespace(fingerprint="f"))
 
     monkeypatch.setattr("clipfake.scoring.chosen_detector.named_or_of_folder", choose)
     assert CliRunner().invoke(app, ["prevalence", "R"]).exit_code == 0

@@ -47,5 +47,5 @@ def stored(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     view = rows.slice(3, 1).set_column(rows.schema.get_field_index("view"), "view", pa.array([1], pa.int16()))
     ledger.commit("c.parquet", view.cast(ledger.schema))
     old = rows.slice(5, 3).set_column(rows.schema.get_field_index("version"), "version", pa.array(["0"] * 3))
-    ledger.commit("d.parquet", old.cast(ledger.schema))
+    ledger.commit("0.parquet", old.cast(ledger.schema))
     return folder

@@ -53,7 +53,7 @@ def stored(tmp_path):
         kept.append(vectors[out])
     first = ledger.dataset().head(1)
     older = first.set_column(first.schema.get_field_index("version"), "version", pa.array(["0"]))
-    ledger.commit("2.parquet", older.cast(ledger.schema))
+    ledger.commit("-1.parquet", older.cast(ledger.schema))
     return f"{tmp_path}/own", ids, np.concatenate(kept)
 
 

@@ -1,6 +1,7 @@
 """Tasks list what threads would, whatever becomes of them: each item once, in order, and what was skipped."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tars import write_tar
 
 from clipfake.corpus.layouts import LayoutOptions
 from clipfake.corpus.manifest import list_corpus
-from clipfake.corpus.tally import Tally
+from clipfake.corpus.tally import CUT_CONTAINER, Tally
 from clipfake.errors import UsageError
 from clipfake.scoring import containers
 from clipfake.scoring.containers import look, on_nodes
@@ -97,6 +98,32 @@ def test_what_no_task_can_do_this_process_does(cluster) -> None:
         return ((one, number) for number in range(8))
 
     assert listed(items, 4)[0] == EXPECTED
+
+
+def test_what_a_node_cannot_read_whole_this_process_reads(cluster) -> None:
+    here = os.getpid()
+
+    def items(one: int, tally: Tally) -> Iterator[tuple[int, int]]:
+        for number in range(8):
+            if one == 2 and number == 5 and os.getpid() != here:
+                tally.warn(CUT_CONTAINER, "file:///c.tar", "it breaks off")
+                return
+            yield one, number
+
+    found, tally = listed(items, 4)
+    assert (found, tally.warnings) == (EXPECTED, {})
+
+
+def test_a_task_that_hangs_is_given_up(cluster, monkeypatch) -> None:
+    monkeypatch.setattr(containers, "PATIENCE_S", 3.0)
+    here = os.getpid()
+
+    def items(one: int, tally: Tally) -> Iterator[tuple[int, int]]:
+        if one == 1 and os.getpid() != here:
+            time.sleep(600)
+        return ((one, number) for number in range(8))
+
+    assert listed(items, 2)[0] == EXPECTED[:16]
 
 
 def test_what_is_wrong_with_a_container_is_said_in_its_turn(cluster) -> None:

@@ -75,3 +75,9 @@ def test_stored_embeddings_are_listed_by_file_and_row_without_their_views(tmp_pa
     assert [(row["item_id"], row["source"].rpartition("/")[2], row["row"]) for row in found] == [
         ("a0", "a.parquet", 0), ("a2", "a.parquet", 2), ("b1", "b.parquet", 1),
     ]  # fmt: skip
+    table = table_of(schema, {**{name: ["2"] for name in own}, "item_id": ["a0"], "view": [0], "embedding": [[0.0]]})
+    pq.write_table(table, tmp_path / "c.parquet")  # the image has changed
+    found = stored_listing(ledger).read_all().to_pylist()
+    assert [(row["item_id"], row["version"], row["row"]) for row in found] == [
+        ("a2", "ok", 2), ("b1", "ok", 1), ("a0", "2", 0),
+    ]  # fmt: skip

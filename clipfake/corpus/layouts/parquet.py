@@ -29,15 +29,19 @@ def items(place: str, options: LayoutOptions, tally: Tally, beside: Beside = fla
     unknown = set(options.columns) - {"image", "label", *_TEXTS}
     if unknown:
         raise UsageError(f"--columns takes image, label, {', '.join(_TEXTS)}, not {', '.join(sorted(unknown))}")
-    files = list_files(place, tally, allow_outside=options.allow_outside)
-    yield from beside(partial(_stored, place, options), files, tally)
+    yield from beside(partial(_stored, place, options), _files(place, options, tally), tally)
+
+
+def _files(place: str, options: LayoutOptions, tally: Tally) -> Iterator[Entry]:
+    for entry in list_files(place, tally, allow_outside=options.allow_outside):
+        if entry.uri.lower().endswith(".parquet"):
+            yield entry
+        else:
+            tally.skip("file that is not .parquet", entry.uri)
 
 
 def _stored(place: str, options: LayoutOptions, entry: Entry, tally: Tally) -> Iterator[Item]:
     """The items of one file."""
-    if not entry.uri.lower().endswith(".parquet"):
-        tally.skip("file that is not .parquet", entry.uri)
-        return
     wanted = {name: name for name in _TEXTS}
     wanted.update({name: column for name, column in options.columns.items() if name != "image"})
     source = None
