@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+import pyarrow as pa
+
 from clipfake.english import counted
 from clipfake.storage.units import Plan
 
@@ -45,6 +47,7 @@ def beside(make: Callable[[Wanted], Iterator[Plan]], least: int) -> Iterator[Ite
         try:
             for one in make(wanted):
                 came.put(one)
+            pa.default_memory_pool().release_unused()  # the work may go on for days, and needs nothing of this
             came.put(None)
         except BaseException as error:
             came.put(error)

@@ -149,13 +149,15 @@ def outcome_of(count: int, work: str, folder: str, progress: Callable):
     """The run of a job over so many made-up items."""
     from clipfake.encoder.description import EncoderDescription
     from clipfake.images.preprocess import Preprocess
-    from clipfake.scoring import embed, score, sources
+    from clipfake.scoring import embed, sources
     from clipfake.scoring.options import EmbedOptions, ScanOptions
     from clipfake.storage.store import Store
 
     options = ScanOptions(precision="bf16")
     if work == "score":
         from svm import detector_of
+
+        from clipfake.scoring import score  # with torch, which `embed` does without
 
         sources.Images.few = 0
         detector_of(64).save(Store(f"file://{folder}/detector"))

@@ -18,6 +18,7 @@ from clipfake.storage.runs import read_records
 from clipfake.storage.store import Store
 
 ITEMS = 112  # 7 units
+HEAD_STARTS = 3
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,33 @@ def test_nodes_that_never_come_keep_nobody_waiting(warm_ray, pictures, packed_de
 @pytest.fixture
 def autoscaled(ray_node, free_port, tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, psutil.Process]]:
     """The address of a cluster whose head has no CPU, and whose autoscaler brings up to 3 nodes of one; the head."""
-    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_FAKE_CLUSTER", "1")
+    monkeypatch.setenv("AUTOSCALER_UPDATE_INTERVAL_S", "1")
+    file = tmp_path / "autoscaler.json"
+    for attempt in range(HEAD_STARTS):  # a port may be taken meanwhile, and Ray gives up where it starts slowly
+        address = f"127.0.0.1:{free_port()}"
+        file.write_text(json.dumps(autoscaler(address)))
+        head = ray_node(
+            "--head", "--num-cpus=0", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false",
+            f"--autoscaling-config={file}", "--object-store-memory=100000000",
+        )  # fmt: skip
+        try:
+            wait_for_nodes(address, 1)
+            break
+        except TimeoutError:
+            kill_tree(head.pid)
+            if attempt == HEAD_STARTS - 1:
+                raise
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    yield address, psutil.Process(head.pid)
+    kill_tree(head.pid)  # asked to end, nodes without their head take half a minute
+
+
+def autoscaler(address: str) -> dict:
+    """Ray's configuration of nodes that are processes of this machine."""
     worker = {"CPU": 1, "object_store_memory": 100_000_000}
     provider = {"type": "fake_multinode", "gcs_address": address, "launch_multiple": True}
-    config = {
+    return {
         **BASE_READONLY_CONFIG,
         "max_workers": 3,
         "idle_timeout_minutes": 0.5,
@@ -61,23 +85,10 @@ def autoscaled(ray_node, free_port, tmp_path, monkeypatch: pytest.MonkeyPatch) -
             "worker": {"resources": worker, "node_config": {}, "min_workers": 0, "max_workers": 3},
         },
     }
-    file = tmp_path / "autoscaler.json"
-    file.write_text(json.dumps(config))
-    monkeypatch.setenv("RAY_FAKE_CLUSTER", "1")
-    monkeypatch.setenv("AUTOSCALER_UPDATE_INTERVAL_S", "1")
-    port = address.rpartition(":")[2]
-    head = ray_node(
-        "--head", "--num-cpus=0", f"--port={port}", "--include-dashboard=false", f"--autoscaling-config={file}",
-        "--object-store-memory=100000000",
-    )  # fmt: skip
-    wait_for_nodes(address, 1)
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    yield address, psutil.Process(head.pid)
-    kill_tree(head.pid)  # asked to end, nodes without their head take half a minute
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_nodes_come_from_nothing_work_and_go(autoscaled, crawl, packed_detector, tmp_path):
     address, head = autoscaled
     corpus = copy_images(crawl, tmp_path / "corpus", ITEMS)

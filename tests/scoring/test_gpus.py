@@ -27,9 +27,9 @@ def on_cpu(*args):
 
 job._Run._placement = on_cpu
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-options = ScanOptions(job=JobOptions(encoders_per_gpu=2, batch_size=8))
 rows = []
 for source, to, saved in ((pictures, "direct", out + "/kept"), (out + "/kept", "stored", None)):
+    options = ScanOptions(job=JobOptions(encoders_per_gpu=2, batch_size=8 if saved else None))
     rows.append(score(source, detector, f"{out}/{to}", options, lambda n: lambda k: None, saved).totals.rows)
 print(json.dumps({"rows": rows, "layouts": [asdict(layout) for layout in laid_out]}))
 """
