@@ -53,23 +53,21 @@ def audit_columns(embeddings: str, sample: int = SAMPLE) -> Audit:
     ledger = stored_embeddings(uris.place(embeddings))
     # Without the vectors, which it does not need: DuckDB has no 16-bit floats.
     schema = pa.schema([column for column in ledger.schema if not pa.types.is_fixed_size_list(column.type)])
-    with facts.database(
-        ledger.dataset().replace_schema(schema).filter(newest_versions(ledger)), schema.names
-    ) as database:
+    rows = ledger.dataset().replace_schema(schema).filter(newest_versions(ledger))
+    with facts.database(rows, schema.names) as database:
         return examine(embeddings, database, schema.names, sample)
 
 
 def _of_embeddings(source: str, ledger: Ledger, options: AuditOptions) -> Audit:
     result = audit_columns(source, options.sample)
     result.found["kind"] = "embeddings"
-    with stored_items(ledger, options.threshold) as items:
+    rows = newest_rows(ledger)
+    with stored_items(rows, options.threshold) as items:
         _report_copies(items, result)
         if json.loads(read_footer(ledger.footer)["encoder_description"]).get("weights") == "untrained":
             result.warnings.append("the encoder is untrained: what it finds near says nothing")
         if options.out is not None:
-            scanner = newest_rows(ledger).scanner(
-                columns=[*MANIFEST_SCHEMA.names, "status"], filter=pc.field("view") == 0, **SCAN
-            )
+            scanner = rows.scanner(columns=[*MANIFEST_SCHEMA.names, "status"], filter=pc.field("view") == 0, **SCAN)
             _write(items, scanner.to_batches(), options, result, source)
     return result
 

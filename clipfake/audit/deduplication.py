@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from clipfake.audit.duplicates import THRESHOLD, Copies, as_codes, exact_copies, grouped, near_copies, surplus
-from clipfake.storage.embeddings import newest_rows
 from clipfake.storage.footers import footer
-from clipfake.storage.ledger import SCAN, Ledger
+from clipfake.storage.ledger import SCAN
 from clipfake.storage.schemas import MANIFEST_SCHEMA
 from clipfake.storage.store import Store
 from clipfake.storage.temporary import temporary_folder
@@ -89,10 +89,9 @@ def items_of(table: pa.Table) -> ComparedItems:
 
 
 @contextmanager
-def stored_items(ledger: Ledger, threshold: float = THRESHOLD) -> Iterator[ComparedItems]:
-    """The readable items of stored embeddings; while the block runs their vectors lie in a temporary file."""
-    dataset, at, parts = newest_rows(ledger), 0, []
-    kind = ledger.schema.field("embedding").type
+def stored_items(dataset: pads.Dataset, threshold: float = THRESHOLD) -> Iterator[ComparedItems]:
+    """The readable items among rows of stored embeddings; in the block their vectors lie in a temporary file."""
+    at, parts, kind = 0, [], dataset.schema.field("embedding").type
     with temporary_folder("copies") as folder:
         path, rows = folder / "x", dataset.count_rows(filter=_READABLE)
         x = np.memmap(path, kind.value_type.to_pandas_dtype(), "w+", shape=(max(rows, 1), kind.list_size))[:rows]

@@ -86,7 +86,7 @@ def nightly(
     """
     crawl, began = Crawl(corpus), time.monotonic()
     chosen = named_or_of_folder(detector, Store(uris.place(out)))
-    detector, decoder, image_only = chosen
+    detector, image_only, decoder = chosen
     scan = replace(options.scan, decoder=decoder, image_only=image_only)
     options, key = replace(options, scan=scan), chosen.load().fingerprint
     for night in nights:

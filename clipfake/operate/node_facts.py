@@ -87,10 +87,10 @@ def encoder_facts(detector: str, encoder: str | None, threads: int, batch_size: 
     height, width = description.preprocess.size
     pixels = np.random.default_rng(0).integers(0, 255, (batch_size, height, width, 3), dtype=np.uint8)
     encoded = batch_size * per_second(lambda: loaded.encode(pixels), MEASURED_S)
-    return EncoderFacts(None, device, weights_s, encoded, _decodedper_second(description, device))
+    return EncoderFacts(None, device, weights_s, encoded, _decoded_per_second(description, device))
 
 
-def _decodedper_second(encoder: "EncoderDescription", device: str) -> float:
+def _decoded_per_second(encoder: "EncoderDescription", device: str) -> float:
     import io
 
     import numpy as np

@@ -10,7 +10,6 @@ from clipfake import __version__
 from clipfake.detector.bundle import Detector
 from clipfake.detector.inspection import load
 from clipfake.detector.inspection import summary as described
-from clipfake.detector.variants import variant
 from clipfake.errors import UsageError
 from clipfake.measures.prevalence import estimate, rates_of
 from clipfake.report import summary
@@ -21,6 +20,7 @@ from clipfake.report.page import render_report
 from clipfake.report.prevalence import evidence
 from clipfake.report.reconcile import checks, runs_of
 from clipfake.report.thumbnails import thumbnails
+from clipfake.scoring.detector_stage import Bundle
 from clipfake.storage import uri as uris
 from clipfake.storage.reports import Rows, below, chosen_detector, detectors, footer_of, latest, open_report, rows_of
 from clipfake.storage.runs import read_records
@@ -149,9 +149,9 @@ def _recorded_bundle(records: list[dict[str, Any]], detector: str) -> Detector |
     """The bundle where the last run found it, if it is there and still the same."""
     for record in reversed(records):
         options = record.get("options") or {}
-        if place := options.get("detector"):
+        if options.get("detector"):
             try:
-                found = variant(load(place), options.get("image_only", False), options.get("decoder"))
+                found = Bundle.recorded(options).load()
             except (UsageError, OSError):
                 return None
             return found if found.fingerprint == detector else None

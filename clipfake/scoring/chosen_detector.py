@@ -3,12 +3,11 @@
 import logging
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
 
-from clipfake.detector.bundle import Detector
 from clipfake.detector.named import load_detector, names, newest
-from clipfake.detector.variants import variant, variants
+from clipfake.detector.variants import variants
 from clipfake.errors import UsageError
+from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.speed import RECORDS
 from clipfake.storage.runs import newest_records
 from clipfake.storage.store import Store
@@ -16,19 +15,7 @@ from clipfake.storage.store import Store
 log = logging.getLogger(__name__)
 
 
-class Chosen(NamedTuple):
-    """A detector by its name or URI, the decoder it scores by (None: its own), and whether it leaves texts unread."""
-
-    detector: str
-    decoder: str | None = None
-    image_only: bool = False
-
-    def load(self) -> Detector:
-        """The detector as it scores. Raises UsageError where it is not there, or damaged."""
-        return variant(load_detector(self.detector), self.image_only, self.decoder)
-
-
-def detector_of_folder(out: Store) -> Chosen:
+def detector_of_folder(out: Store) -> Bundle:
     """For a run without --detector: the detector of the last run into this folder, as it scored there.
 
     So a new version of this package never scores a folder anew; where it brings a newer detector, the log says so. For
@@ -37,7 +24,7 @@ def detector_of_folder(out: Store) -> Chosen:
     """
     records = [record for record in islice(newest_records(out), RECORDS) if record["command"] == "score"]
     if not records:
-        return Chosen(newest())
+        return Bundle(newest())
     last = max(records, key=lambda record: record["started_at"])  # their names tell seconds only
     fingerprint, place = last["key"], last["options"]["detector"]
     for candidate in (place, *reversed(names())):
@@ -53,12 +40,12 @@ def detector_of_folder(out: Store) -> Chosen:
             "%s goes on with %s; the package has a newer detector: --detector %s scores everything anew with it",
             out.uri, candidate, newest(),
         )  # fmt: skip
-    return Chosen(candidate, last["options"].get("decoder"), last["options"].get("image_only", False))
+    return Bundle.recorded(last["options"])._replace(place=candidate)
 
 
-def named_or_of_folder(detector: str | None, out: Store) -> Chosen:
+def named_or_of_folder(detector: str | None, out: Store) -> Bundle:
     """The detector that is named, as it is; else that of `detector_of_folder`."""
-    return detector_of_folder(out) if detector is None else Chosen(detector)
+    return detector_of_folder(out) if detector is None else Bundle(detector)
 
 
 def _scores_alike(detector: str, fingerprint: str) -> bool:

@@ -88,7 +88,7 @@ class _Look(Generic[T, R]):
                     raise
                 log.debug("a task that looks into a container failed: %s", error)
             self.cancel()
-            left = max(0, left - 1)
+            left -= 1
             if left:
                 self._begin()
 

@@ -1,9 +1,9 @@
 """Applying a detector to a chunk: in the encoder's actor, or in actors of its own that read stored embeddings."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,18 +26,23 @@ _READ = {*REPORT_SCHEMA.names, "embedding", "text_embedding"}  # of stored embed
 
 
 class Bundle(NamedTuple):
-    """Which detector an actor loads, by name or URI, and the rest as `detector.variants.variant` takes it."""
+    """A detector by its name or URI, and the rest as `detector.variants.variant` takes it."""
 
     place: str
     image_only: bool = False
     decoder: str | None = None
 
-    def load(self, device: str) -> "Apply":
-        """The detector, ready to score on `device`."""
+    @classmethod
+    def recorded(cls, options: Mapping[str, Any]) -> "Bundle":
+        """The one that a run scored with, by the options in its record."""
+        return cls(options["detector"], options.get("image_only", False), options.get("decoder"))
+
+    def load(self) -> "Detector":
+        """The detector as it scores. Raises UsageError where it is not there, or damaged."""
         from clipfake.detector.named import load_detector
         from clipfake.detector.variants import variant
 
-        return Apply(variant(load_detector(self.place), self.image_only, self.decoder).to(device))
+        return variant(load_detector(self.place), self.image_only, self.decoder)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Detect:
 
         torch.set_num_threads(threads)
         self._store = Store(place)
-        self._apply = detector.load(device)
+        self._apply = Apply(detector.load().to(device))
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         table = read_chunk(self._store, chunk)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from clipfake.corpus.tally import Tally
-from clipfake.detector.named import identify, load_detector
+from clipfake.detector.named import identify
 from clipfake.detector.text_input import TextInput
-from clipfake.detector.variants import variant, variants
+from clipfake.detector.variants import variants
 from clipfake.encoder.description import EncoderDescription
 from clipfake.errors import UsageError
 from clipfake.options import refuse_idle
@@ -59,7 +59,7 @@ def score(
     if detector is not None:
         detector = identify(detector)
     else:
-        detector, decoder, image_only = detector_of_folder(Store(uris.place(out)))
+        detector, image_only, decoder = detector_of_folder(Store(uris.place(out)))
         options = replace(options, image_only=options.image_only or image_only)
         if options.decoder is None and not stored:
             options = replace(options, decoder=decoder)
@@ -78,7 +78,7 @@ def _scoring(
     """What `score` does with a listing of images, or of `stored` embeddings."""
     store, saves = Store(uris.place(out)), None
     source: RowSource = StoredEmbeddings() if stored else Images(options.fetch, options.limits)
-    trained = variant(load_detector(detector), options.image_only, options.decoder)
+    trained = Bundle(detector, options.image_only, options.decoder).load()
     found = read_footer(stored.footer) if stored else {}
     if stored:
         trained = next((one for one in variants(trained) if one.encoder_fingerprint == found["encoder"]), trained)

@@ -21,7 +21,7 @@ from clipfake.images.decode import Limits
 from clipfake.images.decoder_pool import DecoderPool, Prepared
 from clipfake.images.preprocess import Preprocess
 from clipfake.images.resize import EXACT
-from clipfake.scoring.detector_stage import Bundle
+from clipfake.scoring.detector_stage import Apply, Bundle
 from clipfake.scoring.timings import with_seconds
 from clipfake.scoring.unit_chunks import JPEG, PIXELS, REFUSED, VIEWS, mark, read_chunk, single
 from clipfake.status import Status
@@ -169,7 +169,7 @@ class Encode:
                 self._joiner = Joiner(self._encoder, jpegs)
             if text is not None:
                 self._texts = encoders.load_text(encoder, precision=precision, device=device, batch_size=batch_size)
-            self._apply = detector.load(device) if detector else None
+            self._apply = Apply(detector.load().to(device)) if detector else None
             if self._apply is not None:
                 self._apply.detector.check_encoder(self._encoder.description.fingerprint)
                 self._apply.detector.check_test_card(self._encoder.test_card_embedding(), precision)

@@ -70,11 +70,8 @@ def _commits(ledger: Ledger, items: pa.Array) -> Iterator[tuple[tuple[str, int],
             for batch in opened.iter_batches(columns=["item_id", "version"]):
                 for row in pc.indices_nonzero(pc.is_in(batch["item_id"], items)).to_pylist():
                     holds = [name for name, one in sources.items() if one.first <= at + row < one.first + one.rows]
-                    yield (
-                        (min([file.name, *holds]), at + row),
-                        batch["item_id"][row].as_py(),
-                        batch["version"][row].as_py(),
-                    )
+                    when = min([file.name, *holds]), at + row
+                    yield when, batch["item_id"][row].as_py(), batch["version"][row].as_py()
                 at += batch.num_rows
 
 

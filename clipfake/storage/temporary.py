@@ -18,19 +18,15 @@ def temporary_folder(kind: str) -> Iterator[Path]:
     """A new folder `clipfake-KIND-...` in the system's temporary folder; it is deleted when the block ends."""
     prefix = f"clipfake-{kind}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError):  # another user's, or gone meanwhile
-            if time.time() - left.stat().st_mtime > _YOUNG_S and _is_nobodys(left):
-                shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # a living process', another user's, or gone meanwhile
+            if time.time() - left.stat().st_mtime > _YOUNG_S:
+                with (left / _LOCK).open("r+") as lock:
+                    _take(lock)
+                    shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix) as folder, (Path(folder) / _LOCK).open("w") as lock:
         with suppress(OSError):  # a filesystem without locks: nobody deletes it then
             _take(lock)
         yield Path(folder)
-
-
-def _is_nobodys(folder: Path) -> bool:
-    with (folder / _LOCK).open("r+") as lock:
-        _take(lock)
-    return True
 
 
 def _take(lock: IO[str]) -> None:

@@ -16,6 +16,7 @@ from clipfake.errors import UsageError
 from clipfake.measures.thresholds import Threshold
 from clipfake.scoring import executor
 from clipfake.scoring.chosen_detector import detector_of_folder, named_or_of_folder
+from clipfake.scoring.detector_stage import Bundle
 from clipfake.scoring.embed import embed
 from clipfake.scoring.options import EmbedOptions, ScanOptions
 from clipfake.scoring.score import score
@@ -53,7 +54,7 @@ def test_a_folder_goes_on_with_its_detector(package, detector, pictures, tmp_pat
         assert run().totals.rows == 0  # scored already: nothing is scored anew by an update
     assert "goes on with field/v1; the package has a newer detector: --detector field/v2" in caplog.text
     assert run("field/v2").totals.rows == 1
-    assert detector_of_folder(out) == ("field/v2", "exact", False)
+    assert detector_of_folder(out) == Bundle("field/v2", decoder="exact")
 
 
 @pytest.fixture
@@ -72,19 +73,19 @@ def scored(package, tmp_path):
 
 def test_a_detector_of_ones_own_is_found_where_it_was(scored, detector):
     place, fingerprint = f"file://{detector}", load_detector(str(detector)).fingerprint
-    assert detector_of_folder(scored(place, fingerprint)) == (place, None, False)
+    assert detector_of_folder(scored(place, fingerprint)) == Bundle(place)
 
 
 def test_it_is_loaded_as_the_folder_goes_on_with_it_or_as_it_is_named(scored, detector):
     out = scored("field/v1", load_detector("field/v1").fingerprint)
-    assert named_or_of_folder(None, out) == ("field/v1", None, False)
+    assert named_or_of_folder(None, out) == Bundle("field/v1")
     assert named_or_of_folder(None, out).load().fingerprint == load_detector("field/v1").fingerprint
     assert named_or_of_folder(str(detector), out).load().fingerprint == load_detector(str(detector)).fingerprint
 
 
 def test_one_that_moved_into_the_package_is_found_there(scored):
     fingerprint = load_detector("field/v1").fingerprint
-    assert detector_of_folder(scored("file:///gone", fingerprint)) == ("field/v1", None, False)
+    assert detector_of_folder(scored("file:///gone", fingerprint)) == Bundle("field/v1")
 
 
 def test_one_that_is_gone_or_changed_is_asked_for(scored):
